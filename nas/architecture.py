@@ -1,0 +1,282 @@
+"""What a network is, as data: stem, stages, and the input it takes.
+
+Nothing here knows how a block is made (`nas.blocks`), what it costs (`nas.complexity`) or how it
+is trained. Standard library only: the counter, the spaces and the tables work without PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from nas.errors import ArchitectureError
+
+MAX_STAGES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The input a network takes and the classes it tells apart.
+
+    Args:
+        channels: Image channels, at least 1.
+        image_size: Height and width in pixels, at least 1.
+        num_classes: Outputs of the classifier, at least 1.
+
+    Raises:
+        ArchitectureError: A value is not a positive whole number.
+    """
+
+    channels: int = 3
+    image_size: int = 32
+    num_classes: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "image_size", "num_classes"):
+            _require_positive(name, getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """The layers between the image and the first stage.
+
+    Args:
+        kind: A key of `nas.blocks.STEMS`.
+        width: Output channels.
+    """
+
+    kind: str
+    width: int
+
+    def __post_init__(self) -> None:
+        _require_word("stem kind", self.kind)
+        _require_positive("stem width", self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A run of equal blocks; only the first may change stride or width.
+
+    Args:
+        kind: A key of `nas.blocks.BLOCKS`.
+        depth: Number of blocks, at least 1.
+        width: Output channels of every block.
+        stride: Stride of the first block, 1 or 2.
+        kernel: Kernel size of the block's spatial convolutions.
+        dropout: Probability in [0, 1) of the one dropout inside each block; 0 is none.
+
+    Raises:
+        ArchitectureError: A value is out of range.
+    """
+
+    kind: str
+    depth: int
+    width: int
+    stride: int
+    kernel: int = 3
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_word("stage kind", self.kind)
+        for name in ("depth", "width", "stride", "kernel"):
+            _require_positive(f"stage {name}", getattr(self, name))
+        if self.stride > 2:
+            raise ArchitectureError(f"stage stride must be 1 or 2, but got {self.stride!r}")
+        is_number = isinstance(self.dropout, (int, float)) and not isinstance(self.dropout, bool)
+        if not is_number or not 0.0 <= self.dropout < 1.0:
+            raise ArchitectureError(f"dropout must be in [0, 1), but got {self.dropout!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A residual network: a stem, 1 to 6 stages, global average pooling and a classifier.
+
+    Two architectures that describe one network may differ as records (a stage split in two);
+    `nas.identity` tells whether they are the same network.
+
+    Args:
+        stem: The stem.
+        stages: The stages, in order.
+
+    Raises:
+        ArchitectureError: There are no stages, or more than six.
+    """
+
+    stem: Stem
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stages, tuple) or not 1 <= len(self.stages) <= MAX_STAGES:
+            raise ArchitectureError(
+                f"an architecture has 1 to {MAX_STAGES} stages, but got {len(self.stages)}"
+            )
+
+    @property
+    def depth(self) -> int:
+        """Return the number of blocks."""
+        return sum(stage.depth for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return {
+            "stem": asdict(self.stem),
+            "stages": [asdict(stage) for stage in self.stages],
+        }
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON; `from_json` reads it back unchanged."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Architecture:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ArchitectureError: A key is missing, unknown, or has a value of the wrong type.
+        """
+        _require_keys("an architecture", record, required={"stem", "stages"})
+        stem, stages = record["stem"], record["stages"]
+        _require_keys("a stem", stem, required={"kind", "width"})
+        if not isinstance(stages, (list, tuple)):
+            raise ArchitectureError(f"stages must be a list, but got {stages!r}")
+        names = {field.name for field in fields(Stage)}
+        for stage in stages:
+            _require_keys(
+                "a stage", stage, names - {"kernel", "dropout"}, optional={"kernel", "dropout"}
+            )
+        return cls(Stem(**stem), tuple(Stage(**stage) for stage in stages))
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ArchitectureError: The text is no JSON, or describes no architecture.
+        """
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArchitectureError(f"an architecture must be JSON, but {error}") from error
+        return cls.from_dict(record)
+
+    def to_notation(self) -> str:
+        """Return the paper's notation, ``[[Basic,3,64,0.1],[Bottleneck,26,256,0.1]]``.
+
+        The notation carries no stem and no strides.
+
+        Raises:
+            ArchitectureError: The strides are not 1, 2, 2, ..., which the notation implies.
+        """
+        strides = tuple(stage.stride for stage in self.stages)
+        if strides != implied_strides(len(strides)):
+            raise ArchitectureError(
+                f"the paper's notation implies strides 1, 2, 2, ..., but got {strides}; use JSON"
+            )
+        return "[" + ",".join(_stage_notation(stage) for stage in self.stages) + "]"
+
+    @classmethod
+    def from_notation(cls, text: str, stem_kind: str = "conv3x3") -> Architecture:
+        """Read the paper's notation: ``[kind, depth, width, (dropout), (kernel)]`` per stage.
+
+        Dropout may be ``null``. The stem is as wide as the first stage; the first stage has
+        stride 1, every later one stride 2.
+
+        Args:
+            text: The notation.
+            stem_kind: A key of `nas.blocks.STEMS`.
+
+        Raises:
+            ArchitectureError: The text is not of that form.
+
+        Source: Aswani, Biehl and Shi, Table 1.
+        """
+        quoted = re.sub(r"(?<![\w.])[A-Za-z_]\w*", _quote_word, text)
+        try:
+            rows = json.loads(quoted)
+        except json.JSONDecodeError:
+            rows = None
+        if not _is_stage_list(rows):
+            raise ArchitectureError(
+                "the paper's notation is [[Kind,depth,width,(dropout),(kernel)],...], "
+                f"for example [[Basic,3,64,0.1],[Bottleneck,26,256,0.1]], but got {text!r}"
+            )
+        stages = tuple(
+            Stage(
+                kind=_to_snake(row[0]),
+                depth=row[1],
+                width=row[2],
+                stride=stride,
+                dropout=float(row[3] or 0.0) if len(row) > 3 else 0.0,
+                kernel=row[4] if len(row) > 4 else 3,
+            )
+            for row, stride in zip(rows, implied_strides(len(rows)), strict=True)
+        )
+        return cls(Stem(stem_kind, stages[0].width), stages)
+
+
+def implied_strides(num_stages: int) -> tuple[int, ...]:
+    """Return the strides that go without saying: 1 for the first stage, 2 for every later one."""
+    return (1,) + (2,) * (num_stages - 1)
+
+
+def _stage_notation(stage: Stage) -> str:
+    kind = "".join(word.capitalize() for word in stage.kind.split("_"))
+    row = f"{kind},{stage.depth},{stage.width}"
+    if stage.dropout or stage.kernel != 3:
+        row += f",{stage.dropout}" if stage.dropout else ",null"
+    if stage.kernel != 3:
+        row += f",{stage.kernel}"
+    return f"[{row}]"
+
+
+def _quote_word(match: re.Match[str]) -> str:
+    word = match.group()
+    return "null" if word in ("null", "None") else f'"{word}"'
+
+
+def _is_stage_list(rows: Any) -> bool:
+    return (
+        isinstance(rows, list)
+        and bool(rows)
+        and all(
+            isinstance(row, list)
+            and 3 <= len(row) <= 5
+            and isinstance(row[0], str)
+            and all(value is None or isinstance(value, (int, float)) for value in row[1:])
+            for row in rows
+        )
+    )
+
+
+def _to_snake(word: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower()
+
+
+def _require_positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ArchitectureError(f"{name} must be a positive whole number, but got {value!r}")
+
+
+def _require_word(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ArchitectureError(f"{name} must be a name, but got {value!r}")
+
+
+def _require_keys(
+    what: str, record: Any, required: set[str], optional: frozenset[str] | set[str] = frozenset()
+) -> None:
+    if not isinstance(record, Mapping):
+        raise ArchitectureError(f"{what} must be a JSON object, but got {record!r}")
+    missing, extra = required - set(record), set(record) - required - optional
+    if missing or extra:
+        raise ArchitectureError(
+            f"{what} has the keys {', '.join(sorted(required | optional))}, but "
+            + "; ".join(
+                f"{verb}: {', '.join(sorted(keys))}"
+                for verb, keys in (("missing", missing), ("unknown", extra))
+                if keys
+            )
+        )

@@ -1,0 +1,98 @@
+"""The command line: one file per command, found through the table `COMMANDS`.
+
+A command's module has `add_arguments(parser)` and `run(args) -> int`; only the module of the
+command that was called is imported, so that `--help` and the counters answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from typing import NoReturn
+
+from nas.errors import NasError, UsageError, unknown_name
+
+COMMANDS = {
+    "count": "exact parameters and multiply-adds of a network, by layer",
+    "show": "a network or a trial: stage table, id, counts",
+    "presets": "the named networks: the paper's, the ResNets, the hand-made ones",
+}
+
+REQUIRED_MODULES = ("numpy", "optuna", "optuna_dashboard", "rich", "torch", "torchvision")
+INSTALL_COMMAND = "python -m pip install -c constraints.txt -e ."
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are `UsageError`s: one line with the way on."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and exiting."""
+        raise UsageError(f"{message}; see `python {self.prog} --help`")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after the program's name; None takes them from the process.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong call, 130 interrupted with state saved.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv
+    words = [word for word in argv if word != "--debug"]
+    try:
+        return _dispatch(words)
+    except NasError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, for example `| head`
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    missing = [name for name in REQUIRED_MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"not installed: {', '.join(missing)}; run: {INSTALL_COMMAND}")
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from nas import __version__
+
+        print(__version__)
+        return 0
+    name = words[0]
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    module = importlib.import_module(f"nas.commands.{name.replace('-', '_')}")
+    parser = Parser(
+        prog=f"cli.py {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="--debug shows the traceback of an error.",
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(words[1:])))
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:<16}{summary}" for name, summary in COMMANDS.items())
+    return (
+        "Neural architecture search under a parameter budget.\n\n"
+        "usage: python cli.py COMMAND [--help] ...\n\n"
+        f"{rows}\n\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong call, 130 interrupted with state saved."
+    )

@@ -1,0 +1,48 @@
+"""List the named networks with their exact counts on 3x32x32 images and 10 classes."""
+
+from __future__ import annotations
+
+import argparse
+
+from nas.commands.common import add_format, print_json, print_table
+from nas.complexity import count
+from nas.presets import PRESETS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `presets`."""
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    counted = [(preset, count(preset.architecture)) for preset in PRESETS.values()]
+    if args.format == "json":
+        print_json(
+            [
+                {
+                    "name": preset.name,
+                    **total._asdict(),
+                    "title": preset.title,
+                    "note": preset.note,
+                    "architecture": preset.architecture.to_dict(),
+                }
+                for preset, total in counted
+            ]
+        )
+        return 0
+    print_table(
+        ("name", "parameters", "multiply-adds", "blocks", "what"),
+        [
+            (
+                preset.name,
+                f"{total.num_params:,}",
+                f"{total.macs:,}",
+                str(preset.architecture.depth),
+                preset.title,
+            )
+            for preset, total in counted
+        ],
+        left=(0, 4),
+    )
+    return 0

@@ -1,0 +1,94 @@
+"""The exception tree.
+
+    NasError                    every error a user can cause or meet; its text is rule, value, fix
+    ├── UsageError              exit 2: a wrong call, nothing was changed
+    │   ├── UnknownNameError    a name that is in no table; the nearest known one is proposed
+    │   ├── BudgetError         a budget that is no positive whole number, or below any net
+    │   ├── ArchitectureError   values that describe no network
+    │   │   └── InfeasibleError a network that cannot be built at this input size
+    │   ├── SpaceError          a search-space file that breaks its contract
+    │   ├── DataError           a data set that is absent or unusable
+    │   ├── RecipeError         a recipe field that is unknown or out of range
+    │   └── StudyMismatchError  a study that exists and was defined differently
+    └── RunError                exit 1: the call was right and the run failed
+        ├── StorageError        a damaged store, no permission, a full disk
+        └── DownloadError       a host that refused, throttled or sent something else
+
+The command line prints the text without a traceback; `--debug` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasError(Exception):
+    """Base of every error whose text is meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(NasError):
+    """A wrong call; nothing was changed."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that stands in no table."""
+
+
+class BudgetError(UsageError):
+    """A budget that is no positive whole number, or below the smallest network."""
+
+
+class ArchitectureError(UsageError):
+    """Values that describe no network."""
+
+
+class InfeasibleError(ArchitectureError):
+    """A network that cannot be built at this input size; the search treats it as over budget."""
+
+
+class SpaceError(UsageError):
+    """A search-space file that breaks its contract."""
+
+
+class DataError(UsageError):
+    """A data set that is absent or unusable."""
+
+
+class RecipeError(UsageError):
+    """A recipe field that is unknown or out of range."""
+
+
+class StudyMismatchError(UsageError):
+    """A study that exists and was defined differently."""
+
+
+class RunError(NasError):
+    """The call was right and the run failed."""
+
+
+class StorageError(RunError):
+    """A damaged store, a missing permission or a full disk."""
+
+
+class DownloadError(RunError):
+    """A host that refused, throttled or sent something else."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that stands in no table, the nearest known one proposed.
+
+    Args:
+        what: What the name should have named, for example ``"search space"``.
+        name: The name as given.
+        known: The names that exist.
+    """
+    names = sorted(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    nearest = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
+    hint = f"; did you mean {lowered[nearest[0]]!r}?" if nearest else ";"
+    return UnknownNameError(f"unknown {what} {name!r}{hint} known: {', '.join(names)}")

@@ -1,0 +1,156 @@
+"""Turn layer records into modules; nothing about a block is written twice."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from nas.architecture import Architecture, InputSpec
+from nas.blocks import (
+    DEFAULT_INPUT,
+    Act,
+    AvgPool,
+    Conv,
+    Dropout,
+    GlobalPool,
+    Layer,
+    Layers,
+    Linear,
+    MaxPool,
+    Norm,
+    Scale,
+    Shortcut,
+    expand,
+    name_layers,
+)
+from nas.complexity import count
+
+
+def build_model(
+    architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT
+) -> nn.Sequential:
+    """Build the network, on the default device of PyTorch, with its weights initialised.
+
+    Module paths equal the names of `nas.complexity.count_layers`. Convolutions start from He's
+    normal distribution (fan out), norms from 1 and 0, the classifier from PyTorch's default.
+
+    Args:
+        architecture: The network.
+        input_spec: The input it takes; the model maps (N, channels, image_size, image_size) to
+            (N, num_classes).
+
+    Raises:
+        ArchitectureError: The network cannot be built at this input size; the stage is named.
+
+    Source: He et al. 2015, Delving deep into rectifiers, equation 14.
+    """
+    count(architecture, input_spec)  # refuses what cannot be built, with the stage named
+    model = nn.Sequential()
+    for block in expand(architecture, input_spec):
+        parent, _, name = block.name.rpartition(".")
+        if parent and parent not in model._modules:
+            model.add_module(parent, nn.Sequential())
+        owner = model.get_submodule(parent)
+        owner.add_module(name, _build_block(block.layers))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+class ResidualBlock(nn.Module):
+    """Run layers in order; a shortcut receives the block's input beside the running map."""
+
+    def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
+        """Take the layers by name."""
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, w_in, H, W) -> (N, w_out, H', W')
+        """Return the block's output."""
+        block_input = x
+        for layer in self.children():
+            x = layer(x, block_input) if isinstance(layer, AddShortcut) else layer(x)
+        return x
+
+
+class AddShortcut(nn.Module):
+    """Add the block's input, projected by a 1x1 convolution where the record has one."""
+
+    def __init__(self, record: Shortcut) -> None:
+        """Take the record."""
+        super().__init__()
+        projection = record.projection
+        self.projection = _build_conv(projection) if projection else nn.Identity()
+
+    def forward(self, x: Tensor, block_input: Tensor) -> Tensor:  # (N, w_out, H', W')
+        """Return the sum."""
+        shortcut: Tensor = self.projection(block_input)
+        return x + shortcut
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale each channel by a gate computed from the pooled map.
+
+    Source: Hu et al. 2018, Squeeze-and-Excitation Networks, Figure 2.
+    """
+
+    def __init__(self, record: Scale) -> None:
+        """Take the record."""
+        super().__init__()
+        self.squeeze = nn.Conv2d(record.width, record.hidden, 1)
+        self.excite = nn.Conv2d(record.hidden, record.width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W)
+        """Return the scaled map."""
+        pooled = x.mean(dim=(2, 3), keepdim=True)  # (N, width, 1, 1)
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(pooled))))
+        return x * gate
+
+
+class GlobalAveragePool(nn.Module):
+    """Average over the map."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W) -> (N, width)
+        """Return the means."""
+        return x.mean(dim=(2, 3))
+
+
+def _build_block(layers: Layers) -> nn.Module:
+    modules = OrderedDict((name, _build_layer(layer)) for name, layer in name_layers(layers))
+    if any(isinstance(layer, Shortcut) for layer in layers):
+        return ResidualBlock(modules)
+    return nn.Sequential(modules)
+
+
+def _build_layer(layer: Layer) -> nn.Module:
+    match layer:
+        case Conv():
+            return _build_conv(layer)
+        case Norm(width):
+            return nn.BatchNorm2d(width)
+        case Act():
+            return nn.ReLU(inplace=True)
+        case Dropout(probability):
+            return nn.Dropout(probability)
+        case AvgPool(kernel, stride):
+            return nn.AvgPool2d(kernel, stride)
+        case MaxPool(kernel, stride, padding):
+            return nn.MaxPool2d(kernel, stride, padding)
+        case Shortcut():
+            return AddShortcut(layer)
+        case Scale():
+            return SqueezeExcitation(layer)
+        case GlobalPool():
+            return GlobalAveragePool()
+        case Linear(w_in, w_out):
+            return nn.Linear(w_in, w_out)
+
+
+def _build_conv(record: Conv) -> nn.Conv2d:
+    return nn.Conv2d(
+        record.w_in, record.w_out, record.kernel, record.stride, record.padding, bias=False
+    )

@@ -1,0 +1,52 @@
+"""Durations as people write them. Standard library only."""
+
+from __future__ import annotations
+
+import re
+
+from nas.errors import UsageError
+
+_DURATION_PATTERN = re.compile(
+    r"(?=\d)(?:(\d+)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?",
+    re.ASCII,
+)
+_SECONDS = (86_400, 3_600, 60, 1)
+
+
+def parse_duration(text: str, name: str = "time limit") -> float:
+    """Read a duration, ``2h``, ``8m``, ``90s``, ``1h30m`` or ``1.5h``, in seconds.
+
+    Args:
+        text: The duration as typed: d, h, m, s in this order, each at most once.
+        name: What it limits, for the message.
+
+    Raises:
+        UsageError: The text is no duration, has no unit, or is zero.
+    """
+    match = _DURATION_PATTERN.fullmatch(text.strip().lower().replace(" ", ""))
+    seconds = 0.0
+    if match is not None:
+        parts = zip(match.groups(), _SECONDS, strict=True)
+        seconds = sum(float(value) * unit for value, unit in parts if value is not None)
+    if seconds <= 0.0 or seconds == float("inf"):
+        raise UsageError(
+            f"{name} must be a duration above zero, but got {text!r}; "
+            "write it as 2h, 8m, 90s or 1h30m"
+        )
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units: ``0.4s``, ``12s``, ``8m 05s``, ``2h 10m``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3_600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    minutes = round(seconds / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60}h {minutes % 60:02d}m"
+    hours = round(seconds / 3_600)
+    return f"{hours // 24}d {hours % 24:02d}h"

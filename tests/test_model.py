@@ -1,0 +1,154 @@
+import random
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.blocks import Scale
+from nas.complexity import count
+from nas.errors import InfeasibleError
+from nas.model import SqueezeExcitation, build_model
+from nas.presets import PRESETS
+from tests.reference import LAWFUL_KERNELS, random_architecture
+
+
+def one_step(architecture, input_spec=None, batch_size=4):
+    """Run one forward and backward pass; return the model, its outputs and the loss."""
+    input_spec = input_spec or InputSpec()
+    torch.manual_seed(0)
+    model = build_model(architecture, input_spec)
+    side = input_spec.image_size
+    outputs = model(torch.randn(batch_size, input_spec.channels, side, side))
+    labels = torch.arange(batch_size) % input_spec.num_classes
+    loss = nn.functional.cross_entropy(outputs, labels)
+    loss.backward()
+    return model, outputs, loss
+
+
+def assert_every_parameter_learns(architecture, input_spec=None):
+    model, _, loss = one_step(architecture, input_spec)
+    assert torch.isfinite(loss)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.count_nonzero() > 0, name
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_parameter_of_every_preset_receives_a_gradient(name):
+    assert_every_parameter_learns(PRESETS[name].architecture)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("kind", "kernel"), LAWFUL_KERNELS)
+def test_every_parameter_of_every_block_receives_a_gradient(kind, kernel, stride):
+    stage = Stage(kind, 2, 16, stride, kernel, 0.1)
+    assert_every_parameter_learns(
+        Architecture(Stem("conv3x3", 8), (stage,)), InputSpec(image_size=8)
+    )
+
+
+@pytest.mark.parametrize(
+    "input_spec", [InputSpec(1, 8, 10), InputSpec(1, 28, 10), InputSpec(3, 64, 100)], ids=str
+)
+def test_outputs_follow_the_input(input_spec):
+    rng = random.Random(0)
+    architecture = random_architecture(rng, even_maps=False, max_depth=1)
+    _, outputs, _ = one_step(architecture, input_spec, batch_size=2)
+    assert outputs.shape == (2, input_spec.num_classes)
+
+
+def test_the_built_net_holds_the_counted_parameters():
+    for name in ("final", "row1", "row6", "resnet20"):
+        architecture = PRESETS[name].architecture
+        with torch.device("meta"):
+            model = build_model(architecture)
+        num_params = sum(parameter.numel() for parameter in model.parameters())
+        assert num_params == count(architecture).num_params
+
+
+def test_a_net_that_does_not_fit_the_image_is_not_built():
+    with pytest.raises(InfeasibleError, match="stage 3 at 14x14"):
+        build_model(PRESETS["row1"].architecture, InputSpec(image_size=28))
+
+
+@pytest.mark.parametrize(("w_in", "w_out", "stride"), [(64, 64, 1), (32, 64, 1), (32, 64, 2)])
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_blocks_compute_what_torchvision_computes(kind, w_in, w_out, stride):
+    """The shortcut is a bare 1x1 convolution; all else is torchvision's block."""
+    torch.manual_seed(0)
+    stage = Stage(kind, 1, w_out, stride)
+    ours = build_model(Architecture(Stem("conv3x3", w_in), (stage,))).stage1.block1
+    needs_projection = stride != 1 or w_in != w_out
+    projection = nn.Conv2d(w_in, w_out, 1, stride, bias=False) if needs_projection else None
+    theirs = (
+        BasicBlock(w_in, w_out, stride, projection)
+        if kind == "basic"
+        else Bottleneck(w_in, w_out // 4, stride, projection)
+    )
+    # both keep conv, norm, conv, norm, ..., projection in this order
+    with torch.no_grad():
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert mine.shape == other.shape
+            other.copy_(mine.uniform_(-0.1, 0.1) if mine.dim() == 4 else mine.uniform_(0.5, 1.5))
+    images = torch.randn(4, w_in, 9, 9)
+    for mode in (True, False):  # batch statistics, then the running ones
+        torch.testing.assert_close(ours.train(mode)(images), theirs.train(mode)(images))
+
+
+def test_the_average_pooled_design_pools_after_each_convolution():
+    torch.manual_seed(0)
+    stage = Stage("basic_pooled", 1, 8, 1, kernel=2)
+    block = build_model(Architecture(Stem("conv3x3", 8), (stage,))).stage1.block1.eval()
+    images = torch.randn(2, 8, 6, 6)
+    first, second = (module for module in block.modules() if isinstance(module, nn.Conv2d))
+    pool, eps = nn.functional.avg_pool2d, 1e-5
+
+    def convolve(x, conv):  # fresh norms: mean 0, variance 1
+        x = pool(nn.functional.conv2d(x, conv.weight, padding=1), 2, stride=1)
+        return x / (1 + eps) ** 0.5
+
+    expected = torch.relu(convolve(torch.relu(convolve(images, first)), second) + images)
+    torch.testing.assert_close(block(images), expected)
+
+
+def test_squeeze_and_excitation_multiplies_by_a_gate_per_channel():
+    torch.manual_seed(0)
+    module = SqueezeExcitation(Scale(8, 2))
+    images = torch.randn(2, 8, 5, 5)
+    squeeze, excite = module.squeeze, module.excite
+    pooled = images.flatten(2).mean(dim=2)
+    hidden = torch.relu(pooled @ squeeze.weight[:, :, 0, 0].T + squeeze.bias)
+    gate = torch.sigmoid(hidden @ excite.weight[:, :, 0, 0].T + excite.bias)
+    torch.testing.assert_close(module(images), images * gate[:, :, None, None])
+
+
+def test_dropout_acts_in_training_and_not_in_evaluation():
+    torch.manual_seed(0)
+    net = build_model(Architecture(Stem("conv3x3", 8), (Stage("basic", 2, 8, 1, 3, 0.5),)))
+    images = torch.randn(4, 3, 32, 32)
+    assert not torch.equal(net(images), net(images))
+    net.eval()
+    assert torch.equal(net(images), net(images))
+
+
+def test_convolutions_start_from_he_normal_weights():
+    torch.manual_seed(0)
+    model = build_model(PRESETS["basic-333"].architecture)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 10_000:
+            fan_out = module.out_channels * module.kernel_size[0] ** 2
+            expected = (2 / fan_out) ** 0.5  # He et al. 2015, equation 14
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.05), name
+            assert module.bias is None
+
+
+def test_one_seed_builds_one_network():
+    architecture = PRESETS["resnet20"].architecture
+    states = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        states.append(build_model(architecture).state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
