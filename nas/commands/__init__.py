@@ -15,6 +15,7 @@ from typing import NoReturn
 from nas.errors import NasError, UsageError, unknown_name
 
 COMMANDS = {
+    "spaces": "the search spaces; how much of one fits a budget",
     "count": "exact parameters and multiply-adds of a network, by layer",
     "show": "a network or a trial: stage table, id, counts",
     "presets": "the named networks: the paper's, the ResNets, the hand-made ones",

@@ -1,0 +1,113 @@
+"""From a loaded data set and a recipe to the batches of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from nas.data.augment import Augmentation
+from nas.data.images import select
+from nas.data.loader import DeviceLoader, EvalLoader, PlacedImages, place
+from nas.data.records import LabelledImages, TrainingData
+from nas.data.split import stratified_subset, train_and_val
+from nas.feed import Batches
+from nas.recipe import Recipe
+
+EVAL_BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedParts:
+    """A training and a validation part on the device, shared by all trainings of a process."""
+
+    train: PlacedImages
+    val: PlacedImages | None
+    flip_is_lawful: bool
+
+
+def place_search_parts(
+    data: TrainingData, seed: int, train_images: int, val_images: int, device: str
+) -> PlacedParts:
+    """Split off the validation part, take stratified slices and put both on the device.
+
+    Args:
+        data: The training part of a data set.
+        seed: Decides the split and the slices.
+        train_images: Images of the training slice.
+        val_images: Images of the validation slice.
+        device: Where batches are wanted.
+
+    Raises:
+        DataError: A slice is larger than its part, or smaller than one image a class.
+    """
+    train, val = train_and_val(data, seed)
+    return PlacedParts(
+        _place(data, _slice(train, train_images, seed), device),
+        _place(data, _slice(val, val_images, seed), device),
+        data.flip_is_lawful,
+    )
+
+
+def place_all(data: TrainingData, device: str, seed: int, holdout: bool) -> PlacedParts:
+    """Put all that may be trained on upon the device: training and validation part merged.
+
+    Args:
+        data: The training part of a data set.
+        device: Where batches are wanted.
+        seed: Seed of the split that `holdout` keeps.
+        holdout: Keep the validation part out and measure on it after every epoch.
+    """
+    if holdout:
+        train, val = train_and_val(data, seed)
+        return PlacedParts(
+            _place(data, train, device), _place(data, val, device), data.flip_is_lawful
+        )
+    return PlacedParts(_place(data, merge(data), device), None, data.flip_is_lawful)
+
+
+def place_test(data: TrainingData, test: LabelledImages, device: str) -> PlacedImages:
+    """Put the test part on the device, normalised like the training part."""
+    return _place(data, test, device)
+
+
+def merge(data: TrainingData) -> LabelledImages:
+    """Return the training part with the data set's own validation part, if it has one."""
+    if data.val is None:
+        return data.train
+    return LabelledImages(
+        torch.cat([data.train.images, data.val.images]),
+        torch.cat([data.train.labels, data.val.labels]),
+        data.train.class_names,
+        data.fingerprint,
+    )
+
+
+def make_batches(parts: PlacedParts, recipe: Recipe, seed: int) -> Batches:
+    """Return the batches of one training.
+
+    Args:
+        parts: The images on the device.
+        recipe: Batch size and augmentation; a flip that would change a class is left out.
+        seed: Decides order and augmentation, with the epoch's number.
+    """
+    side = parts.train.input_spec.image_size
+    augmentation = Augmentation(
+        flip=recipe.flip and parts.flip_is_lawful,
+        crop_padding=recipe.crop_padding(side),
+        cutout_size=recipe.cutout_size(side),
+    )
+    return Batches(
+        DeviceLoader(parts.train, recipe.batch_size, augmentation, seed),
+        EvalLoader(parts.val, EVAL_BATCH) if parts.val is not None else None,
+    )
+
+
+def _slice(part: LabelledImages, size: int, seed: int) -> LabelledImages:
+    if size == len(part):
+        return part
+    return select(part, stratified_subset(part.labels, size, seed))
+
+
+def _place(data: TrainingData, part: LabelledImages, device: str) -> PlacedImages:
+    return place(part, data.mean, data.std, torch.device(device))

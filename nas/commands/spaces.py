@@ -1,0 +1,85 @@
+"""List the search spaces; with a name and a budget, say how much of it fits."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nas.budget import Caps, format_share, parse_count
+from nas.commands.common import add_format, print_json, print_table
+from nas.data.early import early_input_spec
+from nas.space import BudgetedSpace, list_spaces, load_space
+
+NUM_BINS = 12
+BAR_COLUMNS = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spaces`."""
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE")
+    parser.add_argument("--budget", type=parse_count, metavar="N", help="most parameters")
+    parser.add_argument("--dataset", default="cifar10", help="whose input (default: cifar10)")
+    parser.add_argument("--data", metavar="DIR", help="the folder, with --dataset folder")
+    parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the list, or the preflight of one space."""
+    if args.name is None:
+        return _print_list(args)
+    loaded = load_space(args.name)
+    data = Path(args.data) if args.data else None
+    spec = early_input_spec(args.dataset, data, args.image_size)
+    budget = args.budget if args.budget is not None else 10**18
+    space = BudgetedSpace(loaded.space, spec, Caps(budget), loaded.name)
+    (_, small), (_, large) = space.smallest(), space.largest()
+    total, fitting = space.num_distinct(), space.count_feasible()
+    edges = _edges(small.num_params, large.num_params)
+    bins = space.histogram(edges)
+    if args.format == "json":
+        print_json(
+            {
+                "name": loaded.name,
+                "title": loaded.title,
+                "budget": args.budget,
+                "num_networks": total,
+                "num_fitting": fitting.value,
+                "num_fitting_standard_error": fitting.standard_error,
+                "smallest_num_params": small.num_params,
+                "largest_num_params": large.num_params,
+                "histogram": {"edges": edges, "counts": bins},
+            }
+        )
+        return 0
+    print(f"{loaded.name}: {loaded.title}\n")
+    print(f"networks   {total:,}")
+    if args.budget is not None:
+        error = "" if fitting.is_exact else f" ± {fitting.standard_error:,.0f} (estimated)"
+        print(
+            f"fitting    {fitting.value:,}{error} within {args.budget:,} parameters "
+            f"({format_share(fitting.value, total)})"
+        )
+    print(f"smallest   {small.num_params:,} parameters")
+    print(f"largest    {large.num_params:,} parameters\n")
+    widest = max(max(bins), 1)
+    for low, high, number in zip(edges, edges[1:], bins, strict=False):
+        bar = "█" * round(BAR_COLUMNS * number / widest)
+        print(f"{low:>13,} to {high:>13,}  {number / max(total, 1):>6.1%}  {bar}".rstrip())
+    return 0
+
+
+def _print_list(args: argparse.Namespace) -> int:
+    titles = list_spaces()
+    if args.format == "json":
+        print_json([{"name": entry.name, "title": entry.title} for entry in titles])
+        return 0
+    print_table(("name", "what"), [(entry.name, entry.title) for entry in titles], left=(0, 1))
+    return 0
+
+
+def _edges(low: int, high: int) -> list[int]:
+    """Return the edges of equal steps on a logarithmic scale, both ends covered."""
+    ratio = (high / low) ** (1 / NUM_BINS)
+    inner = [round(low * ratio**step) for step in range(1, NUM_BINS)]
+    return sorted({low - 1, *inner, high})

@@ -1,0 +1,1 @@
+"""Data sets as tensors: loaded, split, augmented and served in batches."""

@@ -1,0 +1,95 @@
+"""Decoded images on disk, in the user's cache directory and nowhere else.
+
+A file is written under another name, flushed, then renamed: it is whole or absent. Its content
+hash is checked on every read; a file that is truncated, altered or of another version reads as
+absent and is written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from nas.data.images import fingerprint
+from nas.data.records import LabelledImages
+from nas.errors import StorageError
+from nas.files import write_atomically
+
+VERSION = 1  # raise it when decoding changes
+
+
+def cache_dir() -> Path:
+    """Return where caches and downloads lie; the directory may not exist yet.
+
+    It is NAS_CACHE, else XDG_CACHE_HOME/nas, else ~/.cache/nas.
+    """
+    if own := os.environ.get("NAS_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nas"
+
+
+def read_part(path: Path, key: str) -> LabelledImages | None:
+    """Return what `write_part` wrote under this key; None where that is not there, whole.
+
+    The images are mapped, not copied, and hashed once (0.2 s for 150 MB).
+
+    Args:
+        path: The file.
+        key: What the content was made from; another key's content counts as absent.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            if (meta.get("version"), meta.get("key")) != (str(VERSION), key):
+                return None
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+        part = LabelledImages(
+            images, labels, tuple(json.loads(meta["class_names"])), meta["fingerprint"]
+        )
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    intact = fingerprint(part.images, part.labels, part.class_names) == part.fingerprint
+    return part if intact else None
+
+
+def write_part(path: Path, key: str, part: LabelledImages) -> None:
+    """Write a part so that `read_part` finds it; atomic.
+
+    Args:
+        path: The file; its directory is made where absent.
+        key: What the content was made from.
+        part: The images.
+
+    Raises:
+        StorageError: The directory cannot be written or the disk is full; nothing is left behind.
+    """
+    from safetensors.torch import save
+
+    meta = {
+        "version": str(VERSION),
+        "key": key,
+        "fingerprint": part.fingerprint,
+        "class_names": json.dumps(part.class_names),
+    }
+    content = save({"images": part.images, "labels": part.labels}, meta)
+    make_directory(path.parent)
+    write_atomically(path, lambda file: file.write(content))
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory of the cache where it is absent.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"decoded and downloaded data need a directory that can be written, but {error}; "
+            "name another one: NAS_CACHE=DIR"
+        ) from error

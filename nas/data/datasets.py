@@ -1,0 +1,110 @@
+"""The data sets by name, and the two ways to load one: for training, and for the one test.
+
+Names and rows need the standard library alone; PyTorch and the readers are imported on loading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from nas.data.records import LabelledImages, Parts, TrainingData
+from nas.errors import DataError, unknown_name
+
+LARGEST_IMAGE_SIZE = 1024  # all images are held in memory
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A row of `DATASETS`.
+
+    Args:
+        description: One line for a listing.
+        source: The module in `nas.data` that reads it, a `Source`.
+        image_size: Its own height and width in pixels; None where the user's images decide.
+        flip_is_lawful: Whether a mirrored image keeps its class.
+    """
+
+    description: str
+    source: str
+    image_size: int | None
+    flip_is_lawful: bool
+
+
+DATASETS: dict[str, Dataset] = {
+    "cifar10": Dataset("10 classes, 32x32, 50,000 + 10,000 images", "published", 32, True),
+    "cifar100": Dataset("100 classes, 32x32, 50,000 + 10,000 images", "published", 32, True),
+    "svhn": Dataset("house numbers, 32x32, 73,257 + 26,032 images", "published", 32, False),
+    "fashion-mnist": Dataset(
+        "10 kinds of clothing, gray, 28x28, 60,000 + 10,000 images", "published", 28, True
+    ),
+    "digits": Dataset("scikit-learn's, gray, 8x8, 1,797 images, offline", "digits", 8, False),
+    "folder": Dataset("your images: --data DIR with train/CLASS/*", "folder", None, True),
+}
+
+
+class Source(Protocol):
+    """What a module that reads data sets provides; both raise DataError or DownloadError."""
+
+    def training_parts(self, name: str, data_dir: Path | None, image_size: int | None) -> Parts:
+        """Return the training part, and the validation part where the data set has one."""
+
+    def test_part(
+        self, name: str, data_dir: Path | None, image_size: int | None
+    ) -> LabelledImages:
+        """Return the test part."""
+
+
+def load_training(
+    name: str, data_dir: Path | None = None, image_size: int | None = None
+) -> TrainingData:
+    """Load what a search may see; the test part is neither returned nor kept.
+
+    Args:
+        name: A key of `DATASETS`.
+        data_dir: Where to look first; the images themselves for `folder`.
+        image_size: Height and width in pixels, 1 to 1024; None takes the data set's own.
+
+    Raises:
+        UnknownNameError: No such data set.
+        DataError: The data are absent or unusable.
+        DownloadError: They are absent and the host refused, throttled or sent something else.
+    """
+    from nas.data.images import mean_and_std
+
+    row, source = _find(name, image_size)
+    parts = source.training_parts(name, data_dir, image_size)
+    mean, std = mean_and_std(parts.train.images)
+    return TrainingData(name, parts.train, parts.val, mean, std, row.flip_is_lawful, parts.notes)
+
+
+def load_test(
+    name: str, data_dir: Path | None = None, image_size: int | None = None
+) -> LabelledImages:
+    """Load the test part: for `retrain` and `evaluate`, once, at the end.
+
+    Args:
+        name: A key of `DATASETS`.
+        data_dir: As given to `load_training`.
+        image_size: As given to `load_training`.
+
+    Raises:
+        UnknownNameError: No such data set.
+        DataError: The data are absent or unusable.
+        DownloadError: They are absent and the host refused, throttled or sent something else.
+    """
+    _, source = _find(name, image_size)
+    return source.test_part(name, data_dir, image_size)
+
+
+def _find(name: str, image_size: int | None) -> tuple[Dataset, Source]:
+    if name not in DATASETS:
+        raise unknown_name("data set", name, DATASETS)
+    if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
+        raise DataError(
+            f"an image size is 1 to {LARGEST_IMAGE_SIZE} pixels, but got {image_size!r}"
+        )
+    row = DATASETS[name]
+    return row, cast(Source, import_module(f"nas.data.{row.source}"))

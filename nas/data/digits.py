@@ -1,0 +1,58 @@
+"""The data set `digits`: 1,797 handwritten digits, 8x8, one channel, part of scikit-learn.
+
+It has no test part: 20% are set aside first, stratified, with seed 0 whatever the study's seed.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.data.images import labelled_images, resize, select
+from nas.data.records import LabelledImages, Parts
+from nas.data.split import set_aside
+from nas.errors import DataError
+
+_MAX_VALUE = 16  # scikit-learn's pixels are 0..16
+
+
+def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> Parts:
+    """Return the four fifths to train on.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    everything = _load(image_size)
+    train, _ = set_aside(everything.labels)
+    return Parts(select(everything, train))
+
+
+def test_part(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+    """Return the fifth that was set aside.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    everything = _load(image_size)
+    _, test = set_aside(everything.labels)
+    return select(everything, test)
+
+
+def _load(image_size: int | None) -> LabelledImages:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError(
+            f"the data set digits comes with scikit-learn, but {error}; "
+            "install it: pip install scikit-learn"
+        ) from error
+    raw = load_digits()
+    pixels = np.rint(raw.images * (255 / _MAX_VALUE)).astype(np.uint8)
+    images = torch.from_numpy(pixels).unsqueeze(1)  # (N, 1, 8, 8)
+    labels = torch.from_numpy(raw.target.astype(np.int64))
+    names = tuple(str(name) for name in raw.target_names)
+    return labelled_images(resize(images, image_size or images.shape[2]), labels, names)

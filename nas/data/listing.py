@@ -1,0 +1,186 @@
+"""Which image files a folder holds: names, sizes and times, without opening one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import DataError
+
+_NAMED_CLASSES = 5
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # left by file managers, like names with a dot
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one part of a folder.
+
+    Args:
+        class_names: Sorted; the position is the label.
+        files: Paths relative to the folder, sorted within each class.
+        labels: The label of each file.
+        stamp: Hash of all names, sizes and times of change.
+    """
+
+    class_names: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+    stamp: str
+
+
+def require_root(data_dir: Path | None) -> Path:
+    """Return the folder, if it is one with a `train/` in it.
+
+    Raises:
+        DataError: None was given, it is no readable directory, or it has no `train/`.
+    """
+    if data_dir is None:
+        raise DataError(
+            "the data set folder reads images from train/CLASS/ of a folder of yours; "
+            "name it: --data DIR"
+        )
+    root = Path(data_dir).expanduser()
+    names = {entry.name for entry in _entries(root) if entry.is_dir()}
+    if "train" not in names:
+        inner = next((name for name in sorted(names) if (root / name / "train").is_dir()), None)
+        found = f"it holds {', '.join(sorted(names)[:_NAMED_CLASSES]) or 'no directories'}"
+        fix = f"--data {root / inner}" if inner else "move the images to train/CLASS/"
+        raise DataError(
+            f"a data folder has its images in train/CLASS/, but {root} has no train/ "
+            f"({found}); {fix}"
+        )
+    return root
+
+
+def has_part(root: Path, part: str) -> bool:
+    """Tell whether the folder has this part."""
+    with _readable(root):
+        return (root / part).is_dir()
+
+
+def class_folders(root: Path, part: str) -> tuple[str, ...]:
+    """Return the names of the classes of a part, sorted; looks at names alone.
+
+    Raises:
+        DataError: The directory cannot be read.
+    """
+    entries = _entries(root / part)
+    return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+
+
+def scan(root: Path, part: str) -> Listing:
+    """List a part's files by class, those in sub-directories of a class included.
+
+    Args:
+        root: The folder.
+        part: ``"train"``, ``"val"`` or ``"test"``.
+
+    Raises:
+        DataError: A directory cannot be read, there are fewer than two classes, or one is empty.
+    """
+    class_names = class_folders(root, part)
+    if len(class_names) < 2:
+        raise DataError(
+            f"a data set has at least two classes, each a directory in {part}/, but "
+            f"{root / part} has {len(class_names)} ({', '.join(class_names) or 'none'})"
+        )
+    files: list[str] = []
+    labels: list[int] = []
+    digest = hashlib.blake2b(digest_size=16)
+    for label, class_name in enumerate(class_names):
+        found = sorted(_files(root, f"{part}/{class_name}"))
+        files += [name for name, _, _ in found]
+        labels += [label] * len(found)
+        digest.update(repr((class_name, found)).encode())
+    filled = set(labels)
+    empty = [f"{part}/{name}" for i, name in enumerate(class_names) if i not in filled]
+    if empty:
+        raise DataError(
+            f"every class needs images, but {len(empty)} in {root} have none: "
+            f"{_shorten(empty)}; add images or remove the directory"
+        )
+    return Listing(class_names, tuple(files), tuple(labels), digest.hexdigest())
+
+
+def check_same_classes(
+    root: Path, part: str, found: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    """Check that a part has the classes of `train/`.
+
+    Raises:
+        DataError: A class is missing or extra; both are named.
+    """
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or extra:
+        differences = [
+            f"{verb}: {_shorten(names)}"
+            for verb, names in (("missing", missing), ("not in train/", extra))
+            if names
+        ]
+        raise DataError(
+            f"{part}/ must have the classes of train/, but in {root} it differs "
+            f"({'; '.join(differences)}); make the directories' names equal"
+        )
+
+
+def check_counts(root: Path, train: Listing, needed: int) -> None:
+    """Check that each class can give an image to each part that is split off `train/`.
+
+    Raises:
+        DataError: A class has fewer than `needed` images.
+    """
+    counts = Counter(train.labels)
+    poor = [
+        f"{name} ({counts[label]})"
+        for label, name in enumerate(train.class_names)
+        if counts[label] < needed
+    ]
+    if poor:
+        raise DataError(
+            f"training, validation and test take at least one image each of every class, so "
+            f"train/ needs {needed} per class, but in {root} {len(poor)} classes have fewer: "
+            f"{_shorten(poor)}; add images or leave the class out"
+        )
+
+
+def _files(root: Path, relative: str) -> Iterator[tuple[str, int, int]]:
+    """Yield name, bytes and nanosecond of change of each file; links to directories are left."""
+    for entry in _entries(root / relative):
+        name = f"{relative}/{entry.name}"
+        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(root, name)
+        else:
+            try:
+                stat = entry.stat()
+            except OSError:  # a dangling link: listed, so that decoding names it
+                yield name, 0, 0
+            else:
+                yield name, stat.st_size, stat.st_mtime_ns
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    with _readable(directory), os.scandir(directory) as entries:
+        return list(entries)
+
+
+@contextmanager
+def _readable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DataError(
+            f"a data folder must be a directory that can be read, but {directory}: {reason}"
+        ) from error
+
+
+def _shorten(names: list[str]) -> str:
+    more = len(names) - _NAMED_CLASSES
+    return ", ".join(names[:_NAMED_CLASSES]) + (f" and {more} more" if more > 0 else "")

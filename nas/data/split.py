@@ -1,0 +1,146 @@
+"""Stratified splits and subsets that a seed decides and nothing else.
+
+The order of images comes from `random.Random(text).random()`, whose sequence Python guarantees
+across versions: a study resumed after an upgrade keeps its split. Torch's and NumPy's global
+generators are neither read nor moved.
+"""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.images import select
+from nas.data.records import LabelledImages, TrainingData
+from nas.errors import DataError
+
+VAL_FRACTION = 0.1
+TEST_FRACTION = 0.2
+
+
+def stratified_split(
+    labels: Tensor, fraction: float, seed: int, purpose: str = "val"
+) -> tuple[Tensor, Tensor]:
+    """Split indices in two so that both parts have every class in the same proportion.
+
+    The second part has `fraction` of all images, rounded; each class gives its share within one
+    image, at least one, and keeps at least one.
+
+    Args:
+        labels: int64, (N,).
+        fraction: Share of the second part, in (0, 1), both exclusive.
+        seed: Any whole number; splits of different seeds are independent.
+        purpose: What the split is for; splits for different purposes are independent.
+
+    Returns:
+        Two int64 tensors of ascending indices, disjoint, together all of 0..N-1.
+
+    Raises:
+        DataError: `fraction` is out of range, or a class has fewer than two images.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise DataError(f"a split's fraction must be in (0, 1), but got {fraction!r}")
+    counts = _class_counts(labels)
+    poor = [label for label, count in counts.items() if count < 2]
+    if poor:
+        raise DataError(
+            f"a stratified split needs at least 2 images in every class, but class {poor[0]} has "
+            f"1 ({len(poor)} such classes); add images or leave the class out"
+        )
+    total = round(Fraction(str(fraction)) * len(labels))
+    limits = {label: count - 1 for label, count in counts.items()}
+    second = _pick(labels, _allocate(counts, limits, total), f"split/{purpose}/{seed}")
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    mask[second] = True
+    return (~mask).nonzero().flatten(), second
+
+
+def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
+    """Pick `size` images with every class in proportion, within one image, at least one each.
+
+    Args:
+        labels: int64, (N,).
+        size: Images to pick, from the number of classes to N.
+        seed: Any whole number. A larger subset of the same seed contains the smaller one up to
+            the rounding of the classes' shares.
+
+    Returns:
+        int64, (size,), ascending indices.
+
+    Raises:
+        DataError: `size` is below the number of classes or above N.
+    """
+    counts = _class_counts(labels)
+    if not len(counts) <= size <= len(labels):
+        raise DataError(
+            f"a stratified subset takes {len(counts)} (one image per class) to {len(labels)} "
+            f"images, but got size={size}"
+        )
+    return _pick(labels, _allocate(counts, counts, size), f"subset/{seed}")
+
+
+def train_and_val(data: TrainingData, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Return the images to train on and to validate on: the data set's own, else 10% split off.
+
+    Args:
+        data: The training part.
+        seed: Seed of the split; without effect where the data set has a validation part.
+
+    Raises:
+        DataError: A class has fewer than two images to split.
+    """
+    if data.val is not None:
+        return data.train, data.val
+    train, val = stratified_split(data.train.labels, VAL_FRACTION, seed)
+    return select(data.train, train), select(data.train, val)
+
+
+def set_aside(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Split off the test part of a data set that comes without one: 20%, seed 0, always the same.
+
+    Args:
+        labels: int64, (N,).
+
+    Returns:
+        Indices of the rest, and of the test part.
+
+    Raises:
+        DataError: A class has fewer than two images.
+    """
+    return stratified_split(labels, TEST_FRACTION, seed=0, purpose="test")
+
+
+def _class_counts(labels: Tensor) -> dict[int, int]:
+    values, counts = torch.unique(labels, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _allocate(counts: dict[int, int], limits: dict[int, int], total: int) -> dict[int, int]:
+    """Share `total` among classes by largest remainder, at least 1 and at most its limit each."""
+    num_images = sum(counts.values())
+    quotas = {label: total * count for label, count in counts.items()}  # in 1/num_images images
+    shares = {
+        label: min(max(quota // num_images, 1), limits[label]) for label, quota in quotas.items()
+    }
+    total = min(max(total, len(counts)), sum(limits.values()))
+    while missing := total - sum(shares.values()):
+        step = 1 if missing > 0 else -1
+        movable = [label for label in counts if 1 <= shares[label] + step <= limits[label]]
+        shares[
+            max(movable, key=lambda key: (step * (quotas[key] - shares[key] * num_images), -key))
+        ] += step
+    return shares
+
+
+def _pick(labels: Tensor, shares: dict[int, int], key: str) -> Tensor:
+    """Return, for each class, the images with the lowest draws; ascending indices."""
+    generator = random.Random(key)
+    draws = np.array([generator.random() for _ in range(len(labels))])
+    order = torch.from_numpy(np.argsort(draws, kind="stable"))
+    ordered_labels = labels[order]
+    picked = [order[ordered_labels == label][:share] for label, share in shares.items()]
+    return torch.cat(picked).sort().values

@@ -1,0 +1,124 @@
+"""What a training runs on and the tricks that make it fast; none is meant to change a result."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from nas.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The device and the tricks; each can be turned off, which is how their worth is measured.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``; see `choose_device`.
+        num_threads: CPU threads; None leaves PyTorch's number. Sums in floating point depend on
+            it, so a study chooses once.
+        channels_last: Keep images and weights in memory as (N, H, W, C).
+        fused_optimizer: Update all weights in one kernel.
+        cuda_graph: Capture the whole step on CUDA and replay it.
+        compile: Compile the network's forward and backward; pays off in long trainings only.
+    """
+
+    device: str = "cpu"
+    num_threads: int | None = None
+    channels_last: bool = True
+    fused_optimizer: bool = True
+    cuda_graph: bool = True
+    compile: bool = False
+
+    @property
+    def is_cuda(self) -> bool:
+        """Tell whether the device is a CUDA GPU."""
+        return torch.device(self.device).type == "cuda"
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Return the layout of images and weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, precision: str) -> AbstractContextManager[Any]:
+        """Return the context that forward passes run in.
+
+        Args:
+            precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA, float32 elsewhere
+                (on the CPUs measured so far bfloat16 is slower).
+        """
+        if precision == "bfloat16" or (precision == "auto" and self.is_cuda):
+            return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+        return nullcontext()
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Use this engine's device and threads; leave PyTorch's global state as it was found.
+
+        The random generators are put back too: a training neither reads nor moves them.
+        """
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(self.num_threads or num_threads)
+        devices = [torch.device(self.device)] if self.is_cuda else []
+        try:
+            with torch.random.fork_rng(devices), self._current_device():
+                yield
+        finally:
+            torch.set_num_threads(num_threads)
+
+    def seed_generators(self, seed: int) -> None:
+        """Seed PyTorch's global generators of the CPU and of this device; inside `applied`."""
+        torch.default_generator.manual_seed(seed)
+        if self.is_cuda:
+            torch.cuda.manual_seed(seed)
+
+    def _current_device(self) -> AbstractContextManager[Any]:
+        return torch.cuda.device(self.device) if self.is_cuda else nullcontext()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+
+def choose_device(name: str = "auto") -> str:
+    """Return the device to train on.
+
+    Args:
+        name: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: The name is no such device, or the machine has none of it.
+    """
+    num_gpus = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda" if num_gpus else "cpu"
+    kind, _, index = name.partition(":")
+    if kind == "cpu" and not index:
+        return name
+    if kind != "cuda" or (":" in name and not index.isdecimal()):
+        raise UsageError(f"a device is auto, cpu, cuda or cuda:N, but got {name!r}")
+    if int(index or 0) >= num_gpus:
+        raise UsageError(f"device {name!r} needs a GPU, but PyTorch sees {num_gpus}; use cpu")
+    return name
+
+
+def free_memory(device: str) -> None:
+    """Give back what the last candidate held on the device."""
+    gc.collect()  # a network and its graph refer to each other
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the device or the host has no memory left."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError)
+        and any(text in str(error) for text in ("can't allocate memory", "out of memory"))
+    )

@@ -1,0 +1,210 @@
+"""How a network is trained, as data: one flat record, one table row per recipe.
+
+To add a recipe, add one row to `RECIPES`; to add a field, add one line to `Recipe`, its range
+beside it. Durations are shares of the training and lengths shares of the image, so that a recipe
+fits any number of epochs and any image size. What only makes a training faster (device, threads,
+graphs) is no part of it: see `nas.device.Engine`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from nas.errors import RecipeError, unknown_name
+from nas.rules import Choice, Range, checked, parsed, ruled
+from nas.schedule import SCHEDULES, learning_rate_at
+
+OPTIMIZERS = ("sgd", "adamw")
+MIXINGS = ("none", "cutmix", "ricap")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+SHARE = Range(0, 1, high_included=False)
+POSITIVE_RATE = Range(0, 100, low_included=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything beside the network, the data, the seed and the epochs that decides a result.
+
+    Args:
+        name: The row of `RECIPES` it came from.
+        optimizer: ``sgd`` (Nesterov; weight decay inside the gradient) or ``adamw`` (decoupled).
+        learning_rate: The highest rate of the schedule.
+        floor_learning_rate: The lowest rate of the schedule after the warm-up.
+        schedule: A key of `nas.schedule.SCHEDULES`.
+        warmup_share: Share of the training over which the rate rises from 0.
+        cycles: Triangles of the schedule ``cyclic``.
+        momentum: SGD's Nesterov momentum, or the first beta of AdamW.
+        weight_decay: On the weights of convolutions and linear layers only.
+        batch_size: Images a step.
+        label_smoothing: Share of the target spread over all classes.
+        flip: Mirror each image with probability 1/2, where the data set allows it.
+        crop_share: Padding of the random crop, as a share of the image size (4 of 32: 0.125).
+        cutout_share: Side of the erased square, as a share of the image size; 0 is off.
+        mixing: ``none``, ``cutmix`` or ``ricap``.
+        mixing_alpha: Both parameters of the beta distribution that draws the cut.
+        mixing_probability: Share of the batches that are mixed.
+        mixing_off_share: Share of the training, at its end, that mixes nothing.
+        ema_half_life_share: Half-life of the weight average, as a share of the training; 0 is
+            off. With it, the average is the result.
+        sam_rho: Radius of sharpness-aware minimisation; 0 is off. Doubles the cost of a step.
+        sam_adaptive: Scale the radius by the weights (ASAM).
+        precision: ``auto`` is bfloat16 autocast on CUDA and float32 elsewhere.
+
+    Raises:
+        RecipeError: A value is of the wrong type or out of its range; both are named.
+    """
+
+    name: str = "custom"
+    optimizer: str = ruled(Choice(OPTIMIZERS), "sgd")
+    learning_rate: float = ruled(POSITIVE_RATE, 0.1)
+    floor_learning_rate: float = ruled(Range(0, 100), 0.0)
+    schedule: str = ruled(Choice(tuple(SCHEDULES)), "cosine")
+    warmup_share: float = ruled(SHARE, 0.1)
+    cycles: int = ruled(Range(1, 1000), 1)
+    momentum: float = ruled(Range(0, 1, False, False), 0.9)
+    weight_decay: float = ruled(Range(0, 10), 5e-4)
+    batch_size: int = ruled(Range(2, 65536), 128)
+    label_smoothing: float = ruled(SHARE, 0.0)
+    flip: bool = True
+    crop_share: float = ruled(Range(0, 0.5), 0.125)
+    cutout_share: float = ruled(Range(0, 1), 0.0)
+    mixing: str = ruled(Choice(MIXINGS), "none")
+    mixing_alpha: float = ruled(Range(0, 100, low_included=False), 1.0)
+    mixing_probability: float = ruled(Range(0, 1), 1.0)
+    mixing_off_share: float = ruled(Range(0, 1), 0.0)
+    ema_half_life_share: float = ruled(Range(0, 1), 0.0)
+    sam_rho: float = ruled(Range(0, 10), 0.0)
+    sam_adaptive: bool = False
+    precision: str = ruled(Choice(PRECISIONS), "auto")
+
+    def __post_init__(self) -> None:
+        """Check every field against its rule."""
+        for item in fields(self):
+            object.__setattr__(self, item.name, checked(item, getattr(self, item.name)))
+        if self.floor_learning_rate > self.learning_rate:
+            raise RecipeError(
+                "floor_learning_rate must be at most learning_rate, but got "
+                f"floor_learning_rate={self.floor_learning_rate:g}, "
+                f"learning_rate={self.learning_rate:g}"
+            )
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Return the learning rate at a share of the training in [0, 1]."""
+        return learning_rate_at(
+            progress,
+            schedule=self.schedule,
+            peak=self.learning_rate,
+            floor=self.floor_learning_rate,
+            warmup_share=self.warmup_share,
+            cycles=self.cycles,
+        )
+
+    def crop_padding(self, image_size: int) -> int:
+        """Return the padding of the random crop in pixels; 0 is no crop."""
+        return round(self.crop_share * image_size)
+
+    def cutout_size(self, image_size: int) -> int:
+        """Return the side of the erased square in pixels; 0 is no cutout."""
+        return round(self.cutout_share * image_size)
+
+    def with_overrides(self, overrides: Iterable[str]) -> Recipe:
+        """Return the recipe with fields replaced, as the command line's ``--set`` gives them.
+
+        Args:
+            overrides: Texts ``field=value``; of two for one field the later holds.
+
+        Raises:
+            RecipeError: A text has another form, names no field, or has a value of the wrong
+                type or out of range.
+        """
+        known = {item.name: item for item in fields(self) if item.name != "name"}
+        values: dict[str, Any] = {}
+        for text in overrides:
+            name, equals, value = (part.strip() for part in text.partition("="))
+            if not equals:
+                raise RecipeError(f"an override is field=value, but got {text!r}")
+            if name not in known:
+                raise RecipeError(str(unknown_name("recipe field", name, known)))
+            values[name] = parsed(known[name], value)
+        return replace(self, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON; `from_json` reads it back unchanged."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Recipe:
+        """Read what `to_dict` wrote; an absent field takes its default.
+
+        Raises:
+            RecipeError: The record is no object, or a field is unknown or out of range.
+        """
+        if not isinstance(record, Mapping):
+            raise RecipeError(f"a recipe must be a JSON object, but got {record!r}")
+        known = {item.name for item in fields(cls)}
+        for name in record:
+            if name not in known:
+                raise RecipeError(str(unknown_name("recipe field", str(name), known)))
+        return cls(**record)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote.
+
+        Raises:
+            RecipeError: The text is no JSON, or describes no recipe.
+        """
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RecipeError(f"a recipe must be JSON, but {error}") from error
+        return cls.from_dict(record)
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="short",  # a search's: everything annealed within a few epochs
+            learning_rate=0.1,
+            warmup_share=0.1,
+            schedule="linear",
+            weight_decay=5e-4,
+            batch_size=128,
+            label_smoothing=0.1,
+        ),
+        Recipe(
+            name="modern",  # a retraining's, at 200 epochs: 5 of warm-up, half-life 1 epoch
+            learning_rate=0.1,
+            warmup_share=0.025,
+            schedule="cosine",
+            weight_decay=5e-4,
+            batch_size=128,
+            label_smoothing=0.1,
+            mixing="ricap",
+            mixing_alpha=0.3,
+            mixing_off_share=0.1,
+            ema_half_life_share=0.005,
+        ),
+    )
+}
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return a row of `RECIPES`.
+
+    Raises:
+        UnknownNameError: There is no such row; the nearest name is proposed.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]

@@ -1,0 +1,93 @@
+"""What a training leaves behind: a curve, an accuracy, and how it ended. No PyTorch needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Status = Literal["finished", "stopped", "diverged", "out_of_memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch of a curve.
+
+    Args:
+        epoch: From 1.
+        train_loss: Mean loss of the epoch's images as they were trained on, augmented.
+        train_accuracy: Share of them classified right; of a mixed image, its largest part.
+        val_loss: Mean cross-entropy on the validation images; None without any.
+        val_accuracy: Share of them classified right, in [0, 1]; None without any.
+        learning_rate: Of the epoch's last step.
+        elapsed_seconds: Since the training began, interruptions left out.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    elapsed_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a training ended and what it measured.
+
+    Args:
+        status: ``finished``; ``stopped`` on request at an epoch's edge; ``diverged``;
+            ``out_of_memory``.
+        reason: Why it did not finish, in one sentence; None where it did.
+        curve: The epochs, in order.
+        elapsed_seconds: Time spent, evaluation included, interruptions left out.
+        images_per_second: Training images over the time of the training steps of this process.
+        micro_batch: Images a forward pass; less than the recipe's batch where that did not fit.
+        num_threads: CPU threads that were used.
+        model: The trained network in evaluation mode, the weight average where the recipe has
+            one; None where the training did not finish.
+    """
+
+    status: Status
+    reason: str | None
+    curve: tuple[EpochRecord, ...]
+    elapsed_seconds: float
+    images_per_second: float
+    micro_batch: int
+    num_threads: int
+    model: nn.Module | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """Return the last epoch's validation accuracy, never the best epoch's."""
+        return self.curve[-1].val_accuracy if self.curve else None
+
+    @property
+    def diverged(self) -> bool:
+        """Tell whether the loss or the outputs stopped being finite."""
+        return self.status == "diverged"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record, without the network, as JSON-ready values."""
+        names = ("status", "reason", "elapsed_seconds", "images_per_second", "micro_batch")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "num_threads": self.num_threads,
+            "val_accuracy": self.val_accuracy,
+            "curve": [record.to_dict() for record in self.curve],
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> TrainResult:
+        """Read what `to_dict` wrote; the network is absent."""
+        values = {name: value for name, value in record.items() if name != "val_accuracy"}
+        curve = tuple(EpochRecord(**epoch) for epoch in values.pop("curve"))
+        return cls(curve=curve, **values)

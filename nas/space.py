@@ -1,0 +1,151 @@
+"""Search spaces: the door to their records, and the files that hold them.
+
+A space is one file: a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`
+(or a function `suggest(trial) -> Architecture`). A file imports all it needs from here.
+Neither PyTorch, Optuna nor NumPy is imported until something asks for them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+from nas.architecture import Architecture, Stage, Stem
+from nas.errors import NasError, SpaceError, unknown_name
+from nas.identity import identify
+from nas.space_budget import BudgetedSpace
+from nas.space_choices import Choice, Choices, StageChoices, Value
+from nas.space_function import FunctionSpace
+from nas.space_record import SearchSpace
+
+__all__ = [
+    "Architecture",
+    "BudgetedSpace",
+    "Choice",
+    "Choices",
+    "FunctionSpace",
+    "LoadedSpace",
+    "SearchSpace",
+    "SpaceTitle",
+    "Stage",
+    "StageChoices",
+    "Stem",
+    "Value",
+    "list_spaces",
+    "load_space",
+]
+
+SPACES_DIR = Path(__file__).resolve().parent.parent / "search_spaces"
+
+
+@dataclass(frozen=True)
+class SpaceTitle:
+    """A shipped space, as `spaces` lists it."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class LoadedSpace:
+    """A space file, read.
+
+    Args:
+        name: The file's name without its ending.
+        title: The first line of its docstring.
+        baseline: A network to compare with; the space need not contain it.
+        space: What the networks are chosen from.
+        content_hash: Hex digest of what decides which choices exist: of the record, or of the
+            file's bytes where it gives a function. An edit of the docstring leaves a record's.
+        path: The file.
+    """
+
+    name: str
+    title: str
+    baseline: Architecture
+    space: SearchSpace | FunctionSpace
+    content_hash: str
+    path: Path
+
+
+def load_space(name_or_path: str | Path) -> LoadedSpace:
+    """Read a space by its name in `search_spaces/`, or by the path of a file.
+
+    The file is run: load only what you trust.
+
+    Args:
+        name_or_path: A name as `list_spaces` gives it, or a path that ends in ``.py``.
+
+    Raises:
+        UnknownNameError: No shipped space has this name.
+        SpaceError: The file is absent, does not run, or breaks the contract.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".py":
+        known = [entry.name for entry in list_spaces()]
+        if str(name_or_path) not in known:
+            raise unknown_name("search space", str(name_or_path), known)
+        path = SPACES_DIR / f"{name_or_path}.py"
+    if not path.is_file():
+        raise SpaceError(f"a search space is a file, but there is none at {path}")
+    try:
+        return _read_module(_run_file(path), path)
+    except NasError as error:
+        raise SpaceError(f"search space {path}: {error}") from error
+
+
+def list_spaces() -> tuple[SpaceTitle, ...]:
+    """Return the shipped spaces by name; no file is run."""
+    paths = sorted(SPACES_DIR.glob("[!_]*.py"))
+    return tuple(SpaceTitle(path.stem, _title(path)) for path in paths)
+
+
+def _run_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"search_spaces.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise SpaceError("the file is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except NasError:
+        raise
+    except Exception as error:
+        raise SpaceError(f"the file does not run: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _read_module(module: ModuleType, path: Path) -> LoadedSpace:
+    baseline = getattr(module, "BASELINE", None)
+    record, function = getattr(module, "SPACE", None), getattr(module, "suggest", None)
+    if not (module.__doc__ or "").strip():
+        raise SpaceError("the file must begin with a docstring: its first line is the title")
+    if not isinstance(baseline, Architecture):
+        raise SpaceError(f"BASELINE must be an Architecture, but is {baseline!r}")
+    identify(baseline)  # refuses unknown kinds and stems
+    if (record is None) == (function is None):
+        raise SpaceError("the file must give either SPACE or suggest(trial), and not both")
+    space: SearchSpace | FunctionSpace
+    if record is not None:
+        if not isinstance(record, SearchSpace):
+            raise SpaceError(f"SPACE must be a SearchSpace, but is {record!r}")
+        space, content = record, json.dumps(asdict(record), sort_keys=True).encode()
+    else:
+        if not callable(function):
+            raise SpaceError(f"suggest must be a function, but is {function!r}")
+        space, content = FunctionSpace(function), path.read_bytes()
+        _ = space.choices  # calls the function: refuses one that fails
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return LoadedSpace(path.stem, _title(path), baseline, space, digest, path)
+
+
+def _title(path: Path) -> str:
+    try:
+        docstring = ast.get_docstring(ast.parse(path.read_bytes()))
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"(unreadable: {error})"
+    return (docstring or "(no docstring)").splitlines()[0]

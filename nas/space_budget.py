@@ -1,0 +1,265 @@
+"""A space under its caps: all that a sampler may know of the candidates.
+
+NumPy and Optuna are imported by what needs them; to refuse a budget neither is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nas.architecture import MAX_STAGES, Architecture, InputSpec
+from nas.blocks import BLOCKS, STEMS
+from nas.budget import Caps
+from nas.complexity import Complexity, count
+from nas.errors import ArchitectureError
+from nas.identity import identify
+from nas.space_choices import Choices, Value
+from nas.space_features import FeatureLayout
+from nas.space_function import FunctionSpace
+from nas.space_limits import find_extreme, find_fitting
+from nas.space_moves import moves, shrink
+from nas.space_record import SearchSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nas.space_population import Count, Population
+
+UNBUILDABLE = 1e9  # the violation of a network whose map vanishes; finite, so that JSON holds it
+MEMO_SIZE = 2**16  # networks
+
+
+class _Measured(NamedTuple):
+    architecture: Architecture
+    complexity: Complexity | None  # None: cannot be built at this input size
+    violation: float
+
+
+@dataclass(frozen=True)
+class BudgetedSpace:
+    """The candidates of a search: a space, the input its networks take, and the caps.
+
+    Args:
+        space: The space.
+        input_spec: The input; a map that vanishes at this size is like being over the budget.
+        caps: The most a network may cost.
+        name: The space's name, for messages.
+
+    Raises:
+        BudgetError: No network of the space keeps the caps; the smallest one is named.
+    """
+
+    space: SearchSpace | FunctionSpace
+    input_spec: InputSpec
+    caps: Caps
+    name: str = "given"
+    _memo: dict[tuple[Value | None, ...], _Measured] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _keys: dict[tuple[Value | None, ...], str] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        _ = self._fallback  # refuses caps that no network keeps
+
+    # -- one candidate ------------------------------------------------------------------------
+
+    @cached_property
+    def distributions(self) -> dict[str, Any]:
+        """Return name -> Optuna distribution, the same for every trial; imports Optuna."""
+        return self.space.distributions
+
+    def decode(self, choices: Choices) -> Architecture:
+        """Return the network that choices describe.
+
+        Raises:
+            SpaceError: A choice is missing or not in its list.
+        """
+        return self._measure(choices).architecture
+
+    def encode(self, architecture: Architecture) -> dict[str, Value] | None:
+        """Return the canonical choices of a network, or None where the space lacks it."""
+        return self.space.encode(architecture)
+
+    def canonical(self, choices: Choices) -> dict[str, Value]:
+        """Return the one form of the choices of this network: absent stages neutralised."""
+        return self.space.canonical(choices)
+
+    def key(self, choices: Choices) -> str:
+        """Return the identity of the network."""
+        memo_key = self._memo_key(choices)
+        if memo_key not in self._keys:
+            if len(self._keys) >= MEMO_SIZE:
+                self._keys.clear()
+            try:
+                self._keys[memo_key] = identify(self.decode(choices)).id
+            except ArchitectureError:
+                self._keys[memo_key] = "no form"  # an even kernel in a bottleneck
+        return self._keys[memo_key]
+
+    def complexity(self, choices: Choices) -> Complexity:
+        """Return what the network costs.
+
+        Raises:
+            ArchitectureError: It cannot be built at this input size.
+        """
+        measured = self._measure(choices)
+        if measured.complexity is None:
+            return count(measured.architecture, self.input_spec)  # raises, with the stage named
+        return measured.complexity
+
+    def num_params(self, choices: Choices) -> int:
+        """Return the number of parameters; raises as `complexity`."""
+        return self.complexity(choices).num_params
+
+    def macs(self, choices: Choices) -> int:
+        """Return the multiply-adds for one image; raises as `complexity`."""
+        return self.complexity(choices).macs
+
+    def violation(self, choices: Choices) -> float:
+        """Return the worst of cost / cap - 1: at most 0 where the network fits.
+
+        A network that cannot be built at this input size has `UNBUILDABLE`.
+        """
+        return self._measure(choices).violation
+
+    def is_feasible(self, choices: Choices) -> bool:
+        """Tell whether the network can be built and keeps every cap."""
+        return self._measure(choices).violation <= 0
+
+    def features(self, choices: Choices) -> np.ndarray:
+        """Return what describes the network to a surrogate; raises as `complexity`."""
+        import numpy as np
+
+        complexity = self.complexity(choices)
+        return np.array(self.layout.row(self.decode(choices), complexity))  # (d,)
+
+    @cached_property
+    def layout(self) -> FeatureLayout:
+        """Return the columns of `features`."""
+        if isinstance(self.space, FunctionSpace):
+            return FeatureLayout(MAX_STAGES, tuple(BLOCKS), (), tuple(STEMS))
+        stages, stems = self.space.stages, self.space.stems
+        kinds = tuple(dict.fromkeys(kind for stage in stages for kind in stage.kinds))
+        kernels = tuple(dict.fromkeys(size for stage in stages for size in stage.kernels))
+        return FeatureLayout(
+            len(stages),
+            kinds,
+            kernels if len(kernels) > 1 else (),
+            stems if len(stems) > 1 else (),
+        )
+
+    # -- near a candidate ---------------------------------------------------------------------
+
+    def neighbours(self, choices: Choices) -> tuple[dict[str, Value], ...]:
+        """Return all one-step changes, within the budget or not."""
+        return tuple(changed for _, changed in moves(self.space, choices))
+
+    def mutate(self, choices: Choices, rng: np.random.Generator) -> dict[str, Value]:
+        """Return a random one-step change, within the budget wherever there is one."""
+        near = self.neighbours(choices)
+        order = [near[index] for index in rng.permutation(len(near))]
+        chosen = next((entry for entry in order if self.is_feasible(entry)), None)
+        return chosen or (order[0] if order else self.canonical(choices))
+
+    def shrink(self, choices: Choices) -> dict[str, Value]:
+        """Return the nearest choices that fit; what fits already comes back canonical."""
+        near = shrink(self.space, choices, self.violation)
+        return near if near is not None else dict(self._fallback)
+
+    # -- all candidates -----------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw uniformly among the distinct feasible networks.
+
+        Exact wherever `Population.draw` finds one; where fewer than some 1 in 5,000 proposals
+        fits, one is shrunk to fit, which is not uniform. A function's space is drawn from list by
+        list.
+        """
+        drawn = self.population.draw(rng)
+        return drawn if drawn is not None else self.shrink(self.population.propose(rng))
+
+    def num_distinct(self) -> int:
+        """Return the number of distinct networks, caps aside; of a function's: at most so many."""
+        return self.population.num_distinct()
+
+    def count_feasible(self) -> Count:
+        """Return how many distinct networks keep the caps, exact or with its standard error."""
+        return self.population.count()
+
+    def num_feasible(self) -> int | None:
+        """Return how many distinct networks keep the caps, or None where it is estimated."""
+        counted = self.count_feasible()
+        return counted.value if counted.is_exact else None
+
+    def enumerate(self) -> Iterator[dict[str, Value]]:
+        """Yield the canonical choices of every feasible network once; for small spaces."""
+        return self.population.enumerate()
+
+    def histogram(self, edges: list[int]) -> list[int]:
+        """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside."""
+
+        def num_params(choices: Choices) -> int | None:
+            complexity = self._measure(choices).complexity
+            return complexity.num_params if complexity else None
+
+        return self.population.histogram(edges, num_params)
+
+    def smallest(self) -> tuple[Architecture, Complexity]:
+        """Return the network with the fewest parameters, caps aside."""
+        return find_extreme(self.space, self.input_spec, is_largest=False)
+
+    def largest(self) -> tuple[Architecture, Complexity]:
+        """Return the network with the most parameters, caps aside."""
+        return find_extreme(self.space, self.input_spec, is_largest=True)
+
+    @cached_property
+    def population(self) -> Population:
+        """Return the networks that fit, as a whole; imports NumPy."""
+        from nas.space_population import Population
+
+        return Population(
+            self.space, self.input_spec, self._cap_values, self.is_feasible, self.key
+        )
+
+    # -- how ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(choice.name for choice in self.space.choices)
+
+    @cached_property
+    def _cap_values(self) -> tuple[float, float, float]:
+        caps = self.caps
+        macs, activations = caps.max_macs or math.inf, caps.max_activations or math.inf
+        return (caps.budget, macs, activations)
+
+    def _memo_key(self, choices: Choices) -> tuple[Value | None, ...]:
+        return tuple([choices.get(name) for name in self._names])
+
+    def _measure(self, choices: Choices) -> _Measured:
+        memo_key = self._memo_key(choices)
+        measured = self._memo.get(memo_key)
+        if measured is None:
+            if len(self._memo) >= MEMO_SIZE:
+                self._memo.clear()
+            measured = self._memo[memo_key] = self._count(self.space.decode(choices))
+        return measured
+
+    def _count(self, architecture: Architecture) -> _Measured:
+        try:
+            complexity = count(architecture, self.input_spec)
+        except ArchitectureError:
+            return _Measured(architecture, None, UNBUILDABLE)
+        pairs = zip(complexity, self._cap_values, strict=True)
+        return _Measured(architecture, complexity, max(cost / cap - 1 for cost, cap in pairs))
+
+    @cached_property
+    def _fallback(self) -> dict[str, Value]:
+        """Return the choices of a network that keeps the caps."""
+        return find_fitting(self.space, self.input_spec, self._cap_values, self.name)

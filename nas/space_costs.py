@@ -1,0 +1,204 @@
+"""What the stages of a space cost, by the map they start from; its smallest and largest networks.
+
+A network is a path: a stem, then one run of blocks per stage. The state between two stages is
+(width, side of the map in pixels), and costs add up along the path, so that the extremes are
+shortest paths: found in closed form, no network enumerated. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.complexity import Complexity, block_cost, count_layers, head_cost
+from nas.errors import ArchitectureError
+from nas.space_choices import StageChoices, Value
+from nas.space_record import SearchSpace
+
+NOTHING = Complexity(0, 0, 0)
+
+
+class Run(NamedTuple):
+    """Stages of one block kind, kernel and width, of the depths that leave one map size.
+
+    `codes` number (kind, kernel, width, depth) within the stage's lists, from 1; 0 is "no stage".
+    A stage of depth d costs `first + (d - 1) * rest`.
+    """
+
+    codes: tuple[int, ...]
+    depths: tuple[int, ...]
+    first: Complexity
+    rest: Complexity
+    width: int
+    size: int  # side of the map after the stage
+
+
+class Path(NamedTuple):
+    """A network: its cost, the stem's position, one code per stage."""
+
+    cost: Complexity
+    codes: tuple[int, ...]
+
+
+State = tuple[int, int]  # (width, side of the map)
+
+
+def stem_states(space: SearchSpace, input_spec: InputSpec) -> list[tuple[int, State, Complexity]]:
+    """Return (stem's position, state, cost) of every stem at every width of stage 1."""
+    states = []
+    for position, kind in enumerate(space.stems):
+        for width in space.stages[0].widths:
+            try:
+                cost, size = stem_cost(kind, width, input_spec)
+            except ArchitectureError:
+                continue
+            states.append((position, (width, size), cost))
+    return states
+
+
+def stage_runs(space: SearchSpace, index: int, state: State) -> tuple[Run, ...]:
+    """Return the runs a stage can be, from a state; those whose map vanishes are left out.
+
+    Args:
+        space: The space.
+        index: The stage, from 0; stage 0 is as wide as the stem and has stride 1.
+        state: Width and map before the stage.
+    """
+    w_in, size = state
+    runs = _stage_runs(space.stages[index], w_in, 1 if index == 0 else 2, size)
+    return tuple(run for run in runs if run.width == w_in) if index == 0 else runs
+
+
+def smallest(space: SearchSpace, input_spec: InputSpec, field: int = 0) -> Path | None:
+    """Return the network that costs least, or None where none can be built.
+
+    Args:
+        space: The space.
+        input_spec: The input the networks take.
+        field: Which cost: 0 parameters, 1 multiply-adds, 2 activations.
+    """
+    found = _walk(space, input_spec, lambda paths: [min(paths, key=lambda p: p.cost[field])], 0)
+    return found[0] if found else None
+
+
+def largest(space: SearchSpace, input_spec: InputSpec, field: int = 0) -> Path | None:
+    """Return the network that costs most, or None where none can be built."""
+    found = _walk(space, input_spec, lambda paths: [max(paths, key=lambda p: p.cost[field])], -1)
+    return found[0] if found else None
+
+
+def fitting(space: SearchSpace, input_spec: InputSpec, caps: tuple[float, ...]) -> Path | None:
+    """Return the network with the fewest parameters that keeps every cap, or None.
+
+    Exact: a network is dropped on the way only where another is at least as cheap in every cost.
+
+    Args:
+        space: The space.
+        input_spec: The input the networks take.
+        caps: Most parameters, multiply-adds and activations allowed; `math.inf` is no cap.
+    """
+    capped = [field for field, cap in enumerate(caps) if cap != float("inf")] or [0]
+
+    def keep(paths: list[Path]) -> list[Path]:
+        within = (p for p in paths if all(p.cost[f] <= caps[f] for f in capped))
+        return _undominated(within, capped)
+
+    found = _walk(space, input_spec, keep, 0)
+    return min(found, key=lambda path: path.cost.num_params) if found else None
+
+
+def choices_of(space: SearchSpace, codes: tuple[int, ...]) -> dict[str, Value]:
+    """Return the canonical choices of a path, with the first of the dropouts."""
+    stages = []
+    for stage, code in zip(space.stages, codes[1:], strict=False):
+        option, depth = divmod(code - 1, len(stage.depths))
+        kind, kernel, width = stage.options[option]
+        stages.append((kind, stage.depths[depth], width, kernel))
+    return space.name_values(space.stems[codes[0]], space.dropouts[0], stages)
+
+
+def stem_cost(kind: str, width: int, input_spec: InputSpec) -> tuple[Complexity, int]:
+    """Return the cost of a stem and the side of its map.
+
+    Raises:
+        InfeasibleError: The map vanishes.
+    """
+    carrier = Architecture(Stem(kind, width), (Stage("basic", 1, width, 1),))
+    rows = [row for row in count_layers(carrier, input_spec) if row.name.startswith("stem.")]
+    cost = Complexity(
+        sum(row.num_params for row in rows),
+        sum(row.macs for row in rows),
+        sum(row.activations for row in rows),
+    )
+    return cost, rows[-1].size
+
+
+def _walk(
+    space: SearchSpace,
+    input_spec: InputSpec,
+    keep: Callable[[list[Path]], list[Path]],
+    end: int,
+) -> list[Path]:
+    """Return what `keep` leaves of the whole networks; each stage has its first or last depth."""
+    states: dict[State, list[Path]] = {}
+    for position, state, cost in stem_states(space, input_spec):
+        states.setdefault(state, []).append(Path(cost, (position,)))
+    whole: list[Path] = []
+    for index in range(len(space.stages)):
+        after: dict[State, list[Path]] = {}
+        for state, paths in states.items():
+            kept = keep(paths)
+            for run in stage_runs(space, index, state):
+                depths = sorted(zip(run.depths, run.codes, strict=True))
+                depth, code = depths[end]
+                step = _stage_cost(run, depth)
+                after.setdefault((run.width, run.size), []).extend(
+                    Path(_add(path.cost, step), (*path.codes, code)) for path in kept
+                )
+        states = after
+        if index + 1 in space.num_stages:
+            for (width, _), paths in states.items():
+                head = head_cost(width, input_spec.num_classes)
+                whole += [Path(_add(path.cost, head), path.codes) for path in keep(paths)]
+    return keep(whole) if whole else []
+
+
+def _undominated(paths: Iterable[Path], fields: list[int]) -> list[Path]:
+    kept: list[Path] = []
+    for path in sorted(paths, key=lambda path: tuple(path.cost[field] for field in fields)):
+        if not any(all(k.cost[f] <= path.cost[f] for f in fields) for k in kept):
+            kept.append(path)
+    return kept
+
+
+@lru_cache(maxsize=2**14)
+def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple[Run, ...]:
+    runs = []
+    for option, (kind, kernel, width) in enumerate(stage.options):
+        codes = {d: option * len(stage.depths) + i + 1 for i, d in enumerate(stage.depths)}
+        try:
+            first, middle = block_cost(kind, w_in, width, stride, kernel, size)
+        except ArchitectureError:
+            continue
+        try:
+            rest, last = block_cost(kind, width, width, 1, kernel, middle)
+        except ArchitectureError:
+            rest, last = NOTHING, 0
+        by_size: dict[int, list[int]] = {}
+        for depth in stage.depths:
+            by_size.setdefault(middle if depth == 1 else last, []).append(depth)
+        for after, depths in by_size.items():
+            if after:
+                taken = tuple(codes[depth] for depth in depths)
+                runs.append(Run(taken, tuple(depths), first, rest, width, after))
+    return tuple(runs)
+
+
+def _stage_cost(run: Run, depth: int) -> Complexity:
+    return Complexity(*(f + (depth - 1) * r for f, r in zip(run.first, run.rest, strict=True)))
+
+
+def _add(one: Complexity, other: Complexity) -> Complexity:
+    return Complexity(one[0] + other[0], one[1] + other[1], one[2] + other[2])

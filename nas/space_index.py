@@ -1,0 +1,210 @@
+"""Count a space exactly and draw uniformly from what fits, without enumerating it.
+
+A network is cut after one of its stages into a head (stem and first stages) and a tail. All heads
+and all tails that meet at one map are listed, the tails sorted by cost; the networks within a cap
+are, head by head, a prefix of the tails, found by bisection. Two lists of 10^5 to 10^7 rows stand
+for their product, up to 10^14 networks.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.architecture import InputSpec
+from nas.complexity import head_cost
+from nas.space_choices import Value
+from nas.space_costs import State, choices_of, stage_runs, stem_states
+from nas.space_parts import Ints, Node, Rows, TailGraph, code_base, join_rows, make_rows, run_costs
+from nas.space_record import SearchSpace
+
+MAX_ROWS = 16_000_000  # of one list: 128 MB
+
+
+class TooLargeError(ValueError):
+    """The lists of a space would not fit in memory; our own signal, never the user's."""
+
+
+class _Group(NamedTuple):
+    """Heads that meet one list of tails."""
+
+    heads: Rows
+    tails: Ints  # (n,) sorted; cost << shift | code
+    start: int  # position of the first head in the whole list
+
+
+class FeasibleIndex:
+    """The networks of a space by cost, dropout left out.
+
+    Args:
+        space: The space.
+        input_spec: The input the networks take; those whose map vanishes are not in the index.
+        field: Which cost: 0 parameters, 1 multiply-adds, 2 activations.
+
+    Raises:
+        TooLargeError: The lists would have more than `MAX_ROWS` rows, however the space is cut.
+    """
+
+    def __init__(self, space: SearchSpace, input_spec: InputSpec, field: int = 0) -> None:
+        self.space = space
+        self._graph = TailGraph(space, input_spec, field)
+        self.cut = self._choose_cut(input_spec)
+        heads = self._list_heads(input_spec)
+        self._shift = self._tail_bits()
+        self._groups: list[_Group] = []
+        start = 0
+        for node_id, rows in heads.items():
+            order = np.argsort(rows.costs)
+            rows = Rows(rows.costs[order], rows.codes[order])
+            self._groups.append(_Group(rows, self._pack_tails(node_id), start))
+            start += len(rows.costs)
+        self._cuts: dict[int, Ints] = {}
+
+    def count(self, cap: int) -> int:
+        """Return how many networks cost at most `cap`; exact."""
+        cumulative = self._cumulative(cap)
+        return int(cumulative[-1]) if len(cumulative) else 0
+
+    def histogram(self, edges: list[int]) -> list[int]:
+        """Return the number of networks with ``edges[i] < cost <= edges[i + 1]``; exact."""
+        counts = [sum(int(c.sum()) for c in self._counts(edge)) for edge in edges]
+        return [after - before for before, after in pairwise(counts)]
+
+    def draw(self, cap: int, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw uniformly among the networks that cost at most `cap`; the first dropout.
+
+        Raises:
+            ValueError: There is none.
+        """
+        cumulative = self._cumulative(cap)
+        rank = int(rng.integers(cumulative[-1]))
+        row = int(cumulative.searchsorted(rank, side="right"))
+        before = int(cumulative[row - 1]) if row else 0
+        group = self._groups[int(self._starts.searchsorted(row, side="right")) - 1]
+        head = int(group.heads.codes[row - group.start])
+        tail = int(group.tails[rank - before]) & ((1 << self._shift) - 1)
+        return self._decode(head, tail)
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.array([group.start for group in self._groups], dtype=np.int64)
+
+    def _counts(self, cap: int) -> list[Ints]:
+        """Return, by group, how many tails each head may have."""
+        counts = []
+        for group in self._groups:
+            # a head of this cost may have the tails below (what it leaves + 1) << shift
+            left = np.maximum(cap - group.heads.costs + 1, 0)
+            limit = np.minimum(left, (1 << (63 - self._shift)) - 1) << self._shift
+            counts.append(group.tails.searchsorted(limit, side="left").astype(np.int64))
+        return counts
+
+    def _cumulative(self, cap: int) -> Ints:
+        # NOTE: at most MAX_ROWS ** 2 < 2 ** 63 networks, so int64 holds every sum
+        if cap not in self._cuts:
+            self._cuts = {}
+            counts = self._counts(cap)
+            self._cuts[cap] = (
+                np.cumsum(np.concatenate(counts)) if counts else np.zeros(0, dtype=np.int64)
+            )
+        return self._cuts[cap]
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _choose_cut(self, input_spec: InputSpec) -> int:
+        """Return after how many stages to cut, for the fewest rows."""
+        sizes = []
+        states: dict[State, int] = defaultdict(int)
+        for _, state, _ in stem_states(self.space, input_spec):
+            states[state] += 1
+        ended = 0
+        for index in range(len(self.space.stages)):
+            after: dict[State, int] = defaultdict(int)
+            for state, rows in states.items():
+                for run in stage_runs(self.space, index, state):
+                    after[run.width, run.size] += rows * len(run.codes)
+            states = after
+            nodes = {self._graph.node(index + 1, state) for state in states} - {None}
+            tails = sum(self._graph.nodes[node].rows for node in nodes if node is not None)
+            heads = ended + sum(states.values())
+            sizes.append((max(heads, tails), index + 1))
+            if index + 1 in self.space.num_stages:
+                ended += sum(states.values())
+        rows, cut = min(sizes)
+        if rows > MAX_ROWS:
+            raise TooLargeError(f"{rows:,} rows, at most {MAX_ROWS:,}")
+        return cut
+
+    def _list_heads(self, input_spec: InputSpec) -> dict[int, Rows]:
+        """List the heads by the node they meet; whole shorter networks meet an empty tail."""
+        field = self._graph.field
+        parts: dict[int, list[Rows]] = defaultdict(list)
+        states: dict[State, list[Rows]] = defaultdict(list)
+        for position, state, cost in stem_states(self.space, input_spec):
+            states[state].append(make_rows((cost[field],), (position,)))
+        base = len(self.space.stems)
+        for index in range(self.cut):
+            after: dict[State, list[Rows]] = defaultdict(list)
+            for state, lists in states.items():
+                rows = join_rows(lists)
+                for run in stage_runs(self.space, index, state):
+                    costs = np.array(run_costs(run, field))
+                    codes = base * np.array(run.codes)
+                    step = Rows(
+                        np.add.outer(costs, rows.costs).ravel(),
+                        np.add.outer(codes, rows.codes).ravel(),
+                    )
+                    after[run.width, run.size].append(step)
+            base *= code_base(self.space, index)
+            states = after
+            if index + 1 < self.cut and index + 1 in self.space.num_stages:
+                parts[self._empty_tail()] += self._end(states, input_spec)
+        for state, lists in states.items():
+            node = self._graph.node(self.cut, state)
+            if node is not None:
+                parts[node] += lists
+        return {node: join_rows(lists) for node, lists in parts.items()}
+
+    def _end(self, states: dict[State, list[Rows]], input_spec: InputSpec) -> list[Rows]:
+        ended = []
+        for (width, _), lists in states.items():
+            rows = join_rows(lists)
+            cost = head_cost(width, input_spec.num_classes)[self._graph.field]
+            ended.append(Rows(rows.costs + cost, rows.codes))
+        return ended
+
+    def _empty_tail(self) -> int:
+        self._graph.nodes.append(Node(0, (), 1))
+        return len(self._graph.nodes) - 1
+
+    def _tail_bits(self) -> int:
+        rows = 1
+        for index in range(self.cut, len(self.space.stages)):
+            rows *= code_base(self.space, index)
+        return rows.bit_length()
+
+    def _pack_tails(self, node_id: int) -> Ints:
+        rows = self._graph.tails(node_id, self.cut)
+        if int(rows.costs.max()) >> (62 - self._shift):
+            raise TooLargeError("a tail costs too much to be packed with its code")
+        packed = (rows.costs << self._shift) | rows.codes
+        packed.sort()
+        return packed
+
+    def _decode(self, head: int, tail: int) -> dict[str, Value]:
+        head, stem = divmod(head, len(self.space.stems))
+        codes = [stem]
+        for index in range(len(self.space.stages)):
+            base = code_base(self.space, index)
+            if index < self.cut:
+                head, code = divmod(head, base)
+            else:
+                tail, code = divmod(tail, base)
+            if not code:
+                break
+            codes.append(code)
+        return choices_of(self.space, tuple(codes))

@@ -1,0 +1,123 @@
+"""Parts of networks as lists of numbers: what a tail costs, and which it is.
+
+A tail is what follows some stage: further stages and the classifier. Maps of different size often
+have the same tails (parameters do not depend on the map), so equal ones are listed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.architecture import InputSpec
+from nas.complexity import head_cost
+from nas.space_costs import Run, State, stage_runs
+from nas.space_record import SearchSpace
+
+Ints = NDArray[np.int64]
+
+
+class Rows(NamedTuple):
+    """Parts of networks: what each costs, and which it is."""
+
+    costs: Ints  # (n,)
+    codes: Ints  # (n,)
+
+
+@dataclass(frozen=True)
+class Node:
+    """All tails that start from a state.
+
+    Nodes with equal tails are one: maps of different size often cost the same parameters.
+
+    Args:
+        end: What the classifier costs if the network may end here.
+        runs: (cost and code of every depth, the node behind) of every run of the next stage.
+        rows: Number of tails.
+    """
+
+    end: int | None
+    runs: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]
+    rows: int
+
+
+class TailGraph:
+    """The nodes of a space, by stage and state."""
+
+    def __init__(self, space: SearchSpace, input_spec: InputSpec, field: int) -> None:
+        self.space, self.input_spec, self.field = space, input_spec, field
+        self.nodes: list[Node] = []
+        self._ids: dict[object, int] = {}
+        self._by_state: dict[tuple[int, State], int | None] = {}
+
+    def node(self, index: int, state: State) -> int | None:
+        """Return the node before stage `index`, or None where no network goes on from there."""
+        if (index, state) not in self._by_state:
+            self._by_state[index, state] = self._make(index, state)
+        return self._by_state[index, state]
+
+    def _make(self, index: int, state: State) -> int | None:
+        end = None
+        if index in self.space.num_stages:
+            end = head_cost(state[0], self.input_spec.num_classes)[self.field]
+        runs = []
+        if index < len(self.space.stages):
+            for run in stage_runs(self.space, index, state):
+                child = self.node(index + 1, (run.width, run.size))
+                if child is not None:
+                    runs.append((run_costs(run, self.field), run.codes, child))
+        if end is None and not runs:
+            return None
+        key = (index, end, tuple(runs))
+        if key not in self._ids:
+            rows = int(end is not None) + sum(
+                len(codes) * self.nodes[child].rows for _, codes, child in runs
+            )
+            self._ids[key] = len(self.nodes)
+            self.nodes.append(Node(end, tuple(runs), rows))
+        return self._ids[key]
+
+    def tails(self, node_id: int, index: int) -> Rows:
+        """List the tails of a node; a tail's code is its first stage's plus `base` the rest."""
+        node = self.nodes[node_id]
+        costs, codes = [], []
+        if node.end is not None:
+            costs.append(np.array([node.end], dtype=np.int64))
+            codes.append(np.zeros(1, dtype=np.int64))
+        base = code_base(self.space, index) if node.runs else 1
+        behind: dict[int, Rows] = {}
+        for run_cost, run_codes, child in node.runs:
+            if child not in behind:
+                behind[child] = self.tails(child, index + 1)
+            rest = behind[child]
+            costs.append(np.add.outer(np.array(run_cost), rest.costs).ravel())
+            codes.append(np.add.outer(np.array(run_codes), base * rest.codes).ravel())
+        return Rows(np.concatenate(costs), np.concatenate(codes))
+
+
+def run_costs(run: Run, field: int) -> tuple[int, ...]:
+    """Return what a run costs at each of its depths."""
+    first, rest = run.first[field], run.rest[field]
+    return tuple(first + (depth - 1) * rest for depth in run.depths)
+
+
+def code_base(space: SearchSpace, index: int) -> int:
+    """Return one more than the greatest code of a stage."""
+    stage = space.stages[index]
+    return len(stage.options) * len(stage.depths) + 1
+
+
+def make_rows(costs: tuple[int, ...], codes: tuple[int, ...]) -> Rows:
+    """Return the rows of these values."""
+    return Rows(np.array(costs, dtype=np.int64), np.array(codes, dtype=np.int64))
+
+
+def join_rows(lists: list[Rows]) -> Rows:
+    """Return the rows of all lists, one after the other."""
+    return Rows(
+        np.concatenate([rows.costs for rows in lists]),
+        np.concatenate([rows.codes for rows in lists]),
+    )

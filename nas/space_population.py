@@ -1,0 +1,192 @@
+"""All the networks of a space that fit: how many there are, drawing one of them, the extremes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.architecture import InputSpec
+from nas.space_choices import Choices, Value
+from nas.space_function import FunctionSpace
+from nas.space_index import FeasibleIndex, TooLargeError
+from nas.space_record import SearchSpace
+
+NUM_ESTIMATE_DRAWS = 20_000
+NUM_REJECTED_DRAWS = 5_000
+MAX_ENUMERATED = 20_000  # networks; below, counts under several caps are exact
+
+
+class Count(NamedTuple):
+    """A number of networks; exact where the standard error is 0."""
+
+    value: int
+    standard_error: float
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether it was counted, not estimated."""
+        return self.standard_error == 0.0
+
+
+@dataclass(frozen=True)
+class Population:
+    """The distinct networks of a space that keep some caps.
+
+    Args:
+        space: The space.
+        input_spec: The input the networks take.
+        caps: Most parameters, multiply-adds, activations; `math.inf` is no cap.
+        fits: Whether choices keep the caps.
+        key: The identity of the network of choices.
+    """
+
+    space: SearchSpace | FunctionSpace
+    input_spec: InputSpec
+    caps: tuple[float, float, float]
+    fits: Callable[[Choices], bool]
+    key: Callable[[Choices], str]
+
+    def draw(self, rng: np.random.Generator) -> dict[str, Value] | None:
+        """Draw uniformly, or return None after 5,000 rejected draws.
+
+        Under one cap of an indexed space nothing is rejected (some 20 microseconds a draw);
+        under several, draws within the tightest are, until one keeps all.
+        """
+        if self._capped_index is not None and self._num_caps == 1:
+            return self.propose(rng)
+        for _ in range(NUM_REJECTED_DRAWS):
+            choices = self.propose(rng)
+            if self.fits(choices):
+                return choices
+        return None
+
+    def count(self) -> Count:
+        """Return how many networks keep the caps.
+
+        Exact under one cap of an indexed space and in small spaces; else from 20,000 draws.
+        """
+        if self._capped_index is not None and self._num_caps == 1:
+            return Count(self._num_proposable, 0.0)
+        if self.num_distinct() <= MAX_ENUMERATED:
+            return Count(sum(1 for _ in self.enumerate()), 0.0)
+        return self._estimate
+
+    def num_distinct(self) -> int:
+        """Return the number of distinct networks, caps aside.
+
+        Of a space given by a function it is the number of combinations: an upper bound.
+        """
+        if isinstance(self.space, FunctionSpace):
+            return math.prod(len(choice.values) for choice in self.space.choices)
+        per_stage = [len(stage.rows) for stage in self.space.stages]
+        shapes = sum(math.prod(per_stage[:number]) for number in self.space.num_stages)
+        return shapes * len(self.space.stems) * len(self.space.dropouts)
+
+    def enumerate(self) -> Iterator[dict[str, Value]]:
+        """Yield the canonical choices of every network that keeps the caps, once."""
+        seen: set[str] = set()
+        for choices in self.space.enumerate():
+            if self.fits(choices) and self.key(choices) not in seen:
+                seen.add(self.key(choices))
+                yield choices
+
+    def histogram(
+        self, edges: list[int], num_params: Callable[[Choices], int | None]
+    ) -> list[int]:
+        """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside.
+
+        Args:
+            edges: Ascending numbers of parameters.
+            num_params: Counts a drawn network, for the estimate; None where it cannot be built.
+        """
+        if self._params_index is not None and isinstance(self.space, SearchSpace):
+            counts = self._params_index.histogram(edges)
+            return [number * len(self.space.dropouts) for number in counts]
+        rng = np.random.default_rng(0)
+        drawn = [num_params(self._draw_any(rng)) for _ in range(NUM_ESTIMATE_DRAWS)]
+        built = np.array([number for number in drawn if number is not None], dtype=np.int64)
+        placed = np.searchsorted(np.array(edges), built, side="left")
+        share = np.bincount(placed, minlength=len(edges) + 1)[1 : len(edges)] / len(drawn)
+        return [round(float(part) * self.num_distinct()) for part in share]
+
+    # -- how ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _num_caps(self) -> int:
+        return sum(cap != math.inf for cap in self.caps)
+
+    @cached_property
+    def _params_index(self) -> FeasibleIndex | None:
+        return self._build(0)
+
+    @cached_property
+    def _capped_index(self) -> tuple[FeasibleIndex, int] | None:
+        """Return the index that the fewest networks pass, with its cap; None if too large."""
+        found = []
+        for field, cap in enumerate(self.caps):
+            if cap != math.inf:
+                index = self._params_index if field == 0 else self._build(field)
+                if index is not None:
+                    found.append((index.count(int(cap)), field, index, int(cap)))
+        return min(found, key=lambda entry: entry[:2])[2:] if found else None
+
+    @cached_property
+    def _num_proposable(self) -> int:
+        if self._capped_index is None:
+            return self.num_distinct()
+        index, cap = self._capped_index
+        return index.count(cap) * len(self._dropouts)
+
+    @property
+    def _dropouts(self) -> tuple[float, ...]:
+        return self.space.dropouts if isinstance(self.space, SearchSpace) else (0.0,)
+
+    def _build(self, field: int) -> FeasibleIndex | None:
+        if isinstance(self.space, FunctionSpace):
+            return None
+        try:
+            return FeasibleIndex(self.space, self.input_spec, field)
+        except TooLargeError:
+            return None
+
+    def propose(self, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw uniformly within the tightest cap, or from the whole space without an index."""
+        if self._capped_index is None:
+            return self._draw_any(rng)
+        index, cap = self._capped_index
+        choices = index.draw(cap, rng)
+        if len(self._dropouts) > 1:
+            choices["dropout"] = self._dropouts[int(rng.integers(len(self._dropouts)))]
+        return choices
+
+    def _draw_any(self, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw uniformly from the whole space; of a function's, uniformly from each list."""
+        if isinstance(self.space, FunctionSpace):
+            drawn = {
+                choice.name: choice.values[int(rng.integers(len(choice.values)))]
+                for choice in self.space.choices
+            }
+            return self.space.canonical(drawn)
+        space, rows = self.space, [stage.rows for stage in self.space.stages]
+        weights = [math.prod(map(len, rows[:number])) for number in space.num_stages]
+        shares = np.array(weights, dtype=float) / sum(weights)
+        num_stages = space.num_stages[int(rng.choice(len(shares), p=shares))]
+        stem = space.stems[int(rng.integers(len(space.stems)))]
+        dropout = space.dropouts[int(rng.integers(len(space.dropouts)))]
+        stages = [row[int(rng.integers(len(row)))] for row in rows[:num_stages]]
+        return space.name_values(stem, dropout, stages)
+
+    @cached_property
+    def _estimate(self) -> Count:
+        rng = np.random.default_rng(0)
+        hits = sum(self.fits(self.propose(rng)) for _ in range(NUM_ESTIMATE_DRAWS))
+        share = hits / NUM_ESTIMATE_DRAWS
+        # NOTE: the error is that of one hit more and one miss more, so that none is not certain
+        smoothed = (hits + 1) / (NUM_ESTIMATE_DRAWS + 2)
+        error = math.sqrt(smoothed * (1 - smoothed) / NUM_ESTIMATE_DRAWS)
+        return Count(round(share * self._num_proposable), error * self._num_proposable)

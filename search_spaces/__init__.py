@@ -1,0 +1,1 @@
+"""One file per search space; `nas.space.load_space` reads them."""

@@ -1,0 +1,104 @@
+import random
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.data.split import set_aside, stratified_split, stratified_subset
+from nas.errors import DataError
+
+BALANCED = torch.arange(10).repeat(100)  # 100 images in each of 10 classes
+class_sizes = st.lists(st.integers(2, 40), min_size=2, max_size=12)
+
+
+def labels_of(sizes, seed=0):
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    random.Random(seed).shuffle(labels)
+    return torch.tensor(labels)
+
+
+@given(class_sizes, st.sampled_from([0.05, 0.1, 0.2, 0.5, 0.9]), st.integers(0, 1000))
+def test_a_split_parts_all_images_and_keeps_every_class_in_both(sizes, fraction, seed):
+    labels = labels_of(sizes)
+    first, second = stratified_split(labels, fraction, seed)
+    assert sorted(first.tolist() + second.tolist()) == list(range(len(labels)))
+    for part in (first, second):
+        assert part.tolist() == sorted(part.tolist())
+        assert set(labels[part].tolist()) == set(range(len(sizes)))
+
+
+def test_a_balanced_data_set_gives_each_class_its_exact_share():
+    _, val = stratified_split(BALANCED, 0.1, seed=3)
+    assert Counter(BALANCED[val].tolist()) == dict.fromkeys(range(10), 10)
+
+
+@given(class_sizes, st.integers(0, 1000))
+def test_a_class_gives_its_share_within_one_image(sizes, seed):
+    labels = labels_of(sizes)
+    _, val = stratified_split(labels, 0.3, seed)
+    taken = Counter(labels[val].tolist())
+    for label, size in enumerate(sizes):
+        assert abs(taken[label] - 0.3 * size) <= 1 or taken[label] == 1
+
+
+@given(class_sizes, st.data())
+def test_a_subset_has_its_size_and_every_class(sizes, data):
+    labels = labels_of(sizes)
+    size = data.draw(st.integers(len(sizes), len(labels)))
+    subset = stratified_subset(labels, size, seed=0)
+    assert len(set(subset.tolist())) == size
+    assert set(labels[subset].tolist()) == set(range(len(sizes)))
+
+
+def test_the_seed_decides_and_global_generators_do_not():
+    torch.manual_seed(0)
+    random.seed(0)
+    before = torch.get_rng_state(), random.getstate()
+    one = stratified_split(BALANCED, 0.1, seed=1)[1]
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+    torch.manual_seed(99)
+    assert torch.equal(one, stratified_split(BALANCED, 0.1, seed=1)[1])
+    assert not torch.equal(one, stratified_split(BALANCED, 0.1, seed=2)[1])
+
+
+def test_a_split_and_a_subset_of_one_seed_are_independent():
+    val = set(stratified_split(BALANCED, 0.5, seed=1)[1].tolist())
+    subset = set(stratified_subset(BALANCED, 500, seed=1).tolist())
+    # hypergeometric, 1000 images, 500 and 500 drawn: mean 250, standard deviation 7.9
+    assert abs(len(val & subset) - 250) < 40
+
+
+def test_images_are_picked_uniformly():
+    counts = torch.zeros(1000)
+    for seed in range(400):
+        counts[stratified_split(BALANCED, 0.1, seed)[1]] += 1
+    # each image is in a split with probability 1/10: binomial mean 40, variance 36;
+    # chi-squared with 990 degrees of freedom (each class's sum is fixed) has deviation 44.5
+    statistic = float(((counts - 40).square() / 36).sum()) * 990 / 1000
+    assert abs(statistic - 990) < 5 * 44.5
+
+
+def test_what_is_set_aside_is_a_fifth_and_always_the_same():
+    rest, test = set_aside(BALANCED)
+    assert (len(rest), len(test)) == (800, 200)
+    assert torch.equal(test, set_aside(BALANCED)[1])
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+def test_a_fraction_outside_its_range_is_refused(fraction):
+    with pytest.raises(DataError, match="fraction"):
+        stratified_split(BALANCED, fraction, seed=0)
+
+
+def test_a_class_of_one_image_cannot_be_split():
+    with pytest.raises(DataError, match="at least 2 images"):
+        stratified_split(torch.tensor([0, 0, 1]), 0.5, seed=0)
+
+
+@pytest.mark.parametrize("size", [0, 9, 1001])
+def test_a_subset_below_the_classes_or_above_the_images_is_refused(size):
+    with pytest.raises(DataError, match=r"10 .* to 1000"):
+        stratified_subset(BALANCED, size, seed=0)

@@ -1,0 +1,79 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nas.checkpoint import load_checkpoint, save_checkpoint
+from nas.errors import StorageError
+
+
+def test_tensors_and_values_come_back(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    weights = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    save_checkpoint(path, {"weights": weights, "epoch": 3, "curve": [{"loss": 0.1}]})
+    loaded = load_checkpoint(path)
+    assert torch.equal(loaded["weights"], weights)
+    assert loaded["weights"].stride() == weights.stride()
+    assert loaded["epoch"] == 3
+    assert loaded["curve"] == [{"loss": 0.1}]
+
+
+def test_only_the_file_is_left_behind(tmp_path):
+    for epoch in range(3):
+        save_checkpoint(tmp_path / "checkpoint.pt", {"epoch": epoch})
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"epoch": 1})
+    before = path.read_bytes()
+    # a limit on file size stands for a full disk: the kernel refuses the write
+    code = f"""
+import resource, signal, torch
+from pathlib import Path
+from nas.checkpoint import save_checkpoint
+from nas.errors import StorageError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    save_checkpoint(Path({str(path)!r}), {{"weights": torch.zeros(100_000)}})
+except StorageError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"{path} could not be written" in run.stdout
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_an_absent_folder_is_named(tmp_path):
+    with pytest.raises(StorageError, match="no-such"):
+        save_checkpoint(tmp_path / "no-such" / "checkpoint.pt", {})
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
+def test_a_torn_file_is_refused_with_the_fix(tmp_path, keep):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"weights": torch.zeros(1000)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
+    with pytest.raises(StorageError, match="remove it"):
+        load_checkpoint(path)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"format_version": 1, "run": os.system}, path)
+    with pytest.raises(StorageError, match="cannot be read"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [{"format_version": 99}, {}, [1]])
+def test_another_format_is_refused(tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(content, path)
+    with pytest.raises(StorageError, match="format version"):
+        load_checkpoint(path)

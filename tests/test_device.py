@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nas.device import choose_device, is_out_of_memory
+from nas.errors import UsageError
+from tests.small_training import CPU
+
+
+def test_global_state_is_put_back():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    threads = torch.get_num_threads()
+    with replace(CPU, num_threads=2).applied():
+        assert torch.get_num_threads() == 2
+        CPU.seed_generators(1)
+        torch.rand(5)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_autocast_is_on_where_asked_for():
+    a = torch.ones(2, 2)
+    for precision, dtype in [
+        ("auto", torch.float32),
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+    ]:
+        with CPU.autocast(precision):
+            assert (a @ a).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "cpu:0", ""])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(UsageError, match="auto, cpu, cuda or cuda:N"):
+        choose_device(name)
+
+
+def test_an_absent_gpu_is_refused():
+    with pytest.raises(UsageError, match="needs a GPU"):
+        choose_device("cuda:99")
+
+
+def test_a_known_device_is_taken():
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_pytorch_out_of_memory_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -1,0 +1,89 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from nas.model import build_model
+from nas.optimizer import add_sharpness, make_optimizer, set_learning_rate, split_by_decay
+from nas.recipe import RECIPES
+from tests.small_training import CPU, NET, SPEC
+
+RECIPE = replace(RECIPES["short"], learning_rate=0.1, weight_decay=0.01, warmup_share=0.0)
+
+
+def test_weight_decay_is_on_convolutions_and_linear_layers_alone():
+    model = build_model(NET, SPEC)
+    decayed, others = split_by_decay(model)
+    assert {tensor.ndim for tensor in decayed} == {2, 4}
+    assert {tensor.ndim for tensor in others} == {1}  # norms and biases are vectors
+    assert len(decayed) + len(others) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_sgd_follows_the_nesterov_recurrence(fused):
+    model = nn.Linear(3, 1, bias=False).double()
+    weight = model.weight.detach().clone()
+    optimizer = make_optimizer(model, RECIPE, replace(CPU, fused_optimizer=fused))
+    velocity = torch.zeros_like(weight)
+    for step in range(5):
+        gradient = torch.full_like(weight, 0.3 * (step + 1))
+        model.weight.grad = gradient.clone()
+        set_learning_rate(optimizer, 0.1 / (step + 1))
+        optimizer.step()
+        decayed = gradient + 0.01 * weight
+        velocity = 0.9 * velocity + decayed
+        weight = weight - 0.1 / (step + 1) * (decayed + 0.9 * velocity)
+        torch.testing.assert_close(model.weight.detach(), weight)
+
+
+def test_adamw_follows_its_paper():
+    model = nn.Linear(3, 1, bias=False).double()
+    weight = model.weight.detach().clone()
+    optimizer = make_optimizer(model, replace(RECIPE, optimizer="adamw"), CPU)
+    first, second = torch.zeros_like(weight), torch.zeros_like(weight)
+    for step in range(1, 6):
+        gradient = torch.full_like(weight, 0.3 * step)
+        model.weight.grad = gradient.clone()
+        set_learning_rate(optimizer, 0.02)
+        optimizer.step()
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        ratio = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        weight = weight * (1 - 0.02 * 0.01) - 0.02 * ratio
+        torch.testing.assert_close(model.weight.detach(), weight)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_sharpness_takes_the_gradient_at_the_worst_point_nearby(adaptive):
+    model = nn.Linear(2, 1, bias=False).double()
+    model.weight.data = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    curvature = torch.tensor([[3.0, 1.0]], dtype=torch.float64)
+
+    def gradients():
+        (0.5 * (curvature * model.weight**2).sum()).backward()
+
+    gradients()
+    add_sharpness(model, gradients, rho=0.5, adaptive=adaptive)
+    # a quadratic's gradient is curvature * w: [3, -2] at w, curvature * (w + step) at the step
+    gradient = torch.tensor([[3.0, -2.0]], dtype=torch.float64)
+    size = torch.tensor([[1.01, 2.01]]).double() if adaptive else torch.ones(1, 2).double()
+    step = 0.5 * size**2 * gradient / (size * gradient).norm()
+    expected = curvature * (torch.tensor([[1.0, -2.0]]).double() + step)
+    torch.testing.assert_close(model.weight.grad, expected)
+    assert model.weight.tolist() == [[1.0, -2.0]]
+
+
+def test_sharpness_leaves_running_statistics_to_the_first_pass():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    images = torch.randn(4, 1, 8, 8)
+
+    def gradients():
+        model(images).square().sum().backward()
+
+    gradients()
+    statistics = model[1].running_mean.clone()
+    add_sharpness(model, gradients, rho=5.0, adaptive=False)
+    assert torch.equal(model[1].running_mean, statistics)
+    assert model[1].momentum == 0.1

@@ -1,0 +1,106 @@
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.errors import RecipeError, UnknownNameError
+from nas.recipe import RECIPES, Recipe, get_recipe
+from nas.schedule import SCHEDULES
+
+SHORT = RECIPES["short"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_json(name):
+    assert Recipe.from_json(RECIPES[name].to_json()) == RECIPES[name]
+    assert RECIPES[name].name == name
+
+
+@given(
+    rate=st.floats(1e-6, 100),
+    batch=st.integers(2, 65536),
+    flip=st.booleans(),
+    schedule=st.sampled_from(sorted(SCHEDULES)),
+)
+def test_overrides_as_text_equal_values(rate, batch, flip, schedule):
+    texts = [f"learning_rate={rate!r}", f"batch_size={batch}", f"flip={flip}"]
+    changed = SHORT.with_overrides([*texts, f"schedule={schedule}"])
+    expected = replace(SHORT, learning_rate=rate, batch_size=batch, flip=flip, schedule=schedule)
+    assert changed == expected
+
+
+def test_the_later_of_two_overrides_holds():
+    assert SHORT.with_overrides(["batch_size=64", "batch_size=32"]).batch_size == 32
+
+
+def test_a_whole_number_may_be_written_as_a_power():
+    assert SHORT.with_overrides(["batch_size=1e3"]).batch_size == 1000
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("learning_rat=1", ["'learning_rat'", "did you mean 'learning_rate'?"]),
+        ("name=mine", ["unknown recipe field 'name'"]),
+        ("learning_rate=-1", ["learning_rate", "(0, 100]", "-1"]),
+        ("learning_rate=0", ["learning_rate", "(0, 100]", "0"]),
+        ("learning_rate=nan", ["learning_rate", "(0, 100]", "nan"]),
+        ("learning_rate=fast", ["learning_rate", "a number", "'fast'"]),
+        ("momentum=1", ["momentum", "(0, 1)", "1"]),
+        ("batch_size=1", ["batch_size", "[2, 65536]", "1"]),
+        ("batch_size=2.5", ["batch_size", "a whole number", "2.5"]),
+        ("label_smoothing=1", ["label_smoothing", "[0, 1)"]),
+        ("flip=maybe", ["flip", "true or false", "'maybe'"]),
+        ("mixing=cutmx", ["mixing", "'cutmx'", "did you mean 'cutmix'?"]),
+        ("schedule=cosin", ["schedule", "did you mean 'cosine'?"]),
+        ("floor_learning_rate=1", ["floor_learning_rate=1", "learning_rate=0.1"]),
+        ("batch_size", ["field=value", "'batch_size'"]),
+    ],
+)
+def test_a_wrong_override_is_refused_with_field_rule_and_value(override, parts):
+    with pytest.raises(RecipeError) as caught:
+        SHORT.with_overrides([override])
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "no json", '{"batch_sizes": 3}', '{"flip": 1}', '{"batch_size": "3"}']
+)
+def test_a_record_that_is_no_recipe_is_refused(text):
+    with pytest.raises(RecipeError):
+        Recipe.from_json(text)
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_name():
+    with pytest.raises(UnknownNameError, match="did you mean 'modern'"):
+        get_recipe("modem")
+
+
+def test_every_field_but_flags_and_name_has_a_rule():
+    free = {item.name for item in fields(Recipe) if "rule" not in item.metadata}
+    assert free == {item.name for item in fields(Recipe) if item.type == "bool"} | {"name"}
+
+
+def test_modern_is_what_the_issue_asks_for():
+    modern = RECIPES["modern"]
+    assert modern.optimizer == "sgd"
+    assert modern.warmup_share * 200 == 5  # epochs
+    assert modern.learning_rate_at(1.0) == 0.0
+    assert modern.mixing in ("cutmix", "ricap")
+    assert modern.mixing_off_share == 0.1
+    assert modern.label_smoothing > 0
+    assert modern.ema_half_life_share > 0
+
+
+def test_lengths_are_shares_of_the_image():
+    recipe = replace(SHORT, crop_share=0.125, cutout_share=0.5)
+    assert [recipe.crop_padding(size) for size in (8, 28, 32, 64)] == [1, 4, 4, 8]
+    assert recipe.cutout_size(32) == 16
+
+
+def test_the_recipe_needs_no_torch():
+    code = "import sys, nas.recipe, nas.result; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,162 @@
+"""Every file in search_spaces/ keeps the contract; a new one is covered without an edit here."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.budget import Caps
+from nas.complexity import count
+from nas.model import build_model
+from nas.presets import PRESETS
+from nas.space import SPACES_DIR, BudgetedSpace, list_spaces, load_space
+from tests.reference import count_with_torch
+
+NAMES = [entry.name for entry in list_spaces()]
+
+
+def random_networks(name, number, seed):
+    space, rng = load_space(name).space, random.Random(seed)
+    for _ in range(number):
+        yield space.decode({choice.name: rng.choice(choice.values) for choice in space.choices})
+
+
+def assert_counts_equal_torch(architecture, input_spec):
+    """As `count_with_torch`, but faster: norms have no multiply-adds and need not run."""
+    with torch.device("meta"), torch.no_grad():
+        model = build_model(architecture, input_spec)
+        num_params = sum(parameter.numel() for parameter in model.parameters())
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(module, name, nn.Identity())
+        image = torch.empty(1, input_spec.channels, *[input_spec.image_size] * 2)
+        with FlopCounterMode(display=False) as counter:
+            model(image)
+    assert count(architecture, input_spec)[:2] == (num_params, counter.get_total_flops() // 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sixty_random_networks_count_as_pytorch_counts_them(name):
+    # half of them as drawn, half within a small budget: draws alone are nearly all large
+    small = BudgetedSpace(load_space(name).space, InputSpec(), Caps(300_000))
+    for index, architecture in enumerate(random_networks(name, 60, seed=f"{name} default")):
+        if index % 2:
+            architecture = small.decode(small.shrink(small.space.encode(architecture)))
+        assert_counts_equal_torch(architecture, InputSpec())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_two_thousand_random_networks_count_as_pytorch_counts_them(name):
+    inputs = [InputSpec(), InputSpec(1, 28, 10), InputSpec(3, 64, 100)]
+    for index, architecture in enumerate(random_networks(name, 2000, seed=f"{name} slow")):
+        assert_counts_equal_torch(architecture, inputs[index % len(inputs)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_baseline_is_in_its_space_and_builds(name):
+    loaded = load_space(name)
+    assert loaded.space.contains(loaded.baseline)
+    assert count(loaded.baseline).num_params <= 5_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_of_small_random_networks_receives_a_gradient(name):
+    space = BudgetedSpace(load_space(name).space, InputSpec(), Caps(60_000))
+    rng = random.Random(name)
+    kinds = {kind for stage in space.space.stages for kind in stage.kinds}
+    for kind in sorted(kinds):
+        choices = {choice.name: rng.choice(choice.values) for choice in space.space.choices}
+        choices |= {name: kind for name in choices if name.endswith("_kind")}
+        model = build_model(space.decode(space.shrink(choices)))
+        torch.manual_seed(0)
+        model(torch.randn(8, 3, 32, 32)).square().sum().backward()
+        for path, parameter in model.named_parameters():
+            assert parameter.grad is not None, path
+            assert torch.isfinite(parameter.grad).all(), path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_file_is_short_and_imports_the_records_alone(name):
+    text = Path(SPACES_DIR / f"{name}.py").read_text()
+    imports = [line for line in text.splitlines() if line.startswith(("import ", "from "))]
+    assert len(text.splitlines()) < 60
+    assert all(line.startswith("from nas.space import ") for line in imports)
+
+
+def hand_made(depths):
+    stages = zip(depths, (64, 128, 256), (1, 2, 2), strict=True)
+    return Architecture(Stem("conv3x3", 64), tuple(Stage("basic", *stage) for stage in stages))
+
+
+@pytest.mark.parametrize("stem", ["conv3x3", "conv5x5"])
+@pytest.mark.parametrize(
+    "notation",
+    [
+        # the paper's Table 1, row 3 (with the 5x5 stem its final net) and row 5
+        "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Bottleneck,26,256,0.1],[Bottleneck,5,512,0.1]]",
+        "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Bottleneck,9,256,0.1],[Bottleneck,9,512,0.1]]",
+        # hand-made, and ResNet-20
+        "[[Basic,3,64],[Basic,3,128],[Basic,3,256]]",
+        "[[Basic,4,64],[Basic,4,128],[Basic,3,256]]",
+        "[[Basic,3,16],[Basic,3,32],[Basic,3,64]]",
+    ],
+)
+def test_resnet_contains_the_known_networks(notation, stem):
+    assert load_space("resnet").space.contains(Architecture.from_notation(notation, stem))
+
+
+@pytest.mark.parametrize("preset", ["final", "basic-333", "basic-443", "resnet20"])
+def test_resnet_contains_the_presets_it_starts_from(preset):
+    assert load_space("resnet").space.contains(PRESETS[preset].architecture)
+
+
+def test_resnet_has_networks_under_5000_parameters():
+    space = BudgetedSpace(load_space("resnet").space, InputSpec(), Caps(4_999))
+    assert count_with_torch(space.smallest()[0], InputSpec()).num_params < 5_000
+    assert space.num_feasible() > 1_000
+
+
+def test_resnet_offers_the_lists_the_project_asked_for():
+    space = load_space("resnet").space
+    assert space.num_stages == (3, 4)
+    assert set(space.stems) == {"conv3x3", "conv5x5"}
+    assert space.dropouts == (0, 0.05, 0.1, 0.2, 0.3)
+    for stage in space.stages:
+        assert set(stage.kinds) == {"basic", "bottleneck"}
+        assert stage.depths == tuple(range(1, 27))
+        assert stage.widths == (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+        assert stage.kernels == (3,)
+
+
+def test_resnet_deep_contains_the_six_stages_of_the_paper():
+    row4 = (
+        "[[Basic,1,128,0.5],[Basic,2,128,0.5],[Basic,2,128,0.5],[Basic,2,128,0.5],"
+        "[Basic,2,196,0.5],[Basic,2,196,0.5]]"
+    )
+    space = load_space("resnet_deep").space
+    for stem, num_params in (("conv5x5", 4_841_586), ("conv3x3", 4_835_442)):  # FACTS.md
+        architecture = Architecture.from_notation(row4, stem)
+        assert space.contains(architecture)
+        assert count(architecture).num_params == num_params
+
+
+def test_half_of_six_stages_stays_under_two_million_rows():
+    space = load_space("resnet_deep").space
+    rows = [len(stage.rows) for stage in space.stages]
+    heads = len(space.stems) * rows[0] * rows[1] * rows[2]
+    tails = len(space.stages[2].widths) * (1 + rows[3] * (1 + rows[4] * (1 + rows[5])))
+    assert max(heads, tails) < 2_000_000
+
+
+def test_resnet_wide_is_three_stages_with_gates_and_pre_activation():
+    space = load_space("resnet_wide").space
+    assert space.num_stages == (3,)
+    assert {"basic_se", "basic_preact"} <= set(space.stages[0].kinds)
+    assert space.contains(hand_made((3, 3, 3)))
+    assert space.contains(hand_made((4, 4, 3)))

@@ -1,0 +1,272 @@
+import gc
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from nas.architecture import Architecture, Stage, Stem
+from nas.data.loader import EvalLoader
+from nas.evaluate import evaluate
+from nas.recipe import RECIPES
+from nas.result import TrainResult
+from nas.train import Batches, train
+from tests.small_training import CPU, make_batches, make_job, part
+
+ROOT = Path(__file__).parents[1]
+
+VARIANTS = {
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.01},
+    "sam": {"sam_rho": 0.05},
+    "asam": {"sam_rho": 0.5, "sam_adaptive": True},
+    "cutmix": {"mixing": "cutmix", "mixing_probability": 0.5},
+    "cutout": {"cutout_share": 0.5},
+    "cyclic": {"schedule": "cyclic", "cycles": 2},
+    "bfloat16": {"precision": "bfloat16"},
+}
+JOBS = {name: make_job(name) for name in RECIPES} | {
+    name: make_job("short", **fields) for name, fields in VARIANTS.items()
+}
+
+
+def figures(result):
+    """All that is measured but the times."""
+    return [replace(record, elapsed_seconds=0.0) for record in result.curve]
+
+
+def same_weights(first, second):
+    states = first.model.state_dict(), second.model.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The `short` job, trained in one piece."""
+    return train(JOBS["short"], make_batches(JOBS["short"]), CPU)
+
+
+def test_a_small_net_learns_the_digits():
+    job = make_job(epochs=5)
+    result = train(job, make_batches(job, num_train=1440, num_val=350), CPU)
+    assert result.val_accuracy > 0.8
+    assert result.status == "finished"
+    assert result.reason is None
+    assert result.images_per_second > 0
+
+
+def test_modern_learns_the_digits():
+    job = make_job("modern", epochs=8)
+    result = train(job, make_batches(job, num_train=1440, num_val=350), CPU)
+    assert result.val_accuracy > 0.8
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("stop_after", [2])
+def test_a_resumed_training_equals_the_whole_bit_for_bit(tmp_path, name, stop_after):
+    job, path = JOBS[name], tmp_path / "checkpoint.pt"
+    expected = train(job, make_batches(job), CPU)
+    part = train(
+        job,
+        make_batches(job),
+        CPU,
+        on_epoch=lambda record: record.epoch == stop_after,
+        checkpoint_path=path,
+    )
+    assert part.status == "stopped"
+    assert len(part.curve) == stop_after
+    torch.manual_seed(99)  # what happened in between has no influence
+    resumed = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
+    assert figures(resumed) == figures(expected)
+    assert same_weights(resumed, expected)
+
+
+def test_a_killed_process_resumes_to_the_whole(tmp_path, whole):
+    path = tmp_path / "checkpoint.pt"
+    code = f"""
+import os, signal, torch
+from pathlib import Path
+from nas.train import train
+from tests.small_training import CPU, make_batches, make_job
+job = make_job("short")
+def on_epoch(record):
+    if record.epoch == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(job, make_batches(job), CPU, on_epoch=on_epoch, checkpoint_path=Path({str(path)!r}))
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert run.returncode == -9
+    job = JOBS["short"]
+    resumed = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
+    assert figures(resumed) == figures(whole)
+    assert same_weights(resumed, whole)
+
+
+def test_a_finished_training_resumes_to_itself(tmp_path):
+    job, path = make_job(epochs=2), tmp_path / "checkpoint.pt"
+    first = train(job, make_batches(job), CPU, checkpoint_path=path)
+    again = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
+    assert figures(again) == figures(first)
+    assert same_weights(again, first)
+    assert again.elapsed_seconds == first.elapsed_seconds
+
+
+def test_a_resume_reports_the_epochs_that_were_done(tmp_path):
+    job, path = make_job(epochs=3), tmp_path / "checkpoint.pt"
+    train(job, make_batches(job), CPU, on_epoch=lambda r: r.epoch == 2, checkpoint_path=path)
+    seen = []
+    train(
+        job,
+        make_batches(job),
+        CPU,
+        on_epoch=lambda record: seen.append(record.epoch),
+        checkpoint_path=path,
+        resume=True,
+    )
+    assert seen == [1, 2, 3]
+
+
+def test_global_random_state_has_no_part(whole):
+    torch.manual_seed(123)
+    expected = torch.rand(1)
+    torch.manual_seed(123)
+    job = JOBS["short"]
+
+    def on_epoch(record):
+        torch.rand(7)  # what a callback draws does not matter either
+        return False
+
+    again = train(job, make_batches(job), CPU, on_epoch=on_epoch)
+    assert torch.equal(torch.rand(1), expected)
+    assert same_weights(again, whole)
+
+
+def test_data_order_and_weights_have_seeds_of_their_own(whole):
+    job = JOBS["short"]
+    other_order = train(job, make_batches(job, seed=1), CPU)
+    other_weights = train(replace(job, seed=1), make_batches(job), CPU)
+    assert not same_weights(other_order, whole)
+    assert not same_weights(other_weights, whole)
+
+
+def test_the_result_is_the_last_epoch(whole):
+    job = JOBS["short"]
+    assert whole.val_accuracy == whole.curve[-1].val_accuracy
+    measured = evaluate(whole.model, make_batches(job).val, CPU)
+    assert measured.accuracy == whole.val_accuracy
+    assert [record.epoch for record in whole.curve] == [1, 2, 3, 4]
+    assert whole.curve[-1].learning_rate < whole.curve[0].learning_rate
+
+
+def test_the_average_is_the_result_where_there_is_one():
+    job = make_job(ema_half_life_share=0.2)
+    averaged = train(job, make_batches(job), CPU)
+    plain = train(make_job(), make_batches(job), CPU)
+    assert not same_weights(averaged, plain)
+    assert figures(averaged)[-1].train_loss == figures(plain)[-1].train_loss
+    assert evaluate(averaged.model, make_batches(job).val, CPU).accuracy == averaged.val_accuracy
+
+
+def test_all_images_may_be_trained_on():
+    job = make_job(epochs=1)
+    result = train(job, Batches(make_batches(job).train, None), CPU)
+    assert result.status == "finished"
+    assert result.val_accuracy is None
+
+
+def test_a_net_with_dropout_repeats_itself(whole):
+    job = JOBS["short"]
+    assert any(stage.dropout for stage in job.architecture.stages)
+    assert same_weights(train(job, make_batches(job), CPU), whole)
+
+
+def test_divergence_is_a_result_with_its_reason():
+    job = make_job(learning_rate=100.0, weight_decay=10.0)
+    result = train(job, make_batches(job), CPU)
+    assert result.diverged
+    assert "diverged in epoch" in result.reason
+    assert result.model is None
+    assert len(result.curve) < 4
+
+
+def test_a_result_survives_json(whole):
+    text = json.dumps(whole.to_dict())
+    assert TrainResult.from_dict(json.loads(text)) == whole
+
+
+def test_no_room_ends_in_a_smaller_micro_batch_or_a_reason():
+    # the address space is limited for real: one map of 8 images takes 4 MiB, of 128 takes 64
+    code = """
+import resource, torch
+from dataclasses import replace
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.data.augment import Augmentation
+from nas.data.images import labelled_images
+from nas.data.loader import DeviceLoader, place
+from nas.train import Batches, train
+from tests.small_training import CPU, make_job
+images = torch.zeros(128, 1, 64, 64, dtype=torch.uint8)
+part = labelled_images(images, torch.arange(128) % 10, tuple("0123456789"))
+placed = place(part, (0.5,), (0.5,), torch.device("cpu"))
+net = Architecture(Stem("conv3x3", 32), (Stage("basic", 1, 32, 1),))
+def run(batch_size):
+    job = make_job(epochs=1, net=net, batch_size=batch_size)
+    batches = Batches(DeviceLoader(placed, batch_size, Augmentation(), 0), None)
+    return train(replace(job, input_spec=InputSpec(1, 64, 10)), batches, CPU)
+run(2)  # what PyTorch allocates once does not count
+for room_mib in (3, 200):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + room_mib * 2**20, -1))
+    result = run(128)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    print(result.status, result.micro_batch, result.reason)
+"""
+    does_not_fit, fits_in_pieces = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert does_not_fit.startswith("out_of_memory 8 out of memory at 8 images")
+    status, micro_batch, reason = fits_in_pieces.split()
+    assert (status, reason) == ("finished", "None")
+    assert 8 <= int(micro_batch) < 128
+
+
+def memory_after_trainings(nets):
+    job = make_job(epochs=1)
+    for net in nets:
+        train(replace(job, architecture=net), make_batches(job, num_train=64, num_val=32), CPU)
+    gc.collect()
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def count_modules():
+    gc.collect()
+    return sum(issubclass(type(item), torch.nn.Module) for item in gc.get_objects())
+
+
+def test_a_net_is_freed_after_its_training():
+    job = make_job(epochs=1)
+    train(job, make_batches(job, num_train=64), CPU)
+    before = count_modules()
+    train(job, make_batches(job, num_train=64), CPU)
+    assert count_modules() == before
+
+
+@pytest.mark.slow
+def test_two_hundred_candidates_do_not_grow_the_process():
+    widths = [32 + 4 * i for i in range(40)]
+    nets = [
+        Architecture(Stem("conv3x3", width), (Stage("basic", 1, width, 1),)) for width in widths
+    ]
+    first = memory_after_trainings(nets * 2)
+    last = memory_after_trainings(nets * 3)
+    assert last - first < 30  # MiB
+
+
+def test_evaluation_sees_the_ragged_batch():
+    job = make_job(epochs=1)
+    loader = make_batches(job).train
+    result = train(job, Batches(loader, EvalLoader(part(1700, 1797), 32)), CPU)
+    assert (result.val_accuracy * 97) == pytest.approx(round(result.val_accuracy * 97))
