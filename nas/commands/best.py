@@ -1,0 +1,48 @@
+"""Show the best trials of a study, at its own budget or at any smaller one.
+
+Trials within one standard error of the most accurate are tied with it; of these the smallest is
+the best. What the search found and what was known before are compared at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from nas.budget import parse_count
+from nas.commands.common import add_format, add_study, open_study, print_json, print_table
+from nas.errors import UsageError
+from nas.summary import summarise, summary_record, table_of, verdict_lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `best`."""
+    parser.add_argument(
+        "--budget", type=parse_count, metavar="N", help="at most N parameters (default: all)"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="rows (default: 5)")
+    add_study(parser)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    if args.top < 1:
+        raise UsageError(f"--top must be at least 1, but got {args.top}")
+    opened = open_study(args)
+    definition = opened.definition
+    budget = min(args.budget or definition.budget, definition.budget)
+    if args.budget is not None and args.budget > definition.budget:
+        print(
+            f"the study's own budget is {definition.budget:,}: nothing larger was trained",
+            file=sys.stderr,
+        )
+    summary = summarise(definition.name, budget, definition.plan.val_images, opened.rows)
+    if args.format == "json":
+        print_json(summary_record(summary, args.top))
+        return 0
+    if summary.best is not None:
+        print_table(*table_of(summary, args.top), left=(5, 6))
+        print()
+    print("\n".join(verdict_lines(summary)))
+    return 0

@@ -1,0 +1,169 @@
+"""Search for the best network within a budget.
+
+A sampler proposes networks, an exact counter rejects what is over the budget before anything is
+trained, short trainings rank the rest, and a pruner stops those below the median. The same
+command line resumes a search that was interrupted or killed; --trials is the study's total.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nas.budget import Caps, parse_count
+from nas.commands.common import add_format, add_study, add_training, print_json, print_table
+from nas.errors import UsageError
+from nas.units import parse_duration
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `search`."""
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--budget", type=parse_count, metavar="N", help="most parameters: 5e6, 5M, 300k, 5_000_000"
+    )
+    group.add_argument("--trials", metavar="N", help="trials in total (default: 200)")
+    group.add_argument(
+        "--space", metavar="NAME|FILE", help="the search space (default: resnet); see `spaces`"
+    )
+    group.add_argument("--epochs", type=int, metavar="N", help="epochs of every trial")
+    group.add_argument("--sampler", metavar="NAME", help="random, tpe, ...: what proposes")
+    group.add_argument(
+        "--pruner", metavar="NAME", help="median (default), halving or none: what stops early"
+    )
+    group.add_argument(
+        "--max-macs",
+        type=lambda text: parse_count(text, "max-macs"),
+        metavar="N",
+        help="most multiply-adds for one image",
+    )
+    group.add_argument(
+        "--max-activations",
+        type=lambda text: parse_count(text, "max-activations"),
+        metavar="N",
+        help="most output elements of all convolutions for one image",
+    )
+    group.add_argument(
+        "--over-budget",
+        choices=("resample", "prune"),
+        help="redraw proposals over the budget (default), or record them as pruned trials",
+    )
+    group.add_argument(
+        "--no-known",
+        action="store_false",
+        dest="known",
+        default=None,
+        help="leave out the known networks that are trained first",
+    )
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="trainings at once")
+    group.add_argument(
+        "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what would happen; write nothing"
+    )
+    add_study(parser)
+    add_training(parser)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare, say what will happen, search, say what was found."""
+    trials = parse_count(args.trials, "trials") if args.trials is not None else None
+    for name in ("epochs", "workers"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} must be at least 1, but got {value}")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed must be at least 0, but got {args.seed}")
+    _check_budget(args)
+    from rich.console import Console
+
+    from nas.preflight import describe_search
+    from nas.search import DEFAULT_TRIALS, Request, prepare, quote_command
+    from nas.search import run as run_search
+
+    request = Request(
+        study=args.study,
+        studies=args.studies,
+        storage=args.storage,
+        space=args.space,
+        budget=args.budget,
+        max_macs=args.max_macs,
+        max_activations=args.max_activations,
+        dataset=args.dataset,
+        data=args.data,
+        image_size=args.image_size,
+        device=args.device,
+        seed=args.seed,
+        recipe=args.recipe,
+        overrides=tuple(args.overrides),
+        epochs=args.epochs,
+        pruner=args.pruner,
+        over_budget=args.over_budget,
+        known=args.known,
+        sampler=args.sampler,
+        trials=trials,
+        workers=args.workers,
+        time_limit_seconds=args.time_limit,
+        command=quote_command(sys.argv[1:]),
+    )
+    search = prepare(request)
+    lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
+    print("\n".join(lines), file=sys.stderr)
+    if args.dry_run:
+        print("dry run: nothing was written", file=sys.stderr)
+        return 0
+    print(file=sys.stderr)
+    try:
+        reason = run_search(search, request, Console(stderr=True))
+    except KeyboardInterrupt:
+        print("interrupted; the state is saved: the same command resumes", file=sys.stderr)
+        return 130
+    return _print_end(args, search.definition.name, reason)
+
+
+def _check_budget(args: argparse.Namespace) -> None:
+    """Refuse a budget below the smallest network before PyTorch and Optuna are imported.
+
+    The data are not read yet: their input is taken from the table, or, of a folder, from the
+    number of its classes.
+    """
+    if args.budget is None:
+        return
+    from nas.data.early import early_input_spec
+    from nas.space import BudgetedSpace, load_space
+
+    loaded = load_space(args.space or "resnet")
+    data = Path(args.data) if args.data else None
+    spec = early_input_spec(args.dataset or "cifar10", data, args.image_size)
+    BudgetedSpace(
+        loaded.space, spec, Caps(args.budget, args.max_macs, args.max_activations), loaded.name
+    )
+
+
+def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
+    from nas.commands.common import open_study
+    from nas.summary import summarise, summary_record, table_of, verdict_lines
+    from nas.worker import FINISHED, TIME_LIMIT
+
+    args.study = name
+    opened = open_study(args)
+    definition = opened.definition
+    summary = summarise(
+        definition.name, definition.budget, definition.plan.val_images, opened.rows
+    )
+    if args.format == "json":
+        print_json({"stopped": reason, **summary_record(summary)})
+        return 0
+    ends = {FINISHED: "the study has its trials", TIME_LIMIT: "the time limit is reached"}
+    print(f"\n{ends.get(reason, reason)}: {summary.funnel.counted} trained\n", file=sys.stderr)
+    print_table(*table_of(summary), left=(5, 6))
+    print()
+    print("\n".join(verdict_lines(summary)))
+    where = f" --studies {args.studies}" if args.studies else ""
+    if summary.best is not None:
+        print(f"\nnext: python cli.py retrain --best --study {definition.name}{where}")
+        print(f"      python cli.py dashboard --study {definition.name}{where}")
+    return 0

@@ -1,0 +1,84 @@
+"""Show where a study stands: the funnel, the best, the time left."""
+
+from __future__ import annotations
+
+import argparse
+
+from nas.budget import format_share
+from nas.commands.common import OpenedStudy, add_format, add_study, open_study, print_json
+from nas.summary import Summary, summarise, summary_record
+from nas.trials import count_workers, mean_seconds, standard_error
+from nas.units import format_duration
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `status`."""
+    add_study(parser)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one screen."""
+    opened = open_study(args)
+    definition = opened.definition
+    summary = summarise(
+        definition.name, definition.budget, definition.plan.val_images, opened.rows
+    )
+    target = int(opened.study.user_attrs.get("target_trials", 0))
+    seconds = mean_seconds(opened.rows)
+    left = max(target - summary.funnel.counted, 0)
+    workers = count_workers(opened.study)
+    if args.format == "json":
+        print_json(
+            {
+                **summary_record(summary),
+                "target_trials": target,
+                "seconds_per_trial": seconds,
+                "seconds_left": seconds * left / max(workers, 1) if seconds is not None else None,
+                "workers": workers,
+                "changes": opened.study.user_attrs.get("changes", []),
+            }
+        )
+        return 0
+    print("\n".join(_lines(opened, summary, target, seconds, workers)))
+    return 0
+
+
+def _lines(
+    opened: OpenedStudy, summary: Summary, target: int, seconds: float | None, workers: int
+) -> list[str]:
+    definition, funnel = opened.definition, summary.funnel
+    plan = definition.plan
+    left = max(target - funnel.counted, 0)
+    running = f"{workers} training now" if workers else "nothing is training now"
+    lines = [
+        f"study     {definition.name} in {opened.folder.path}",
+        f"search    {definition.space}, at most {definition.budget:,} parameters, "
+        f"{definition.dataset}, sampler {opened.study.user_attrs.get('sampler')}, "
+        f"pruner {definition.pruner}",
+        f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images, "
+        f"{plan.device}",
+        f"trained   {funnel.counted} of {target}: {funnel.complete} to the end, "
+        f"{funnel.pruned} pruned, {funnel.broken} broken",
+        f"rejected  {funnel.num_over_budget} over budget and {funnel.num_repeats} repeats, "
+        "before training",
+        f"failed    {funnel.failed} (killed, interrupted, withdrawn); {funnel.waiting} waiting",
+    ]
+    best = summary.best
+    if best is not None:
+        accuracy = best.val_accuracy or 0.0
+        error = standard_error(accuracy, summary.val_images)
+        lines.append(
+            f"best      trial {best.number}: {100 * accuracy:.2f} ± {100 * error:.2f}%, "
+            f"{best.num_params:,} parameters "
+            f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
+            f"{best.notation or best.id}"
+        )
+    if seconds is not None:
+        lines.append(
+            f"time      {seconds:.1f} s a trial, about "
+            f"{format_duration(seconds * left / max(workers, 1))} left; {running}"
+        )
+    else:
+        lines.append(f"time      not known before the first trial ends; {running}")
+    return lines

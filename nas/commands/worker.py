@@ -1,0 +1,43 @@
+"""Work on a study that exists: one more process, here or on another machine.
+
+On one machine `search --workers N` starts these itself. On many, keep the study in PostgreSQL and
+start one per GPU under the site's scheduler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from nas.commands.common import add_study
+from nas.units import parse_duration
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `worker`."""
+    add_study(parser)
+    parser.add_argument("--data", metavar="DIR", help="where the data are on this machine")
+    parser.add_argument(
+        "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train trials until the study has its number."""
+    from nas.search import Request, work
+    from nas.study import find_study, studies_folder
+
+    folder = find_study(studies_folder(args.studies), args.study)
+    request = Request(
+        study=folder.name,
+        studies=args.studies,
+        storage=args.storage,
+        data=args.data,
+        time_limit_seconds=args.time_limit,
+    )
+    try:
+        reason = work(request)
+    except KeyboardInterrupt:
+        return 130
+    print(reason, file=sys.stderr)
+    return 0

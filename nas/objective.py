@@ -1,0 +1,216 @@
+"""Train one trial: the one file that knows both Optuna and training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from nas.architecture import Architecture
+from nas.batches import PlacedParts, make_batches
+from nas.budget import format_share
+from nas.complexity import count
+from nas.device import Engine
+from nas.errors import ArchitectureError, InfeasibleError
+from nas.files import write_text_atomically
+from nas.identity import identify
+from nas.interrupt import InterruptGuard
+from nas.recipe import Recipe
+from nas.result import EpochRecord, TrainResult
+from nas.samplers.contract import Proposal
+from nas.space import FunctionSpace, SearchSpace
+from nas.space_budget import UNBUILDABLE
+from nas.study import StudyDefinition, StudyFolder
+from nas.train import Job, train
+from nas.trials import (
+    ACTIVATIONS,
+    ARCHITECTURE,
+    ID,
+    MACS,
+    MICRO_BATCH,
+    NOTATION,
+    NUM_PARAMS,
+    OVER_BUDGET,
+    REASON,
+    REPEATS,
+    RESUMES,
+    SECONDS,
+    SHAPE_ID,
+    SHARE,
+    SOURCE,
+    TRAIN_ACCURACY,
+    rank,
+    read_rows,
+)
+
+WORST_ACCURACY = 0.0
+KEPT_TRIALS = 10  # trials whose folder with the learning curve stays, the best first
+CHECKPOINT_FILE, CURVE_FILE = "checkpoint.pt", "curve.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, as it is told to Optuna.
+
+    Args:
+        state: COMPLETE or PRUNED.
+        value: Validation accuracy of the last epoch, the worst one where the training broke;
+            None for a pruned trial, whose last report stands.
+        reason: Why it broke; None where it did not.
+        result: What the training measured.
+    """
+
+    state: TrialState
+    value: float | None
+    reason: str | None
+    result: TrainResult
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Everything the trials of a study share.
+
+    Args:
+        definition: The study.
+        folder: Its folder.
+        space: What the networks are chosen from.
+        parts: The images on the device, without the test part.
+    """
+
+    definition: StudyDefinition
+    folder: StudyFolder
+    space: SearchSpace | FunctionSpace
+    parts: PlacedParts
+
+    def describe(self, trial: optuna.Trial, proposal: Proposal | None) -> Architecture:
+        """Ask the trial for its network and write down what it is, its id first of all.
+
+        Args:
+            trial: The trial.
+            proposal: How the sampler came to it; None for an enqueued network.
+        """
+        architecture = self.space.suggest(trial)
+        identity = identify(architecture)
+        trial.set_user_attr(ID, identity.id)
+        trial.set_user_attr(SHAPE_ID, identity.shape_id)
+        trial.set_user_attr(ARCHITECTURE, architecture.to_dict())
+        try:
+            trial.set_user_attr(NOTATION, architecture.to_notation())
+        except ArchitectureError:
+            trial.set_user_attr(NOTATION, None)  # strides that the notation cannot express
+        if proposal is not None and SOURCE not in trial.user_attrs:
+            trial.set_user_attr(SOURCE, proposal.source)
+            trial.set_user_attr(OVER_BUDGET, proposal.over_budget)
+            trial.set_user_attr(REPEATS, proposal.repeats)
+        return architecture
+
+    def check_caps(self, trial: optuna.Trial, architecture: Architecture) -> str | None:
+        """Write down what the network costs; return why it may not be trained, or None."""
+        caps = self.definition.caps
+        try:
+            cost = count(architecture, self.definition.input_spec)
+        except InfeasibleError as error:
+            trial.set_constraint("budget", UNBUILDABLE)
+            trial.set_user_attr(REASON, str(error))
+            return str(error)
+        trial.set_user_attr(NUM_PARAMS, cost.num_params)
+        trial.set_user_attr(MACS, cost.macs)
+        trial.set_user_attr(ACTIVATIONS, cost.activations)
+        trial.set_user_attr(SHARE, format_share(cost.num_params, caps.budget))
+        for name, value in caps.constraints(cost).items():
+            trial.set_constraint(name, value)
+        excess = caps.describe_excess(cost)
+        if excess is not None:
+            trial.set_user_attr(REASON, f"over budget: {excess}")
+        return excess
+
+    def train(
+        self,
+        trial: optuna.Trial,
+        architecture: Architecture,
+        guard: InterruptGuard,
+        on_change: Callable[[str], None],
+    ) -> Outcome:
+        """Train the network; report every epoch, stop where the pruner says so.
+
+        A trial that continues a killed one goes on from that one's checkpoint.
+        """
+        definition, plan = self.definition, self.definition.plan
+        recipe = Recipe.from_dict(definition.recipe)
+        own = self._prepare_folder(trial)
+        curve: list[EpochRecord] = []
+
+        def on_epoch(record: EpochRecord) -> bool:
+            with guard.deferred():
+                assert record.val_accuracy is not None
+                curve.append(record)
+                trial.report(record.val_accuracy, step=record.epoch - 1)
+                write_text_atomically(
+                    own / CURVE_FILE, json.dumps([item.to_dict() for item in curve])
+                )
+            on_change(
+                f"trial {trial.number}: epoch {record.epoch}/{plan.epochs}, "
+                f"{100 * record.val_accuracy:.1f}%"
+            )
+            return record.epoch < plan.epochs and trial.should_prune()
+
+        result = train(
+            Job(architecture, definition.input_spec, recipe, plan.epochs, definition.seed),
+            make_batches(self.parts, recipe, definition.seed),
+            Engine(plan.device, plan.num_threads),
+            on_epoch=on_epoch,
+            checkpoint_path=own / CHECKPOINT_FILE,
+            resume=True,
+        )
+        return _to_outcome(result)
+
+    def finish(self, trial: optuna.Trial, outcome: Outcome) -> None:
+        """Write what was measured into the trial; its checkpoint goes."""
+        result = outcome.result
+        trial.set_user_attr(SECONDS, result.elapsed_seconds)
+        if outcome.reason is not None:
+            trial.set_user_attr(REASON, outcome.reason)
+        if result.curve:
+            trial.set_user_attr(TRAIN_ACCURACY, result.curve[-1].train_accuracy)
+        if result.micro_batch != self.definition.recipe["batch_size"]:
+            trial.set_user_attr(MICRO_BATCH, result.micro_batch)
+        (self.folder.trial(trial.number) / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def clear(self, study: optuna.Study) -> None:
+        """Remove the folders of finished trials but for those of the best ones."""
+        rows = read_rows(study)
+        kept = {row.number for row in rank(rows)[:KEPT_TRIALS]}
+        continued = {
+            trial.user_attrs.get(RESUMES)
+            for trial in study.get_trials(deepcopy=False)
+            if not trial.state.is_finished()
+        }
+        for row in rows:
+            is_over = row.state not in ("running", "waiting")
+            if is_over and row.number not in kept and row.number not in continued:
+                shutil.rmtree(self.folder.trial(row.number), ignore_errors=True)
+
+    def _prepare_folder(self, trial: optuna.Trial) -> Path:
+        own = self.folder.trial(trial.number)
+        own.mkdir(parents=True, exist_ok=True)
+        resumed = trial.user_attrs.get(RESUMES)
+        if resumed is not None:
+            checkpoint = self.folder.trial(resumed) / CHECKPOINT_FILE
+            if checkpoint.exists():
+                checkpoint.replace(own / CHECKPOINT_FILE)
+        return own
+
+
+def _to_outcome(result: TrainResult) -> Outcome:
+    match result.status:
+        case "finished":
+            return Outcome(TrialState.COMPLETE, result.val_accuracy, None, result)
+        case "stopped":
+            return Outcome(TrialState.PRUNED, None, None, result)
+        case _:
+            return Outcome(TrialState.COMPLETE, WORST_ACCURACY, result.reason, result)

@@ -1,0 +1,216 @@
+"""How each candidate of a new study is trained, sized for the machine; and what that will take.
+
+On a GPU a candidate sees the whole training split. On a CPU it sees a stratified slice for a few
+epochs, so that a trial takes about `CPU_TRIAL_SECONDS`. The plan is chosen once, from the measured
+speed of a few networks of the space, and kept in `study.json`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from nas.architecture import Architecture, InputSpec
+from nas.complexity import count
+from nas.device import Engine
+from nas.model import build_model
+from nas.optimizer import make_optimizer
+from nas.recipe import Recipe
+from nas.step import EpochTotals, make_step
+from nas.study import Plan
+
+GPU_EPOCHS = 10
+CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
+CPU_TRIAL_SECONDS = 40.0
+MIN_CPU_IMAGES = 1_000
+MAX_CPU_VAL_IMAGES = 1_000
+MIN_STEPS_PER_EPOCH = 30  # below, the batch is made smaller and the learning rate with it
+MIN_BATCH = 16
+PROBE_MACS = 10**9  # multiply-adds of a timed forward pass on a CPU
+PROBE_IMAGES_CUDA = 512
+NUM_TIMINGS = 2  # the fastest counts: the machine may be busy for a moment
+PRUNED_SHARE = 0.55  # of the epochs, over trials after the start-up ones; FACTS: 47 to 53%
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long one network takes.
+
+    Args:
+        train_seconds: Seconds a training image.
+        val_seconds: Seconds a validation image.
+    """
+
+    train_seconds: float
+    val_seconds: float
+
+    def trial_seconds(self, plan: Plan) -> float:
+        """Return the seconds of a trial that runs to its end."""
+        per_epoch = (
+            plan.train_images * self.train_seconds + plan.val_images * self.val_seconds
+        )
+        return plan.epochs * per_epoch
+
+
+def measure_speed(
+    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+) -> Speed:
+    """Time a training step and an evaluation of a network on random images.
+
+    A step on a smaller batch comes first and is not timed.
+    """
+    num_images = PROBE_IMAGES_CUDA
+    if not engine.is_cuda:
+        num_images = max(8, min(64, PROBE_MACS // count(architecture, input_spec).macs))
+    with engine.applied():
+        model = build_model(architecture, input_spec).to(
+            engine.device,
+            memory_format=engine.memory_format,  # type: ignore[call-overload]  # torch's stubs
+        )
+        optimizer = make_optimizer(model, recipe, engine)
+        step = make_step(
+            model, optimizer, None, EpochTotals(engine.device), recipe, engine, num_images
+        )
+        side = input_spec.image_size
+        images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
+        images = images.contiguous(memory_format=engine.memory_format)
+        targets = torch.arange(num_images, device=engine.device) % input_spec.num_classes
+        step(images[:4], targets[:4])
+        train_seconds = _time(lambda: step(images, targets), engine)
+        model.eval()
+        with torch.inference_mode(), engine.autocast(recipe.precision):
+            val_seconds = _time(lambda: model(images), engine)
+    return Speed(train_seconds / num_images, val_seconds / num_images)
+
+
+def choose_threads(
+    architectures: Sequence[Architecture],
+    input_spec: InputSpec,
+    recipe: Recipe,
+    device: str,
+    most: int,
+) -> int:
+    """Return the CPU threads with which a few networks train fastest in sum: 1, or `most`.
+
+    Small nets lose more to the threads' meeting than they win. Sums in floating point depend on
+    the number, so a study chooses once.
+    """
+    if most == 1 or device != "cpu":
+        return most
+    seconds = {
+        threads: sum(
+            measure_speed(architecture, input_spec, recipe, Engine(device, threads)).train_seconds
+            for architecture in architectures
+        )
+        for threads in (1, most)
+    }
+    return min(seconds, key=lambda threads: (seconds[threads], threads))
+
+
+def mean_speed(speeds: Sequence[Speed]) -> Speed:
+    """Return the mean over networks."""
+    return Speed(
+        statistics.fmean(speed.train_seconds for speed in speeds),
+        statistics.fmean(speed.val_seconds for speed in speeds),
+    )
+
+
+def choose_plan(
+    engine: Engine, speed: Speed, num_train: int, num_val: int, epochs: int | None = None
+) -> Plan:
+    """Return the plan of a new study.
+
+    Args:
+        engine: The device.
+        speed: Mean speed of a few networks of the space.
+        num_train: Images of the training split.
+        num_val: Images of the validation split.
+        epochs: Epochs a trial, where the user gave them.
+    """
+    threads = engine.num_threads or torch.get_num_threads()
+    if engine.is_cuda:
+        return Plan(engine.device, threads, num_train, num_val, epochs or GPU_EPOCHS)
+    plan = Plan(engine.device, threads, num_train, num_val, epochs or CPU_EPOCHS[0])
+    for candidate in (epochs,) if epochs else CPU_EPOCHS:
+        affordable = CPU_TRIAL_SECONDS / candidate / (speed.train_seconds + speed.val_seconds / 2)
+        train_images = min(num_train, max(_round_down(affordable), MIN_CPU_IMAGES))
+        val_images = min(num_val, max(train_images // 2, 200), MAX_CPU_VAL_IMAGES)
+        plan = replace(
+            plan, train_images=train_images, val_images=val_images, epochs=candidate
+        )
+        if affordable >= min(num_train, MIN_CPU_IMAGES):
+            break
+    return plan
+
+
+def fit_batch(recipe: Recipe, train_images: int) -> Recipe:
+    """Return the recipe with a batch that leaves enough steps in an epoch of a small slice.
+
+    The learning rate shrinks in proportion.
+
+    Source: Goyal et al. 2017, section 2.1, the linear scaling rule.
+    """
+    batch_size = recipe.batch_size
+    while batch_size > MIN_BATCH and train_images // batch_size < MIN_STEPS_PER_EPOCH:
+        batch_size //= 2
+    scale = batch_size / recipe.batch_size
+    return replace(
+        recipe,
+        batch_size=batch_size,
+        learning_rate=recipe.learning_rate * scale,
+        floor_learning_rate=recipe.floor_learning_rate * scale,
+    )
+
+
+def estimate_seconds(
+    plan: Plan,
+    speed: Speed,
+    known: Iterable[Speed],
+    num_trials: int,
+    num_startup: int | None,
+    workers: int = 1,
+) -> float:
+    """Return the expected seconds of a search.
+
+    Args:
+        plan: How a trial trains.
+        speed: Mean speed of a few networks of the space.
+        known: Speeds of the networks that are trained first.
+        num_trials: Trials in total.
+        num_startup: Trials before the pruning sets in; None is no pruning.
+        workers: Trainings at once.
+    """
+    named = [item.trial_seconds(plan) for item in known][:num_trials]
+    num_sampled = num_trials - len(named)
+    num_full = num_sampled if num_startup is None else min(num_sampled, num_startup)
+    earliest = (math.ceil(0.2 * plan.epochs) + 1) / plan.epochs
+    share = max(PRUNED_SHARE, min(earliest, 1.0))
+    sampled = speed.trial_seconds(plan) * (num_full + share * (num_sampled - num_full))
+    return (sum(named) + sampled) / workers
+
+
+def _time(launch: Callable[[], object], engine: Engine) -> float:
+    """Return the seconds of the fastest of a few launches."""
+    timings = []
+    for _ in range(NUM_TIMINGS):
+        if engine.is_cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        launch()
+        if engine.is_cuda:
+            torch.cuda.synchronize()
+        timings.append(time.perf_counter() - started)
+    return min(timings)
+
+
+def _round_down(images: float) -> int:
+    """Return a round number of images: 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000, ..."""
+    if images < MIN_CPU_IMAGES:
+        return 0
+    power = 10 ** int(math.log10(images))
+    return max(int(step * power) for step in (1, 1.5, 2, 3, 5, 7) if step * power <= images)

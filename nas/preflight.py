@@ -1,0 +1,91 @@
+"""What a search will do, said before its first training: space, plan, resolution, time."""
+
+from __future__ import annotations
+
+from nas.budget import format_share
+from nas.plan import estimate_seconds, mean_speed
+from nas.pruners import STARTUP_TRIALS
+from nas.search import Search
+from nas.space import BudgetedSpace
+from nas.trials import resolvable_difference
+from nas.units import format_duration
+
+TYPICAL_ACCURACY = 0.9
+
+
+def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
+    """Return the preflight of a search, one line each."""
+    definition, plan = search.definition, search.definition.plan
+    recipe = definition.recipe
+    lines = [
+        f"study     {definition.name} ({'new' if search.is_new else 'exists, resumed'})",
+        f"space     {describe_space(search.space)}",
+        f"plan      {_describe_plan(search)}",
+        f"recipe    {definition.recipe_name}: {recipe['optimizer']}, {recipe['schedule']} to "
+        f"{recipe['floor_learning_rate']:g} from {recipe['learning_rate']:g}, "
+        f"batch {recipe['batch_size']}",
+        f"pruner    {_describe_pruner(definition.pruner)}",
+        f"resolves  {100 * resolvable_difference(TYPICAL_ACCURACY, plan.val_images):.1f} points "
+        f"between two networks near {100 * TYPICAL_ACCURACY:.0f}% "
+        f"({plan.val_images:,} validation images, 95%)",
+    ]
+    if search.known:
+        lines.append(f"known     {', '.join(search.known)}: trained first, named apart")
+    if search.speeds:
+        lines.append(f"time      {_describe_time(search, num_trials, workers)}")
+    lines += [f"note      {note}" for note in search.data.notes]
+    return lines
+
+
+def describe_space(space: BudgetedSpace) -> str:
+    """Return how many networks a space has and how many of them fit."""
+    total, fitting = space.num_distinct(), space.count_feasible()
+    share = format_share(fitting.value, total)
+    within = f"{space.caps.budget:,} parameters"
+    if space.caps.max_macs is not None:
+        within += f", {space.caps.max_macs:,} multiply-adds"
+    if space.caps.max_activations is not None:
+        within += f", {space.caps.max_activations:,} activations"
+    if fitting.is_exact:
+        return f"{space.name}: {total:,} networks, {fitting.value:,} ({share}) within {within}"
+    return (
+        f"{space.name}: {total:,} networks, about {fitting.value:,} "
+        f"± {fitting.standard_error:,.0f} ({share}) within {within} (estimated)"
+    )
+
+
+def _describe_plan(search: Search) -> str:
+    definition, plan, data = search.definition, search.definition.plan, search.data
+    total = len(data.train) + (len(data.val) if data.val is not None else 0)
+    threads = "1 thread" if plan.num_threads == 1 else f"{plan.num_threads} threads"
+    device = f"CPU, {threads}" if plan.device == "cpu" else plan.device
+    used = plan.train_images + plan.val_images
+    what = "the whole training part" if used == total else f"a stratified slice of {total:,}"
+    return (
+        f"{device}: {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images "
+        f"of {definition.dataset} ({what}), {definition.image_size}x{definition.image_size}"
+    )
+
+
+def _describe_pruner(name: str) -> str:
+    if name == "median":
+        return f"median, after {STARTUP_TRIALS} trials and 20% of the epochs"
+    return name
+
+
+def _describe_time(search: Search, num_trials: int, workers: int) -> str:
+    definition, plan = search.definition, search.definition.plan
+    seconds = estimate_seconds(
+        plan,
+        mean_speed(search.speeds),
+        search.known_speeds,
+        num_trials,
+        None if definition.pruner == "none" else STARTUP_TRIALS,
+        workers,
+    )
+    slowest = max(speed.trial_seconds(plan) for speed in (*search.speeds, *search.known_speeds))
+    num_timed = len(search.speeds) + len(search.known_speeds)
+    return (
+        f"about {format_duration(seconds)} for {num_trials} trials, the longest about "
+        f"{format_duration(slowest)} (one step each of {num_timed} networks timed here)"
+    )

@@ -1,0 +1,113 @@
+"""The one honest line a search shows while it runs.
+
+On a terminal it is redrawn in place; elsewhere one line is written per finished trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from nas.budget import format_count, format_share
+from nas.trials import TrialRow, choose_best, count_funnel, mean_seconds, rank
+from nas.units import format_duration
+
+
+def compose_line(
+    rows: Sequence[TrialRow], target: int, budget: int, val_images: int, workers: int = 1
+) -> str:
+    """Return the progress line for the state of a study.
+
+    Args:
+        rows: Every trial of the study.
+        target: The trials the study is to have in total.
+        budget: Parameters a network may have.
+        val_images: Images an accuracy was measured on.
+        workers: Trainings that run at once.
+    """
+    funnel = count_funnel(rows)
+    parts = [
+        f"{funnel.counted}/{target} trained",
+        f"{funnel.pruned} pruned",
+        f"{funnel.num_over_budget} rejected before training",
+        f"{funnel.num_repeats} repeats",
+    ]
+    if funnel.broken:
+        parts.append(f"{funnel.broken} broken")
+    best = choose_best(rank(rows), val_images)
+    if best is not None:
+        size = best.num_params or 0
+        parts.append(
+            f"best {100 * (best.val_accuracy or 0):.2f}% "
+            f"({format_count(size)}, {format_share(size, budget)} of budget)"
+        )
+    seconds = mean_seconds(rows)
+    if seconds is not None:
+        left = max(target - funnel.counted, 0) * seconds / workers
+        parts += [f"{seconds:.1f} s/trial", f"{format_duration(left)} left"]
+    return " · ".join(parts)
+
+
+class ProgressLine:
+    """Show the line on a console; use as a context manager.
+
+    Args:
+        console: Where it goes; standard error in the command line.
+        target: The trials the study is to have in total.
+        budget: Parameters a network may have.
+        val_images: Images an accuracy was measured on.
+        workers: Trainings that run at once.
+    """
+
+    def __init__(
+        self, console: Console, target: int, budget: int, val_images: int, workers: int = 1
+    ) -> None:
+        """Take what does not change while the search runs."""
+        self._console = console
+        self._target = target
+        self._budget = budget
+        self._val_images = val_images
+        self._workers = workers
+        self._line = ""
+        self._now = ""
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=4, transient=False
+        )
+
+    def __enter__(self) -> ProgressLine:
+        """Begin to draw."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the last state of the line behind."""
+        if self._console.is_terminal:
+            self._now = ""
+            self._live.stop()
+
+    def update(self, rows: Sequence[TrialRow]) -> None:
+        """Take the state of the study."""
+        line = compose_line(rows, self._target, self._budget, self._val_images, self._workers)
+        if line != self._line and not self._console.is_terminal:
+            self._console.print(line, soft_wrap=True, highlight=False)
+        self._line = line
+
+    def show_now(self, text: str) -> None:
+        """Say what is going on inside the running trial; shown on a terminal only."""
+        self._now = text
+
+    def _render(self) -> Text:
+        text = Text(self._line, overflow="fold")
+        if self._now:
+            text.append(f" · {self._now}", style="dim")
+        return text

@@ -1,0 +1,196 @@
+"""The one adapter between Optuna and the samplers of this project.
+
+    proposer draws -> over budget? redrawn, at last shrunk -> repeat? redrawn -> proposal
+                                                  every draw refused -> uniform unseen feasible
+
+Public API of Optuna only. A proposal depends on the study's seed, the trial's number and the
+history, on nothing else: a resume, or another process, proposes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.samplers.contract import (
+    CandidateSpace,
+    Choices,
+    History,
+    OverBudget,
+    Proposal,
+    Proposer,
+    Request,
+    SpaceExhausted,
+)
+from nas.samplers.history import HistoryReader
+
+MAX_DRAWS = 16  # draws of a proposer before a uniform unseen network takes their place
+MAX_REDRAWS = 2  # draws over budget before one is shrunk to fit
+MAX_UNCOUNTED_DRAWS = 10_000  # uniform draws without an unseen one, where no count is known
+
+
+class BudgetSampler(BaseSampler):
+    """Propose only networks that fit the budget and were not measured before.
+
+    Args:
+        space: The candidates under their budget.
+        proposer: The strategy.
+        seed: The study's seed.
+        over_budget: `resample` redraws what breaks the budget and at last shrinks it to fit;
+            `prune` proposes it as it is, for the objective to record as a pruned trial.
+    """
+
+    def __init__(
+        self,
+        space: CandidateSpace,
+        proposer: Proposer,
+        seed: int,
+        over_budget: OverBudget = "resample",
+    ) -> None:
+        self._space = space
+        self._proposer = proposer
+        self._seed = seed
+        self._over_budget = over_budget
+        self._reader = HistoryReader(space)
+        self._proposals: dict[int, Proposal] = {}
+
+    def __str__(self) -> str:
+        return f"BudgetSampler({self._proposer.name})"
+
+    def proposal(self, number: int) -> Proposal | None:
+        """Return how the trial's choices came about; None for an enqueued trial."""
+        return self._proposals.get(number)
+
+    def history(self, study: optuna.Study) -> History:
+        """Return what the samplers know of the study."""
+        return self._reader.read(study, self._asked())
+
+    def is_exhausted(self, study: optuna.Study) -> bool:
+        """Tell whether every feasible network is measured or running.
+
+        False where the space cannot count its feasible networks; `SpaceExhausted` tells it then.
+        """
+        return self._is_exhausted(self.history(study))
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space, the same from the first trial on."""
+        return dict(self._space.distributions)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Return the choices that were proposed when the trial was made."""
+        if trial.number not in self._proposals:  # an enqueued trial that leaves names open
+            self._prepare(study, trial)
+        return dict(self._proposals[trial.number].choices)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Refuse: a name outside the space would be drawn without the budget.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(
+            f"every suggested name must be in the space, but got {param_name!r}; "
+            f"known: {', '.join(self._space.distributions)}"
+        )
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Propose the trial's network, unless it was enqueued; this is a part of `study.ask`.
+
+        Raises:
+            SpaceExhausted: Every feasible network is measured or running. The trial exists by
+                then: whoever asked tells it FAIL.
+        """
+        if not trial.system_attrs.get("fixed_params"):
+            self._prepare(study, trial)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Do nothing: a proposal takes its state from the history alone."""
+
+    def _prepare(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        history = self._reader.read(study, self._asked(), asking=trial.number)
+        if self._is_exhausted(history):
+            raise SpaceExhausted(_exhausted_text(len(history.seen)))
+        rng = np.random.default_rng([self._seed, trial.number])
+        proposal = self._propose(Request(study, trial, history, self._seed, rng))
+        self._proposals[trial.number] = proposal
+
+    def _asked(self) -> dict[int, Choices]:
+        return {number: proposal.choices for number, proposal in self._proposals.items()}
+
+    def _is_exhausted(self, history: History) -> bool:
+        count = self._space.num_feasible()
+        return count is not None and len(history.seen) >= count
+
+    def _propose(self, request: Request) -> Proposal:
+        """Take the first draw that may be trained, or a uniform unseen network."""
+        space, taken = self._space, request.history.taken
+        over_budget = repeats = 0
+        for source, drawn in islice(self._proposer.draws(request), MAX_DRAWS):
+            choices, shrunk = space.canonical(drawn), False
+            if not space.is_feasible(choices):
+                over_budget += 1
+                if self._over_budget == "resample":
+                    if over_budget <= MAX_REDRAWS:
+                        continue
+                    choices, shrunk = space.canonical(space.shrink(choices)), True
+            key = space.key(choices)
+            if key not in taken:
+                return Proposal(
+                    request.trial.number, choices, key, source, over_budget, repeats, shrunk
+                )
+            repeats += 1
+        choices = draw_unseen(space, taken, request.rng)
+        key = space.key(choices)
+        return Proposal(request.trial.number, choices, key, "unseen", over_budget, repeats, False)
+
+
+def draw_unseen(
+    space: CandidateSpace, seen: frozenset[str] | set[str], rng: np.random.Generator
+) -> Choices:
+    """Draw uniformly among the feasible networks whose key is not in `seen`.
+
+    Where the feasible networks are counted, the draws go on until missing a network that is
+    there has a chance below e^-50.
+
+    Raises:
+        SpaceExhausted: None was found.
+    """
+    count = space.num_feasible()
+    for _ in range(MAX_UNCOUNTED_DRAWS if count is None else 50 * count):
+        choices = space.canonical(space.sample(rng))
+        if space.key(choices) not in seen:
+            return choices
+    raise SpaceExhausted(_exhausted_text(len(seen)))
+
+
+def _exhausted_text(num_seen: int) -> str:
+    return (
+        f"every architecture within the budget was tried: {num_seen} are measured or running; "
+        "a larger budget or space has more"
+    )

@@ -1,0 +1,105 @@
+"""What a study's trials say to a sampler.
+
+A finished trial never changes, so it is read once; a proposal at trial 1,000 reads only what is
+new and what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.samplers.contract import (
+    REASON_ATTR,
+    CandidateSpace,
+    Choices,
+    History,
+    Observation,
+    Status,
+)
+
+
+class HistoryReader:
+    """Read the history of one study; finished trials are cached by number.
+
+    Args:
+        space: The space that all trials come from.
+    """
+
+    def __init__(self, space: CandidateSpace) -> None:
+        self._space = space
+        self._study_name = ""
+        self._finished: dict[int, tuple[str, Observation | None]] = {}
+
+    def read(
+        self, study: optuna.Study, asked: Mapping[int, Choices], asking: int | None = None
+    ) -> History:
+        """Return the history as a sampler sees it.
+
+        Args:
+            study: The study.
+            asked: Choices this process proposed, by trial number; they count while the trial has
+                not written them yet.
+            asking: Number of the trial that asks, which is not its own rival.
+        """
+        if study.study_name != self._study_name:
+            self._study_name, self._finished = study.study_name, {}
+        maximise = study.direction == StudyDirection.MAXIMIZE
+        observations: list[Observation] = []
+        pending: dict[str, Choices] = {}
+        seen: set[str] = set()
+        rejected: set[str] = set()
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number == asking:
+                continue
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                if trial.number not in self._finished:
+                    self._finished[trial.number] = self._observe(trial, maximise)
+                key, observation = self._finished[trial.number]
+                if observation is None:
+                    rejected.add(key)
+                else:
+                    seen.add(key)
+                    observations.append(observation)
+            elif trial.state != TrialState.FAIL:
+                choices = self._pending_choices(trial, asked)
+                if choices is not None:
+                    pending[self._space.key(choices)] = choices
+        observations.sort(key=lambda observation: observation.number)
+        return History(
+            tuple(observations), pending, frozenset(seen | pending.keys()), frozenset(rejected)
+        )
+
+    def _observe(self, trial: FrozenTrial, maximise: bool) -> tuple[str, Observation | None]:
+        """Return the trial's key, and its observation unless it was never trained."""
+        choices = self._space.canonical(trial.params)
+        key = self._space.key(choices)
+        sign = 1.0 if maximise else -1.0
+        curve = tuple(
+            (step, sign * value)
+            for step, value in sorted(trial.intermediate_values.items())
+            if value == value  # NOTE: a diverged trial may have reported NaN
+        )
+        status: Status = "complete"
+        if trial.state == TrialState.PRUNED:
+            if not trial.intermediate_values:
+                return key, None
+            status = "pruned" if curve else "diverged"
+            score = curve[-1][1] if curve else 0.0
+        else:
+            status = "diverged" if trial.user_attrs.get(REASON_ATTR) else "complete"
+            assert trial.value is not None
+            score = sign * trial.value
+        return key, Observation(trial.number, choices, key, score, status, curve)
+
+    def _pending_choices(self, trial: FrozenTrial, asked: Mapping[int, Choices]) -> Choices | None:
+        """Return what a running or waiting trial will train, None while nobody can know."""
+        enqueued: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
+        choices = {**asked.get(trial.number, {}), **enqueued, **trial.params}
+        if choices.keys() < self._space.distributions.keys():
+            return None
+        return self._space.canonical(choices)

@@ -1,0 +1,69 @@
+"""Which measured network is the best: one noisy figure each, and a model of all of them.
+
+The most accurate of many single measurements reads high; the model's mean alone overlooks what
+makes one network better than its neighbours. Half of what a measurement differs from the model is
+believed (`OWN_SHARE`). Measured on NAS-Bench-Macro and on real trainings (`benchmarks/results`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nas.samplers.contract import CandidateSpace, Observation
+from nas.samplers.surrogate import SurrogateFitter
+
+OWN_SHARE = 0.5  # share of a measurement's difference from the model that is the network's own
+MIN_OBSERVATIONS = 10  # below, measurements are taken as they are
+
+
+def estimate_scores(
+    space: CandidateSpace,
+    observations: Sequence[Observation],
+    fitter: SurrogateFitter | None = None,
+) -> dict[int, float]:
+    """Return what each complete trial would score on average, by trial number.
+
+    Scores are to be maximised, whatever the study's direction (`Observation.score`).
+
+    Args:
+        space: The space that the observations come from.
+        observations: Finished trials of one study (`BudgetSampler.history`).
+        fitter: A fitter of the same space, where one is at hand.
+    """
+    complete = [item for item in observations if item.status == "complete"]
+    if len(complete) < MIN_OBSERVATIONS:
+        return {item.number: item.score for item in complete}
+    fitter = fitter or SurrogateFitter(space)
+    surrogate = fitter.fit(observations, {})
+    assert surrogate is not None
+    targets = surrogate.targets
+    x = fitter.features_at([(item.key, item.choices) for item in complete])
+    means = targets.centre + targets.scale * surrogate.process.predict(x)[0]
+    return {
+        item.number: float(mean + OWN_SHARE * (item.score - mean))
+        for item, mean in zip(complete, means, strict=True)
+    }
+
+
+def choose_incumbent(
+    space: CandidateSpace,
+    observations: Sequence[Observation],
+    is_eligible: Callable[[Observation], bool] = lambda observation: True,
+    fitter: SurrogateFitter | None = None,
+) -> Observation | None:
+    """Return the complete trial with the best estimated score, the smaller network on a tie.
+
+    Args:
+        space: The space that the observations come from.
+        observations: Finished trials of one study.
+        is_eligible: Tells which may be chosen, for example those under a smaller budget; all
+            observations inform the model.
+        fitter: A fitter of the same space, where one is at hand.
+    """
+    estimates = estimate_scores(space, observations, fitter)
+    eligible = [item for item in observations if item.number in estimates and is_eligible(item)]
+    return max(
+        eligible,
+        key=lambda item: (estimates[item.number], -space.num_params(item.choices)),
+        default=None,
+    )

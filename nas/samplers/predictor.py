@@ -1,0 +1,101 @@
+"""A surrogate of the network that ranks thousands of feasible candidates.
+
+start       uniform feasible networks
+then        pool = uniform feasible networks and changes of the best
+            -> the best mean + `CURIOSITY` standard deviations, not yet measured or running
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
+from nas.samplers.random import UniformProposer
+from nas.samplers.surrogate import Surrogate, SurrogateFitter
+
+NUM_STARTUP_TRIALS = 10
+CURIOSITY = 0.5  # standard deviations that are added to the mean
+POOL_SIZE = 1500  # uniform feasible networks, drawn anew for every `POOL_LIFE` trials
+POOL_LIFE = 10
+NUM_PARENTS = 8  # networks that are changed, in each of the rounds
+NUM_CHANGES = 8  # changes of each
+NUM_ROUNDS = 2
+
+
+class PredictorProposer:
+    """Rank a pool of feasible networks by a Gaussian process over their features.
+
+    Several workers: what runs counts as measured at its predicted mean.
+
+    Args:
+        space: The candidates.
+        over_budget: What happens to choices over the budget; it matters at the start only.
+    """
+
+    name = "predictor"
+
+    def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
+        self._space = space
+        self._uniform = UniformProposer(space, over_budget)
+        self._fitter = SurrogateFitter(space)
+        self._pool: tuple[tuple[int, int], list[Choices], np.ndarray] | None = None
+
+    def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:
+        """Yield unmeasured candidates, best first; uniform draws at the start."""
+        history = request.history
+        surrogate = None
+        if len(history.observations) >= NUM_STARTUP_TRIALS:
+            surrogate = self._fitter.fit(history.observations, history.pending)
+        if surrogate is None:
+            yield from self._uniform.draws(request)
+            return
+        for choices in self._rank(request, surrogate):
+            if self._space.key(choices) not in history.taken:
+                yield "predictor", choices
+
+    def _rank(self, request: Request, surrogate: Surrogate) -> Iterator[Choices]:
+        """Yield the pool, best first, after the best were changed and put among it."""
+        pool, x = self._uniform_pool(request)
+        values = _acquisition(surrogate, x)
+        best = sorted(
+            (item for item in request.history.observations if item.status == "complete"),
+            key=lambda item: -item.score,
+        )
+        parents = [item.choices for item in best[:NUM_PARENTS]]
+        for _ in range(NUM_ROUNDS):
+            changed = self._change(parents, request.rng)
+            if not changed:
+                break
+            pool = pool + changed
+            values = np.concatenate(
+                [values, _acquisition(surrogate, self._fitter.features(changed))]
+            )
+            parents = [pool[index] for index in np.argsort(-values)[:NUM_PARENTS]]
+        for index in np.argsort(-values, kind="stable"):
+            yield pool[index]
+
+    def _change(self, parents: Sequence[Choices], rng: np.random.Generator) -> list[Choices]:
+        """Return feasible one-step changes of the parents."""
+        changed = [
+            self._space.canonical(self._space.mutate(parent, rng))
+            for parent in parents
+            for _ in range(NUM_CHANGES)
+        ]
+        return [choices for choices in changed if self._space.is_feasible(choices)]
+
+    def _uniform_pool(self, request: Request) -> tuple[list[Choices], np.ndarray]:
+        """Return uniform feasible networks and their features; the same for ten trials."""
+        signature = (request.seed, request.trial.number // POOL_LIFE)
+        if self._pool is None or self._pool[0] != signature:
+            rng = np.random.default_rng([*signature, POOL_SIZE])
+            pool = [self._space.canonical(self._space.sample(rng)) for _ in range(POOL_SIZE)]
+            self._pool = signature, pool, self._fitter.features(pool)
+        return self._pool[1], self._pool[2]
+
+
+def _acquisition(surrogate: Surrogate, x: np.ndarray) -> np.ndarray:
+    mean, deviation = surrogate.process.predict(x)
+    value: np.ndarray = mean + CURIOSITY * deviation
+    return value

@@ -1,0 +1,133 @@
+"""A model of the score over the features of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.samplers.contract import CandidateSpace, Choices, Observation
+from nas.samplers.gp import (
+    GaussianProcess,
+    Hyperparameters,
+    choose_hyperparameters,
+    condition,
+)
+from nas.samplers.targets import Targets, make_targets
+
+MIN_COMPLETE = 5  # complete trials below which a model says nothing
+REFIT_EVERY = 10  # observations; in between the hyperparameters stay
+MAX_FIT_SIZE = 300  # observations that choose the hyperparameters
+REFERENCE_SIZE = 512  # uniform feasible networks that say how far a feature spreads
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The process, and the targets it was taught.
+
+    Args:
+        process: The process given observations and pending networks.
+        targets: Targets of the observations.
+    """
+
+    process: GaussianProcess
+    targets: Targets
+
+
+class SurrogateFitter:
+    """Fit surrogates to the growing history of one study.
+
+    A fit depends on the observations and the pending networks alone; what is kept between fits
+    (features, hyperparameters) saves time and changes nothing.
+
+    Args:
+        space: The candidates.
+    """
+
+    def __init__(self, space: CandidateSpace) -> None:
+        self._space = space
+        self._rows: dict[str, np.ndarray] = {}
+        self._scaling: tuple[np.ndarray, np.ndarray] | None = None
+        self._fitted: tuple[tuple[object, ...], Hyperparameters] | None = None
+
+    def features(self, candidates: Sequence[Mapping[str, object]]) -> np.ndarray:
+        """Return standardised features; a column that never varies is zero."""
+        return self._standardise(np.array([self._space.features(item) for item in candidates]))
+
+    def features_at(self, keyed: Sequence[tuple[str, Choices]]) -> np.ndarray:
+        """Return standardised features of (key, choices) pairs, each network computed once."""
+        for key, choices in keyed:
+            if key not in self._rows:
+                self._rows[key] = self._space.features(choices)
+        return self._standardise(np.array([self._rows[key] for key, _ in keyed]))
+
+    def fit(
+        self, observations: Sequence[Observation], pending: Mapping[str, Choices]
+    ) -> Surrogate | None:
+        """Return the surrogate, or None while fewer than `MIN_COMPLETE` trials are complete.
+
+        A pending network counts as measured at its own predicted mean: the model gets surer
+        there, and no better or worse ("kriging believer").
+        """
+        if sum(item.status == "complete" for item in observations) < MIN_COMPLETE:
+            return None
+        targets = make_targets(observations)
+        x = self.features_at([(item.key, item.choices) for item in observations])
+        hyperparameters = self._choose_hyperparameters(observations, x)
+        process = condition(x, targets.values, targets.noise_ratios, hyperparameters)
+        if pending:
+            z = self.features_at(list(pending.items()))
+            process = condition(
+                np.concatenate([x, z]),
+                np.concatenate([targets.values, process.predict(z)[0]]),
+                np.concatenate([targets.noise_ratios, np.ones(len(z))]),
+                hyperparameters,
+            )
+        return Surrogate(process, targets)
+
+    def _choose_hyperparameters(
+        self, observations: Sequence[Observation], x: np.ndarray
+    ) -> Hyperparameters:
+        """Return those of the first so many observations, by tens."""
+        size = max(len(observations) - len(observations) % REFIT_EVERY, 1)
+        prefix = tuple(observations[:size])
+        if not any(item.status == "complete" for item in prefix):
+            prefix, size = tuple(observations), len(observations)
+        signature = tuple((item.number, item.status, item.score) for item in prefix)
+        if self._fitted is None or self._fitted[0] != signature:
+            targets = make_targets(prefix)
+            chosen = _spread(targets.values, MAX_FIT_SIZE)
+            self._fitted = (
+                signature,
+                choose_hyperparameters(
+                    x[:size][chosen], targets.values[chosen], targets.noise_ratios[chosen]
+                ),
+            )
+        return self._fitted[1]
+
+    def _standardise(self, rows: np.ndarray) -> np.ndarray:
+        if self._scaling is None:
+            rng = np.random.default_rng(0)
+            reference = np.array(
+                [self._space.features(self._space.sample(rng)) for _ in range(REFERENCE_SIZE)]
+            )
+            spread = reference.std(axis=0)
+            weights = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0)
+            self._scaling = reference.mean(axis=0), weights
+        mean, weights = self._scaling
+        standardised: np.ndarray = (rows - mean) * weights
+        return standardised
+
+
+def _spread(values: np.ndarray, size: int) -> np.ndarray:
+    """Return at most `size` indices: the better half by value, the rest evenly among the others.
+
+    The order of the observations is kept.
+    """
+    if len(values) <= size:
+        return np.arange(len(values))
+    order = np.argsort(-values, kind="stable")
+    best, others = order[: size // 2], order[size // 2 :]
+    evenly = others[np.linspace(0, len(others) - 1, size - len(best)).astype(int)]
+    return np.sort(np.concatenate([best, evenly]))

@@ -1,0 +1,219 @@
+"""What a study's trials say: one row per trial, the funnel, the best and their ties.
+
+The user attributes named here are what the search writes into a trial; everything that shows a
+study (`status`, `best`, `report`, the progress line) reads it through these rows.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.liveness import is_dead
+
+# User attributes of a trial
+ID, SHAPE_ID = "id", "shape_id"
+NUM_PARAMS, MACS, ACTIVATIONS, SHARE = "num_params", "macs", "activations", "budget_share"
+ARCHITECTURE, NOTATION = "architecture", "notation"
+SOURCE = "source"  # `known`, or the sampler's word for where the choices came from
+KNOWN_NAME = "known_name"
+REASON = "reason"
+RESUMES = "resumes"  # number of the killed trial whose training it continues
+OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
+SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
+MICRO_BATCH = "micro_batch"
+
+KNOWN = "known"
+Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial as the tables show it.
+
+    `state` is ``complete``, ``pruned`` (trained, stopped early), ``broken`` (diverged, out of
+    memory), ``rejected`` (over budget, never trained), ``failed``, ``running`` or ``waiting``.
+    Accuracies are of the validation part, in [0, 1]; `val_accuracy` is None until the first epoch
+    ends. `elapsed_seconds` runs from the asking to the telling; None until then.
+    """
+
+    number: int
+    state: str
+    id: str
+    num_params: int | None
+    macs: int | None
+    val_accuracy: float | None
+    train_accuracy: float | None
+    num_epochs: int
+    source: str
+    known_name: str | None
+    reason: str | None
+    elapsed_seconds: float | None
+    num_over_budget: int
+    num_repeats: int
+    architecture: Mapping[str, Any] | None
+    notation: str | None
+
+    @property
+    def is_counted(self) -> bool:
+        """Tell whether the trial counts to `--trials`."""
+        return self.state in ("complete", "pruned", "broken")
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """How many candidates went which way; `num_over_budget` and `num_repeats` cost no training."""
+
+    counted: int
+    complete: int
+    pruned: int
+    broken: int
+    failed: int
+    running: int
+    waiting: int
+    num_over_budget: int
+    num_repeats: int
+
+
+def read_rows(study: optuna.Study) -> list[TrialRow]:
+    """Return every trial of a study, by number."""
+    return [_to_row(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def is_counted(trial: FrozenTrial) -> bool:
+    """Tell whether a trial counts to `--trials`: trained to its end, pruned, or broken."""
+    if trial.state == TrialState.COMPLETE:
+        return True
+    return trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+
+
+def count_funnel(rows: Sequence[TrialRow]) -> Funnel:
+    """Count the rows by what happened to them."""
+    states = [row.state for row in rows]
+    rejected = states.count("rejected")
+    return Funnel(
+        counted=sum(row.is_counted for row in rows),
+        complete=states.count("complete"),
+        pruned=states.count("pruned"),
+        broken=states.count("broken"),
+        failed=states.count("failed"),
+        running=states.count("running"),
+        waiting=states.count("waiting"),
+        num_over_budget=rejected + sum(row.num_over_budget for row in rows),
+        num_repeats=sum(row.num_repeats for row in rows),
+    )
+
+
+def standard_error(accuracy: float, num_images: int) -> float:
+    """Return the standard error of an accuracy measured on independent images.
+
+    Source: the binomial distribution, sqrt(p (1 - p) / n).
+    """
+    return math.sqrt(accuracy * (1.0 - accuracy) / num_images)
+
+
+def resolvable_difference(accuracy: float, num_images: int) -> float:
+    """Return the difference of two accuracies that 95% of the noise stays below."""
+    return Z_95 * math.sqrt(2.0) * standard_error(accuracy, num_images)
+
+
+def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
+    """Return the completed trials within a budget, the most accurate first, then the smaller."""
+    complete = [
+        row
+        for row in rows
+        if row.state == "complete"
+        and row.num_params is not None
+        and (budget is None or row.num_params <= budget)
+    ]
+    return sorted(complete, key=lambda row: (-(row.val_accuracy or 0.0), row.num_params or 0))
+
+
+def tied_with_first(ranked: Sequence[TrialRow], num_images: int) -> list[TrialRow]:
+    """Return the rows within one standard error of the first, the first included."""
+    if not ranked:
+        return []
+    best = ranked[0].val_accuracy or 0.0
+    floor = best - standard_error(best, num_images)
+    return [row for row in ranked if (row.val_accuracy or 0.0) >= floor]
+
+
+def choose_best(ranked: Sequence[TrialRow], num_images: int) -> TrialRow | None:
+    """Return the smallest of those tied with the most accurate; None where nothing completed."""
+    tied = tied_with_first(ranked, num_images)
+    return min(tied, key=lambda row: row.num_params or 0) if tied else None
+
+
+def accuracy_front(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the trials that no smaller or equal one reaches, by parameters."""
+    front: list[TrialRow] = []
+    complete = [row for row in rank(rows)]
+    for row in sorted(complete, key=lambda row: (row.num_params or 0, -(row.val_accuracy or 0))):
+        if not front or (row.val_accuracy or 0) > (front[-1].val_accuracy or 0):
+            front.append(row)
+    return front
+
+
+def mean_seconds(rows: Sequence[TrialRow]) -> float | None:
+    """Return the expected seconds of the next trial, None before the first one ended.
+
+    Nets named in advance are as large as the budget lets them be, and trials before the pruning
+    sets in run to their end; so both give way to sampled trials of the last half as soon as there
+    are five.
+    """
+    timed = [row for row in rows if row.is_counted and row.elapsed_seconds is not None]
+    sampled = [row for row in timed if row.source != KNOWN]
+    chosen = sampled[-max(5, len(sampled) // 2) :] if len(sampled) >= 3 else timed
+    if not chosen:
+        return None
+    return statistics.fmean(row.elapsed_seconds or 0.0 for row in chosen)
+
+
+def _to_row(trial: FrozenTrial) -> TrialRow:
+    attrs = trial.user_attrs
+    steps = trial.intermediate_values
+    last = steps[max(steps)] if steps else None
+    return TrialRow(
+        number=trial.number,
+        state=_state(trial),
+        id=attrs.get(ID, ""),
+        num_params=attrs.get(NUM_PARAMS),
+        macs=attrs.get(MACS),
+        val_accuracy=trial.value if trial.state == TrialState.COMPLETE else last,
+        train_accuracy=attrs.get(TRAIN_ACCURACY),
+        num_epochs=len(steps),
+        source=attrs.get(SOURCE, ""),
+        known_name=attrs.get(KNOWN_NAME),
+        reason=attrs.get(REASON),
+        elapsed_seconds=trial.duration.total_seconds() if trial.duration else None,
+        num_over_budget=attrs.get(OVER_BUDGET, 0),
+        num_repeats=attrs.get(REPEATS, 0),
+        architecture=attrs.get(ARCHITECTURE),
+        notation=attrs.get(NOTATION),
+    )
+
+
+def _state(trial: FrozenTrial) -> str:
+    match trial.state:
+        case TrialState.COMPLETE:
+            return "broken" if trial.user_attrs.get(REASON) else "complete"
+        case TrialState.PRUNED:
+            return "pruned" if trial.intermediate_values else "rejected"
+        case TrialState.FAIL:
+            return "failed"
+        case TrialState.RUNNING:
+            return "running"
+        case _:
+            return "waiting"
+
+
+def count_workers(study: optuna.Study) -> int:
+    """Return how many trials are being trained by a process that this host sees, or elsewhere."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return sum(not is_dead(trial) for trial in running)
