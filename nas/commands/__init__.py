@@ -15,9 +15,15 @@ from typing import NoReturn
 from nas.errors import NasError, UsageError, unknown_name
 
 COMMANDS = {
+    "search": "search for the best network within a budget; the same command resumes",
+    "status": "one screen on a study: the funnel, the best, the time left",
+    "best": "the best trials of a study, at any smaller budget too",
+    "retrain": "train a network in full, and measure it on the test set once",
+    "dashboard": "optuna-dashboard on a study",
     "spaces": "the search spaces; how much of one fits a budget",
     "count": "exact parameters and multiply-adds of a network, by layer",
     "show": "a network or a trial: stage table, id, counts",
+    "worker": "one more process for a study, here or on another machine",
     "presets": "the named networks: the paper's, the ResNets, the hand-made ones",
 }
 
