@@ -1,0 +1,173 @@
+"""The paper's question, asked of a study: are deep, narrow bottleneck networks better?
+
+Among the candidates that were trained to their end and use at least 90% of the budget, the rank
+correlation of the accuracy with what the paper speaks of: total depth, mean width, share of
+bottleneck blocks, width of the last stage. Parameters are nearly equal there, so that what differs
+is the shape.
+
+Source: Aswani, Biehl and Shi, "Network Depth and Number of Channels", "Basic vs Bottleneck".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.trials import Z_95, TrialRow
+
+MIN_BUDGET_SHARE = 0.9
+MIN_CANDIDATES = 8
+CLAIMED_SIGNS = {"total depth": 1, "mean width": -1, "share of bottlenecks": 1}
+FAVOURS = "favours deep, narrow bottleneck networks"
+DOES_NOT = "does not favour deep, narrow bottleneck networks"
+CANNOT_TELL = "cannot tell whether deep, narrow bottleneck networks are better"
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of the accuracy with one feature, and its 95% interval.
+
+    All three are None where the feature does not vary.
+    """
+
+    feature: str
+    coefficient: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def sign(self) -> int:
+        """Return the sign that the interval leaves, 0 where it contains 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study says to the paper's question.
+
+    Args:
+        verdict: `FAVOURS` where depth, narrowness and bottlenecks all raise the accuracy beyond
+            doubt, `DOES_NOT` where one of them lowers it beyond doubt, else `CANNOT_TELL`.
+        num_candidates: Candidates that were compared.
+        correlations: One per feature; empty below `MIN_CANDIDATES`.
+    """
+
+    verdict: str
+    num_candidates: int
+    correlations: tuple[Correlation, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+
+def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
+    """Answer the paper's question from a study's trials.
+
+    Args:
+        rows: The trials; those that were pruned, broken or far below the budget are left out.
+        budget: The study's budget in parameters.
+    """
+    chosen = [
+        row
+        for row in rows
+        if row.state == "complete"
+        and row.architecture is not None
+        and (row.num_params or 0) >= MIN_BUDGET_SHARE * budget
+    ]
+    if len(chosen) < MIN_CANDIDATES:
+        return Answer(CANNOT_TELL, len(chosen), ())
+    accuracies = [row.val_accuracy or 0.0 for row in chosen]
+    features = [shape_features(row.architecture or {}) for row in chosen]
+    correlations = tuple(
+        correlate(name, [item[name] for item in features], accuracies) for name in features[0]
+    )
+    signs = {item.feature: item.sign for item in correlations}
+    agreeing = [signs[name] * claimed for name, claimed in CLAIMED_SIGNS.items()]
+    verdict = CANNOT_TELL
+    if all(sign > 0 for sign in agreeing):
+        verdict = FAVOURS
+    elif any(sign < 0 for sign in agreeing):
+        verdict = DOES_NOT
+    return Answer(verdict, len(chosen), correlations)
+
+
+def shape_features(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the paper speaks of, of an architecture's record; the mean is over blocks."""
+    stages = Architecture.from_dict(record).stages
+    depth = sum(stage.depth for stage in stages)
+    bottlenecks = sum(stage.depth for stage in stages if stage.kind == "bottleneck")
+    return {
+        "total depth": float(depth),
+        "mean width": sum(stage.depth * stage.width for stage in stages) / depth,
+        "share of bottlenecks": bottlenecks / depth,
+        "last-stage width": float(stages[-1].width),
+    }
+
+
+def correlate(feature: str, values: Sequence[float], accuracies: Sequence[float]) -> Correlation:
+    """Return Spearman's rank correlation with its interval.
+
+    Source: Bonett and Wright 2000, Psychometrika 65: Fisher's z with variance
+    (1 + r^2 / 2) / (n - 3).
+    """
+    ranks, other = _ranks(values), _ranks(accuracies)
+    coefficient = _pearson(ranks, other)
+    if coefficient is None:
+        return Correlation(feature, None, None, None)
+    limited = max(min(coefficient, 1 - 1e-12), -1 + 1e-12)
+    z = math.atanh(limited)
+    half = Z_95 * math.sqrt((1 + limited**2 / 2) / (len(values) - 3))
+    return Correlation(feature, coefficient, math.tanh(z - half), math.tanh(z + half))
+
+
+def describe_answer(answer: Answer) -> list[str]:
+    """Return the answer in sentences."""
+    share = f"{100 * MIN_BUDGET_SHARE:.0f}%"
+    if not answer.correlations:
+        return [
+            f"The paper's question: {answer.num_candidates} candidates were trained to the end "
+            f"with at least {share} of the budget; below {MIN_CANDIDATES} the study cannot tell."
+        ]
+    lines = [
+        f"The paper's question: this study {answer.verdict} "
+        f"({answer.num_candidates} candidates with at least {share} of the budget)."
+    ]
+    for item in answer.correlations:
+        if item.coefficient is None:
+            lines.append(f"  accuracy and {item.feature}: does not vary among them")
+        else:
+            lines.append(
+                f"  accuracy and {item.feature}: rank correlation {item.coefficient:+.2f} "
+                f"[{item.low:+.2f}, {item.high:+.2f}]"
+            )
+    return lines
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return ranks from 1; equal values share the mean of theirs."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start
+        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
+            end += 1
+        for position in order[start : end + 1]:
+            ranks[position] = (start + end) / 2 + 1
+        start = end + 1
+    return ranks
+
+
+def _pearson(left: Sequence[float], right: Sequence[float]) -> float | None:
+    mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
+    cross = sum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
+    spread = math.sqrt(
+        sum((a - mean_left) ** 2 for a in left) * sum((b - mean_right) ** 2 for b in right)
+    )
+    return cross / spread if spread else None
