@@ -34,6 +34,8 @@ def guard(application: Application, port: int, allow_writing: bool) -> Applicati
         allow_writing: Let other methods than GET and HEAD through.
     """
     hosts = {f"{name}:{port}" for name in ALLOWED_HOSTS}
+    if port == 80:
+        hosts |= set(ALLOWED_HOSTS)  # a browser leaves the scheme's own port out
     origins = {f"http://{host}" for host in hosts}
 
     def guarded(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

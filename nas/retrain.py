@@ -1,20 +1,13 @@
-"""The full training of one network, and the one time the test set is read.
+"""The full training of one network, and the one time the test part is read.
 
-A run has a folder of its own, `<id>-seed<k>`: architecture.json, weights.safetensors,
-metrics.json, curve.csv, curve.png, checkpoint.pt, and test_openings.jsonl, which has a line for
-every time the test part was read for this network.
+The folder of a run is described in `nas.run_folder`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import platform
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,174 +16,129 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from nas import __version__
-from nas.architecture import Architecture
-from nas.batches import PlacedParts, make_batches, place_all, place_test
+from nas.batches import make_batches, place_test
+from nas.checkpoint import load_checkpoint
 from nas.complexity import count
-from nas.data.datasets import load_test, load_training
+from nas.data.datasets import load_test
 from nas.data.loader import EvalLoader
 from nas.data.records import TrainingData
 from nas.device import Engine
-from nas.errors import StorageError, UsageError
+from nas.errors import UsageError
 from nas.evaluate import evaluate
-from nas.files import write_atomically, write_text_atomically
+from nas.files import write_atomically
 from nas.identity import identify
-from nas.plan import Speed, measure_speed
-from nas.recipe import Recipe
 from nas.result import EpochRecord, TrainResult
-from nas.state import Job
+from nas.run import Material, Run, job_of, settings_of
+from nas.run_folder import (
+    ENDED,
+    OPENINGS,
+    RUNNING,
+    opening,
+    refuse_other_settings,
+)
 from nas.train import train
 from nas.trials import standard_error
 
-ARCHITECTURE_FILE, WEIGHTS_FILE = "architecture.json", "weights.safetensors"
-METRICS_FILE, CHECKPOINT_FILE = "metrics.json", "checkpoint.pt"
-CURVE_TABLE, CURVE_PICTURE = "curve.csv", "curve.png"
-OPENINGS_FILE = "test_openings.jsonl"
 TEST_BATCH = 500
 
 
-@dataclass(frozen=True)
-class Run:
-    """One full training.
+def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None:
+    """Return the metrics of a run that came to its end, None where there is something to train.
 
     Args:
-        architecture: The network.
-        dataset: A key of `nas.data.datasets.DATASETS`.
-        data_dir: Where the data are.
-        image_size: Side of the images in pixels; None is the data set's own.
-        recipe: How it is trained.
-        epochs: Epochs.
-        seed: Seed of weights, order and augmentation.
-        engine: What it runs on.
-        holdout: Keep the validation part out of the training and measure on it every epoch.
-        split_seed: Seed of that split; a study's own, so that its validation part stays the same.
-        folder: The run's folder.
-        command: The command line, recorded.
-    """
-
-    architecture: Architecture
-    dataset: str
-    data_dir: Path | None
-    image_size: int | None
-    recipe: Recipe
-    epochs: int
-    seed: int
-    engine: Engine
-    holdout: bool
-    split_seed: int
-    folder: Path
-    command: str
-
-
-def run_folder(parent: Path, architecture: Architecture, seed: int) -> Path:
-    """Return the folder of a run; it is not created."""
-    return parent / "retrain" / f"{identify(architecture).id}-seed{seed}"
-
-
-def finished_metrics(run: Run) -> dict[str, Any] | None:
-    """Return the metrics of a run that is done, None where it is not.
+        run: What is to be trained.
+        data: The training part of its data set.
+        mode: As for `retrain`.
 
     Raises:
-        UsageError: The folder holds a run with other settings.
-        StorageError: The metrics are damaged.
+        UsageError: The folder holds a run with other settings, or an unfinished one.
+        StorageError: Its metrics are damaged.
     """
-    path = run.folder / METRICS_FILE
-    if not path.exists():
+    if mode == "restart":
         return None
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text())
-        found = metrics["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"{path} is damaged: {error}; begin again with --restart"
-        ) from error
-    wanted = _settings(run)
-    differences = [
-        f"{name}: {found.get(name)} -> {value}"
-        for name, value in wanted.items()
-        if found.get(name) != value
-    ]
-    if differences:
+    found = run.folder.read()
+    if found is not None:
+        refuse_other_settings(run.folder, found["settings"], settings_of(run, data))
+        if found["status"] in ENDED:
+            return found
+    if mode == "begin" and run.folder.checkpoint.exists():
         raise UsageError(
-            f"{run.folder} holds a run with other settings ({'; '.join(differences)}); "
-            "give another --seed, move the folder away, or begin again with --restart"
+            f"{run.folder.path} holds an unfinished run; go on with --resume, or begin again "
+            "with --restart"
         )
-    return metrics
+    return None
 
 
-def estimate(run: Run, data: TrainingData) -> tuple[Speed, float]:
-    """Return the measured speed of the network and the expected seconds of the run."""
-    num_train = len(data.train) + (len(data.val) if data.val is not None else 0)
-    speed = measure_speed(run.architecture, data.input_spec, run.recipe, run.engine)
-    return speed, run.epochs * num_train * speed.train_seconds
+def resumed_engine(run: Run) -> Engine:
+    """Return the run's engine with the threads that its unfinished part was trained with.
+
+    Sums in floating point depend on them: so a resumed run equals one that was not interrupted.
+    """
+    found = run.folder.read() or {}
+    if found.get("status") != RUNNING or found["engine"]["device"] != run.engine.device:
+        return run.engine
+    return replace(run.engine, num_threads=found["engine"]["num_threads"])
 
 
 def retrain(
-    run: Run, data: TrainingData, resume: bool, on_epoch: Callable[[EpochRecord], None]
+    run: Run,
+    material: Material,
+    mode: str = "begin",
+    on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> dict[str, Any]:
     """Train a network in full, measure it on the test part once, and write its folder.
 
     Args:
         run: What is trained.
-        data: The training part of the run's data set.
-        resume: Go on from the checkpoint in the folder; without one, begin.
-        on_epoch: Called after every epoch.
+        material: What `prepare` gave for it.
+        mode: ``begin`` refuses a folder with an unfinished run; ``resume`` goes on from its
+            checkpoint, or begins where there is none; ``restart`` discards what is there, the
+            record of the test part's openings excepted.
+        on_epoch: Called after every epoch that is trained now.
 
     Returns:
         The metrics, as in `metrics.json`. Where the training broke, `status` and `reason` say
         so, there are no weights, and the test part was not read.
 
     Raises:
-        UsageError: The folder holds an unfinished run and `resume` is off.
+        UsageError: As `find_ended`; or another process trains in the folder.
         StorageError: The folder may not be written, or the disk is full.
     """
-    checkpoint = run.folder / CHECKPOINT_FILE
-    if checkpoint.exists() and not resume:
-        raise UsageError(
-            f"{run.folder} holds an unfinished run; go on with --resume, or begin again with "
-            "--restart"
-        )
-    _create_folder(run)
-    started = time.monotonic()
-    parts = place_all(data, run.engine.device, run.split_seed, run.holdout)
-    curve: list[EpochRecord] = []
-
-    def record(epoch: EpochRecord) -> bool:
-        curve.append(epoch)
-        _write_curve_table(run.folder / CURVE_TABLE, curve)
-        on_epoch(epoch)
-        return False
-
-    result = train(
-        Job(run.architecture, data.input_spec, run.recipe, run.epochs, run.seed),
-        make_batches(parts, run.recipe, run.seed),
-        run.engine,
-        on_epoch=record,
-        checkpoint_path=checkpoint,
-        resume=resume,
-    )
-    metrics = _describe(run, data, parts, result, time.monotonic() - started)
-    if result.model is not None:
-        tensors = {name: t.contiguous() for name, t in result.model.state_dict().items()}
-        content = save_safetensors(tensors, metadata={"id": identify(run.architecture).id})
-        write_atomically(run.folder / WEIGHTS_FILE, lambda file: file.write(content))
-        metrics |= measure_test(run, data, result.model)
-    _draw_curve(run.folder / CURVE_PICTURE, result, metrics)
-    write_text_atomically(run.folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
+    folder = run.folder
+    folder.create()
+    with folder.locked():
+        find_ended(run, material.data, mode)
+        is_going_on = mode == "resume" and folder.checkpoint.exists()
+        metrics = _describe(run, material) | {OPENINGS: folder.openings()}
+        if is_going_on:
+            folder.write(metrics)
+        else:
+            folder.begin(run.architecture, metrics)
+        result = _train(run, material, is_going_on, on_epoch)
+        metrics |= _outcome(result)
+        if result.model is not None:
+            content = save_safetensors(
+                {name: tensor.contiguous() for name, tensor in result.model.state_dict().items()},
+                metadata={"id": metrics["id"]},
+            )
+            write_atomically(folder.weights, lambda file: file.write(content))
+            metrics[OPENINGS] = [*metrics[OPENINGS], opening(run.command)]
+            folder.write({**metrics, "status": RUNNING})
+            metrics |= measure_test(run, material.data, result.model)
+        if result.curve:
+            folder.draw_curve(result.curve, _title(metrics))
+        folder.write(metrics)
     return metrics
 
 
 def measure_test(run: Run, data: TrainingData, model: nn.Module) -> dict[str, Any]:
-    """Read the test part and measure the network on it; the opening is recorded first."""
-    opening = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": run.command}
-    with (run.folder / OPENINGS_FILE).open("a") as file:
-        file.write(json.dumps(opening) + "\n")
+    """Read the test part and measure a network on it; the opening has been recorded."""
     test = load_test(run.dataset, run.data_dir, run.image_size)
     loader = EvalLoader(place_test(data, test, run.engine.device), TEST_BATCH)
-    precision = run.recipe.precision
     with run.engine.applied():
-        plain = evaluate(model, loader, run.engine, precision)
+        plain = evaluate(model, loader, run.engine, run.recipe.precision)
         mirrored = (
-            evaluate(model, loader, run.engine, precision, flip=True)
+            evaluate(model, loader, run.engine, run.recipe.precision, flip=True)
             if data.flip_is_lawful
             else None
         )
@@ -203,105 +151,86 @@ def measure_test(run: Run, data: TrainingData, model: nn.Module) -> dict[str, An
     }
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    return {
-        "architecture": run.architecture.to_dict(),
-        "dataset": run.dataset,
-        "image_size": run.image_size,
-        "recipe": run.recipe.to_dict(),
-        "epochs": run.epochs,
-        "seed": run.seed,
-        "holdout": run.holdout,
-    }
-
-
-def _create_folder(run: Run) -> None:
+def hardware(engine: Engine) -> str:
+    """Return the name of the device, with the threads where it is a CPU."""
+    if engine.is_cuda:
+        return torch.cuda.get_device_name(engine.device)
+    name = platform.processor() or platform.machine()
     try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot create {run.folder}: {error.strerror}") from error
-    text = json.dumps(run.architecture.to_dict(), indent=2) + "\n"
-    write_text_atomically(run.folder / ARCHITECTURE_FILE, text)
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    threads = engine.num_threads or torch.get_num_threads()
+    return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
 
 
-def _describe(
-    run: Run, data: TrainingData, parts: PlacedParts, result: TrainResult, seconds: float
-) -> dict[str, Any]:
-    cost = count(run.architecture, data.input_spec)
-    last = result.curve[-1] if result.curve else None
+def _train(
+    run: Run, material: Material, is_going_on: bool, on_epoch: Callable[[EpochRecord], None]
+) -> TrainResult:
+    """Train the epochs that are missing; those done before are neither written nor shown again."""
+    done = len(load_checkpoint(run.folder.checkpoint)["curve"]) if is_going_on else 0
+    curve: list[EpochRecord] = []
+
+    def record(epoch: EpochRecord) -> bool:
+        curve.append(epoch)
+        if epoch.epoch >= done:
+            run.folder.write_curve(curve)
+        if epoch.epoch > done:
+            on_epoch(epoch)
+        return False
+
+    return train(
+        job_of(run, material.data),
+        make_batches(material.parts, run.recipe, run.seed),
+        run.engine,
+        on_epoch=record,
+        checkpoint_path=run.folder.checkpoint,
+        resume=is_going_on,
+    )
+
+
+def _describe(run: Run, material: Material) -> dict[str, Any]:
+    """Return the metrics of a run that begins."""
+    data, parts = material.data, material.parts
     return {
+        "status": RUNNING,
+        "reason": None,
         **identify(run.architecture)._asdict(),
-        **cost._asdict(),
-        "status": result.status,
-        "reason": result.reason,
-        "settings": _settings(run),
-        "engine": asdict(run.engine),
+        **count(run.architecture, data.input_spec)._asdict(),
+        "test_accuracy": None,
+        "val_accuracy": None,
+        "train_images": len(parts.train),
+        "val_images": len(parts.val) if parts.val is not None else 0,
+        "settings": settings_of(run, data),
         "input_spec": asdict(data.input_spec),
         "class_names": list(data.train.class_names),
         "mean": list(data.mean),
         "std": list(data.std),
-        "data_fingerprint": data.fingerprint,
-        "train_images": len(parts.train),
-        "train_accuracy": last.train_accuracy if last else None,
-        "val_accuracy": result.val_accuracy,
-        "val_images": len(parts.val) if parts.val is not None else 0,
-        "micro_batch": result.micro_batch,
-        "training_seconds": result.elapsed_seconds,
-        "elapsed_seconds": seconds,
-        "images_per_second": result.images_per_second,
-        "test_accuracy": None,
+        "engine": run.engine.to_dict(),
         "hardware": hardware(run.engine),
-        "versions": {"nas": __version__, "torch": torch.__version__},
+        "versions": {
+            "nas": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
         "command": run.command,
     }
 
 
-def hardware(engine: Engine) -> str:
-    """Return the name of the device and the threads that were used."""
-    if engine.is_cuda:
-        return torch.cuda.get_device_name(engine.device)
-    threads = engine.num_threads or torch.get_num_threads()
-    return f"{platform.machine()} CPU, {threads} threads"
+def _outcome(result: TrainResult) -> Mapping[str, Any]:
+    return {
+        "status": result.status,
+        "reason": result.reason,
+        "train_accuracy": result.curve[-1].train_accuracy if result.curve else None,
+        "val_accuracy": result.val_accuracy,
+        "micro_batch": result.micro_batch,
+        "training_seconds": result.elapsed_seconds,
+        "images_per_second": result.images_per_second or None,  # 0: nothing was left to train
+    }
 
 
-def _write_curve_table(path: Path, curve: list[EpochRecord]) -> None:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(curve[0].to_dict()), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(record.to_dict() for record in curve)
-    write_text_atomically(path, buffer.getvalue())
-
-
-def _draw_curve(path: Path, result: TrainResult, metrics: Mapping[str, Any]) -> None:
-    """Draw loss and accuracy by epoch, the test accuracy in the title."""
-    if not result.curve:
-        return
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    epochs = [record.epoch for record in result.curve]
-    for axes, name in ((left, "loss"), (right, "accuracy")):
-        for part in ("train", "val"):
-            values = [getattr(record, f"{part}_{name}") for record in result.curve]
-            if values[0] is not None:
-                axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", label=part)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    test = metrics.get("test_accuracy")
-    title = f"{metrics['id']}: {metrics['num_params']:,} parameters, seed " + str(
-        metrics["settings"]["seed"]
-    )
-    figure.suptitle(title + (f", test {100 * test:.2f}%" if test is not None else ""))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
-
-
-def load_run_data(run: Run) -> TrainingData:
-    """Return the training part of a run's data set."""
-    return load_training(run.dataset, run.data_dir, run.image_size)
+def _title(metrics: Mapping[str, Any]) -> str:
+    seed, test = metrics["settings"]["seed"], metrics["test_accuracy"]
+    end = f"test {100 * test:.2f}%" if test is not None else metrics["status"]
+    return f"{metrics['id']}: {metrics['num_params']:,} parameters, seed {seed}, {end}"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nas.budget import format_share
+from nas.question import Answer, answer_question, describe_answer
 from nas.trials import (
     KNOWN,
+    Z_95,
     Funnel,
     TrialRow,
+    accuracy_front,
     choose_best,
     count_funnel,
     rank,
-    resolvable_difference,
     standard_error,
     tied_with_first,
 )
@@ -36,6 +39,9 @@ class Summary:
         best: The smallest of the tied; None where nothing completed.
         best_found: The same among those the search proposed.
         best_known: The same among the known networks.
+        front: Those that no network as small or smaller reaches, by parameters.
+        smallest: Parameters of the smallest network trained to its end, whatever the budget.
+        answer: What the trials near this budget say to the paper's question.
     """
 
     name: str
@@ -47,6 +53,9 @@ class Summary:
     best: TrialRow | None
     best_found: TrialRow | None
     best_known: TrialRow | None
+    front: tuple[TrialRow, ...]
+    smallest: int | None
+    answer: Answer
 
 
 def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow]) -> Summary:
@@ -64,6 +73,9 @@ def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow])
         best=choose_best(ranked, val_images),
         best_found=choose_best(found, val_images),
         best_known=choose_best(known, val_images),
+        front=tuple(accuracy_front(ranked)),
+        smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
+        answer=answer_question(rows, budget),
     )
 
 
@@ -96,47 +108,91 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "study": summary.name,
         "budget": summary.budget,
         "val_images": summary.val_images,
-        "funnel": {
-            field: getattr(summary.funnel, field) for field in Funnel.__dataclass_fields__
-        },
+        "funnel": {field: getattr(summary.funnel, field) for field in Funnel.__dataclass_fields__},
         "best": optional(summary.best),
         "best_found": optional(summary.best_found),
         "best_known": optional(summary.best_known),
+        "difference": found_minus_known(summary),
         "top": [row_record(row, summary) for row in summary.ranked[:top]],
+        "front": [row_record(row, summary) for row in summary.front],
+        "question": summary.answer.to_dict(),
+    }
+
+
+def found_minus_known(summary: Summary) -> dict[str, float] | None:
+    """Return the accuracy of the best found less that of the best known, and its standard error.
+
+    The two are taken as measured on independent images, which overstates the error where both
+    were measured on the same ones. None where there are not both.
+    """
+    if summary.best_found is None or summary.best_known is None:
+        return None
+    accuracies = [row.val_accuracy or 0.0 for row in (summary.best_found, summary.best_known)]
+    errors = [standard_error(accuracy, summary.val_images) for accuracy in accuracies]
+    return {
+        "val_accuracy": accuracies[0] - accuracies[1],
+        "standard_error": math.hypot(*errors),
     }
 
 
 def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and cells of the best trials."""
+    """Return header and cells of the best trials; the last two columns are text."""
     header = ("trial", "val accuracy", "parameters", "budget", "multiply-adds", "", "network")
     cells: list[tuple[str, ...]] = []
     for row in summary.ranked[:top]:
-        accuracy = row.val_accuracy or 0.0
-        error = standard_error(accuracy, summary.val_images)
         marks = [row.known_name or row.source]
         if row is summary.best:
             marks.append("best")
         elif row in summary.tied:
             marks.append("tied")
+        stem = (row.architecture or {}).get("stem", {}).get("kind", "")
         cells.append(
             (
                 str(row.number),
-                f"{100 * accuracy:.2f} ± {100 * error:.2f}%",
+                percent(row.val_accuracy or 0.0, summary.val_images),
                 f"{row.num_params:,}",
                 format_share(row.num_params or 0, summary.budget),
                 f"{row.macs:,}",
-                ", ".join(marks),
-                row.notation or row.id,
+                ", ".join(filter(None, marks)),
+                f"{stem} {row.notation or row.id}".strip(),  # the notation has no stem
             )
         )
     return header, cells
 
 
+def percent(accuracy: float, num_images: int) -> str:
+    """Return an accuracy with its standard error: ``93.00 ± 0.36%``."""
+    error = standard_error(accuracy, num_images)
+    return f"{100 * accuracy:.2f} ± {100 * error:.2f}%"
+
+
+def describe_trial(row: TrialRow, study: str, num_images: int) -> list[str]:
+    """Return in two lines which trial this is and how it ended."""
+    origin = row.known_name or row.source
+    lines = [f"trial {row.number} of study {study}" + (f", from {origin}" if origin else "")]
+    parts = [row.state]
+    if row.val_accuracy is not None and row.state != "broken":
+        parts.append(f"val accuracy {percent(row.val_accuracy, num_images)}")
+    if row.num_epochs:
+        parts.append(f"{row.num_epochs} epochs")
+    if row.reason:
+        parts.append(row.reason)
+    return [*lines, ", ".join(parts)]
+
+
+def nothing_fits(summary: Summary) -> str:
+    """Return why there is no best trial within the budget."""
+    text = f"No trial within {summary.budget:,} parameters was trained to its end"
+    if summary.smallest is None:
+        return f"{text} yet"
+    return f"{text}; the smallest that was has {summary.smallest:,}"
+
+
 def verdict_lines(summary: Summary) -> list[str]:
     """Return how sure the study is, in sentences."""
-    best = summary.best
+    best, number = summary.best, len(summary.ranked)
     if best is None:
-        return ["No trial within this budget was trained to its end yet."]
+        return [f"{nothing_fits(summary)}."]
     lines = []
     others = [row for row in summary.tied if row is not best]
     if others:
@@ -147,26 +203,29 @@ def verdict_lines(summary: Summary) -> list[str]:
             f"Trial {best.number} is the best: tied within one standard error with trial "
             f"{numbers}, and the smallest of them."
         )
-    else:
+    elif number > 1:
         lines.append(f"Trial {best.number} is the best, by more than one standard error.")
-    lines.append(
-        f"The best of {len(summary.ranked)} measured on the same {summary.val_images:,} images "
-        "reads high: expect less from a fresh measurement."
-    )
+    else:
+        lines.append(f"Trial {best.number} is the only one trained to its end.")
+    if number > 1:
+        lines.append(
+            f"The best of {number} measured on the same {summary.val_images:,} images reads "
+            "high: expect less from a fresh measurement."
+        )
     lines.append(_found_against_known(summary))
-    return lines
+    return [*lines, *describe_answer(summary.answer)]
 
 
 def _found_against_known(summary: Summary) -> str:
     found, known = summary.best_found, summary.best_known
-    if found is None or known is None:
-        missing = "found by the search" if found is None else "known"
-        return f"No network {missing} was trained to its end, so there is nothing to compare with."
-    difference = (found.val_accuracy or 0.0) - (known.val_accuracy or 0.0)
-    limit = resolvable_difference(known.val_accuracy or 0.0, summary.val_images)
-    sure = "more" if abs(difference) > limit else "less"
+    difference = found_minus_known(summary)
+    if found is None or known is None or difference is None:
+        missing = "network that the search found" if found is None else "known network"
+        return f"No {missing} was trained to its end: there is nothing to compare with."
+    points, limit = difference["val_accuracy"], Z_95 * difference["standard_error"]
+    sure = "more" if abs(points) > limit else "less"
     return (
         f"Best found (trial {found.number}) against best known ({known.known_name}): "
-        f"{100 * difference:+.2f} points, {sure} than the {100 * limit:.2f} this validation set "
+        f"{100 * points:+.2f} points, {sure} than the {100 * limit:.2f} that this validation set "
         "resolves."
     )

@@ -22,6 +22,25 @@ def real_data_dir() -> Path:
     return Path(os.environ["NAS_TEST_DATA"])
 
 
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    """Sixty images of two classes, 8x8: a training on them takes a fraction of a second."""
+    from searching import write_images
+
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, images):
+    """An empty folder of studies, with the study that `searching.words` asks for."""
+    from searching import Folder
+
+    monkeypatch.setenv("NAS_STUDIES", str(tmp_path / "studies"))
+    monkeypatch.setenv("NAS_CACHE", str(images / "cache"))
+    monkeypatch.delenv("NAS_STORAGE", raising=False)
+    return Folder(tmp_path / "studies", "tiny-8k-folder")
+
+
 def pytest_collection_modifyitems(items):
     lacking = {}
     if "NAS_TEST_DATA" not in os.environ:

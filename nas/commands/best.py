@@ -1,7 +1,8 @@
 """Show the best trials of a study, at its own budget or at any smaller one.
 
 Trials within one standard error of the most accurate are tied with it; of these the smallest is
-the best. What the search found and what was known before are compared at the end.
+the best. What the search found and what was known before are compared at the end. JSON has the
+front of accuracy against parameters beside the table.
 """
 
 from __future__ import annotations
@@ -10,25 +11,36 @@ import argparse
 import sys
 
 from nas.budget import parse_count
-from nas.commands.common import add_format, add_study, open_study, print_json, print_table
-from nas.errors import UsageError
-from nas.summary import summarise, summary_record, table_of, verdict_lines
+from nas.commands.common import (
+    add_format,
+    add_study,
+    open_study,
+    print_json,
+    print_table,
+    require_at_least,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `best`."""
     parser.add_argument(
-        "--budget", type=parse_count, metavar="N", help="at most N parameters (default: all)"
+        "--budget",
+        type=parse_count,
+        metavar="N",
+        help="at most N parameters (default: the study's own budget)",
     )
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="rows (default: 5)")
+    parser.add_argument(
+        "--top", type=int, default=5, metavar="K", help="rows of the table (default: 5)"
+    )
     add_study(parser)
     add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    if args.top < 1:
-        raise UsageError(f"--top must be at least 1, but got {args.top}")
+    from nas.summary import summarise, summary_record, table_of, verdict_lines
+
+    require_at_least(args, 1, "top")
     opened = open_study(args)
     definition = opened.definition
     budget = min(args.budget or definition.budget, definition.budget)

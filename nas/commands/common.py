@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nas.errors import StorageError, UsageError, unknown_name
 
 if TYPE_CHECKING:
     import optuna
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from nas.trials import TrialRow
 
 STORAGE_VARIABLE = "NAS_STORAGE"
+SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,10 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_study(parser: argparse.ArgumentParser) -> None:
-    """Add what names a study."""
+def add_study(parser: argparse.ArgumentParser, default: str = "the most recent") -> None:
+    """Add what names a study; `default` says in the help which one is taken."""
     group = parser.add_argument_group("study")
-    group.add_argument("--study", metavar="NAME", help="the study (default: the most recent)")
+    group.add_argument("--study", metavar="NAME", help=f"the study (default: {default})")
     group.add_argument(
         "--studies",
         metavar="DIR",
@@ -56,52 +60,134 @@ def add_study(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
-    """Add what says on which data, where and how a network is trained."""
+def add_training(
+    parser: argparse.ArgumentParser, recipe: str = "short", dataset: str = "cifar10"
+) -> None:
+    """Add what says on which data, where and how a network is trained.
+
+    Args:
+        parser: The command's parser.
+        recipe: Which recipe is the default, for the help.
+        dataset: Which data set is the default, for the help.
+    """
     group = parser.add_argument_group("training")
     group.add_argument(
-        "--dataset", metavar="NAME", help="cifar10, cifar100, svhn, fashion-mnist, digits, folder"
+        "--dataset",
+        metavar="NAME",
+        help="cifar10, cifar100, svhn, fashion-mnist, digits, or folder for your own images "
+        f"(default: {dataset})",
     )
     group.add_argument(
-        "--data", metavar="DIR", help="where the data are; for folder: train/CLASS/*, test/CLASS/*"
+        "--data",
+        metavar="DIR",
+        help="where the data are; for folder: train/CLASS/*, and val/, test/ where you have them",
     )
     group.add_argument("--image-size", type=int, metavar="N", help="resize images to N x N pixels")
-    group.add_argument("--device", metavar="D", help="auto (default), cpu, cuda or cuda:N")
+    group.add_argument(
+        "--device", metavar="D", help="auto (default: a GPU where there is one), cpu, cuda, cuda:N"
+    )
     group.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
-    group.add_argument("--recipe", metavar="NAME", help="how networks are trained")
+    group.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help=f"how networks are trained: short or modern (default: {recipe})",
+    )
     group.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
         dest="overrides",
-        help="replace a field of the recipe; repeatable",
+        help="replace a field of the recipe, for example learning_rate=0.05; repeatable",
     )
+
+
+def require_at_least(args: argparse.Namespace, least: int, *names: str) -> None:
+    """Refuse an argument below its least value; None is not given.
+
+    Raises:
+        UsageError: An argument is below `least`.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < least:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} must be at least {least}, but got {value}")
+
+
+def find_definition(args: argparse.Namespace) -> StudyDefinition:
+    """Read the definition of the study that the arguments name, or of the most recent one.
+
+    Raises:
+        UsageError: There is no such study.
+        StorageError: It is damaged, or may not be read.
+    """
+    return _find_folder(args).load()
 
 
 def open_study(args: argparse.Namespace) -> OpenedStudy:
     """Open the study that the arguments name, or the most recent one, which is then said.
+
+    Nothing is written, and no store is made where there is none.
 
     Raises:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
     from nas.storage import load_study, open_storage
-    from nas.study import find_study, studies_folder
     from nas.trials import read_rows
 
-    folder = find_study(studies_folder(args.studies), args.study)
-    if args.study is None:
-        print(f"study: {folder.name}", file=sys.stderr)
+    folder = _find_folder(args)
     definition = folder.load()
-    storage = open_storage(args.storage or definition.storage, folder.journal)
+    url = args.storage or definition.storage
+    path = Path(url.removeprefix(SQLITE)) if url and url.startswith(SQLITE) else folder.journal
+    if (url is None or url.startswith(SQLITE)) and not path.is_file():
+        raise StorageError(
+            f"study {definition.name!r} has no trials: {path} is absent; restore it from a copy, "
+            "or start a study under another name"
+        )
+    storage = open_storage(url, folder.journal)
     study = load_study(definition.name, storage)
     return OpenedStudy(folder, definition, storage, study, read_rows(study))
 
 
+def find_trial(opened: OpenedStudy, number: int) -> TrialRow:
+    """Return a trial that has a network.
+
+    Raises:
+        UsageError: The study has no trial of that number, or it was stopped before its network
+            was chosen.
+    """
+    rows = {row.number: row for row in opened.rows}
+    if number not in rows:
+        have = f"they are 0 to {max(rows)}" if rows else "it has none yet"
+        raise UsageError(f"study {opened.definition.name!r} has no trial {number}; {have}")
+    row = rows[number]
+    if row.architecture is None:
+        raise UsageError(
+            f"trial {number} of study {opened.definition.name!r} has no network ({row.state}): "
+            "it ended before one was chosen"
+        )
+    return row
+
+
+def _find_folder(args: argparse.Namespace) -> StudyFolder:
+    from nas.study import find_study, list_studies, studies_folder
+
+    parent = studies_folder(args.studies)
+    if args.study is not None:
+        known = [study.name for study in list_studies(parent)]
+        if known and args.study not in known:
+            raise unknown_name("study", args.study, known)
+    folder = find_study(parent, args.study)
+    if args.study is None:
+        print(f"study: {folder.name}", file=sys.stderr)
+    return folder
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document to standard output."""
-    json.dump(value, sys.stdout, indent=2)
+    json.dump(value, sys.stdout, indent=2, allow_nan=False)
     print()
 
 

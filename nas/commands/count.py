@@ -27,18 +27,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add what names a network's stem and input."""
     parser.add_argument(
-        "--stem", metavar="KIND", help="stem of a notation: conv3x3 (default), conv5x5, imagenet"
+        "--stem",
+        metavar="KIND",
+        help="replace the stem's kind: conv3x3, conv5x5 or imagenet; a notation has conv3x3",
     )
-    parser.add_argument("--channels", type=int, default=3, help="image channels (default: 3)")
-    parser.add_argument(
-        "--image-size", type=int, default=32, help="side of the image in pixels (default: 32)"
-    )
-    parser.add_argument("--classes", type=int, default=10, help="classes (default: 10)")
+    default = InputSpec()
+    for option, what, value in (
+        ("--channels", "image channels", default.channels),
+        ("--image-size", "side of the image in pixels", default.image_size),
+        ("--classes", "classes", default.num_classes),
+    ):
+        parser.add_argument(option, type=int, metavar="N", help=f"{what} (default: {value})")
 
 
-def input_spec_of(args: argparse.Namespace) -> InputSpec:
-    """Return the input that the arguments describe."""
-    return InputSpec(args.channels, args.image_size, args.classes)
+def input_spec_of(args: argparse.Namespace, default: InputSpec | None = None) -> InputSpec:
+    """Return the input that the arguments describe.
+
+    Args:
+        args: The arguments of `add_input`.
+        default: What is taken where an argument is not given; None is 3x32x32 and 10 classes.
+    """
+    default = default or InputSpec()
+    return InputSpec(
+        default.channels if args.channels is None else args.channels,
+        default.image_size if args.image_size is None else args.image_size,
+        default.num_classes if args.classes is None else args.classes,
+    )
 
 
 def run(args: argparse.Namespace) -> int:

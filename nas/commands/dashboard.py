@@ -1,4 +1,9 @@
-"""Open optuna-dashboard on a study: http on loopback, read-only unless --write."""
+"""Open optuna-dashboard on a study, in the browser of this machine.
+
+It is served on 127.0.0.1 alone and cannot change the study, unless --write lets it. The address
+is printed; Ctrl-C stops it. A search may go on meanwhile: the page shows its trials as they come.
+From another machine, forward the port: ssh -L 8080:127.0.0.1:8080 HOST
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,17 @@ import argparse
 import sys
 
 from nas.commands.common import add_study, open_study
+from nas.errors import UsageError
+
+MAX_PORT = 65_535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `dashboard`."""
     add_study(parser)
-    parser.add_argument("--port", type=int, default=8080, help="port (default: 8080; 0: any free)")
+    parser.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="port (default: 8080; 0: any free)"
+    )
     parser.add_argument(
         "--write", action="store_true", help="let the page rename, annotate and delete"
     )
@@ -20,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from nas.dashboard import make_dashboard
+    from nas.interrupt import InterruptGuard
 
+    if not 0 <= args.port <= MAX_PORT:
+        raise UsageError(f"--port must be 0 to {MAX_PORT}, but got {args.port}")
     opened = open_study(args)
     server = make_dashboard(opened.storage, args.port, allow_writing=args.write)
     mode = "changes allowed" if args.write else "read-only"
@@ -28,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
     print("Ctrl-C stops it.", file=sys.stderr)
     sys.stdout.flush()
     try:
-        server.serve_forever()
+        with InterruptGuard():
+            server.serve_forever()
     except KeyboardInterrupt:
-        return 0
+        pass
     finally:
         server.server_close()
     return 0

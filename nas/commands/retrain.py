@@ -1,14 +1,17 @@
 """Train one network in full, and measure it on the test set once.
 
 Training and validation part are merged, unless --holdout keeps the validation part apart. The
-result is that of the last epoch. The run's folder holds weights, curves, metrics and a checkpoint
-of every epoch: --resume goes on from it.
+result is that of the last epoch. The folder <studies>/<study>/retrain/<id>-seed<k> (with --arch:
+<studies>/retrain/<id>-seed<k>) gets weights, curves, metrics and a checkpoint of every epoch;
+--resume goes on from it.
+
+  cli.py retrain --best
+  cli.py retrain --arch resnet20 --dataset cifar10 --epochs 100 --set learning_rate=0.05
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 from dataclasses import replace
@@ -16,14 +19,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import parse_count
-from nas.commands.common import add_format, add_study, add_training, open_study, print_json
+from nas.commands.common import (
+    add_format,
+    add_study,
+    add_training,
+    print_json,
+    require_at_least,
+)
+from nas.commands.network import find_network
 from nas.errors import UsageError
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.architecture import Architecture
-    from nas.retrain import Run
-    from nas.study import StudyDefinition
+    from nas.data.records import TrainingData
+    from nas.result import EpochRecord
+    from nas.run import Material, Run
 
 DEFAULT_EPOCHS = 200
 DEFAULT_RECIPE = "modern"
@@ -34,18 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network")
     which = group.add_mutually_exclusive_group(required=True)
     which.add_argument("--best", action="store_true", help="the best trial of the study")
-    which.add_argument("--trial", type=int, metavar="N", help="a trial of the study")
-    which.add_argument("--arch", metavar="NAME|FILE", help="a preset, a JSON file or a notation")
+    which.add_argument("--trial", type=int, metavar="N", help="trial number N of the study")
+    which.add_argument(
+        "--arch", metavar="NAME|FILE", help="a preset, a JSON file or the paper's notation"
+    )
     group.add_argument(
         "--budget", type=parse_count, metavar="N", help="with --best: at most N parameters"
     )
-    group.add_argument("--stem", metavar="KIND", help="with --arch: replace the stem's kind")
+    group.add_argument(
+        "--stem",
+        metavar="KIND",
+        help="with --arch: the stem's kind, conv3x3, conv5x5 or imagenet; a notation has none",
+    )
     group = parser.add_argument_group("run")
     group.add_argument(
         "--epochs", type=int, default=DEFAULT_EPOCHS, metavar="N", help="epochs (default: 200)"
     )
     group.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="runs with seeds k, k+1, ..."
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N runs, with seeds k, k+1, ... from --seed on; mean and standard deviation",
     )
     group.add_argument(
         "--holdout",
@@ -53,124 +73,130 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the validation part out and measure on it every epoch",
     )
     group.add_argument("--resume", action="store_true", help="go on from the last epoch")
-    group.add_argument("--restart", action="store_true", help="discard what the folder holds")
+    group.add_argument(
+        "--restart",
+        action="store_true",
+        help="discard what the folder holds, but for the record of the test part's openings",
+    )
     add_study(parser)
-    add_training(parser)
+    add_training(parser, recipe=DEFAULT_RECIPE, dataset="the study's")
     add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train with each seed, and say what came out."""
-    for name in ("epochs", "seeds"):
-        if getattr(args, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, but got {getattr(args, name)}")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"--seed must be at least 0, but got {args.seed}")
-    if args.resume and args.restart:
-        raise UsageError("--resume goes on and --restart begins again; give one of them")
-    runs = _make_runs(args)
+    from nas.interrupt import InterruptGuard
+
+    _check(args)
+    runs, data = _make_runs(args)
     try:
-        results = [_run_one(args, item) for item in runs]
+        with InterruptGuard():
+            results = _run_all(args, runs, data)
     except KeyboardInterrupt:
-        print("interrupted; the last epoch is saved: add --resume to go on", file=sys.stderr)
+        print("interrupted; the last whole epoch is saved: add --resume to go on", file=sys.stderr)
         return 130
     _print_end(args, runs, results)
     return 0 if all(metrics["status"] == "finished" for metrics in results) else 1
 
 
-def _make_runs(args: argparse.Namespace) -> list[Run]:
+def _check(args: argparse.Namespace) -> None:
+    require_at_least(args, 1, "epochs", "seeds", "image_size")
+    require_at_least(args, 0, "seed")
+    if args.resume and args.restart:
+        raise UsageError("--resume goes on and --restart begins again; give one of them")
+    if args.budget is not None and not args.best:
+        raise UsageError("--budget goes with --best: it limits which trial is the best")
+    if args.stem is not None and args.arch is None:
+        raise UsageError("--stem goes with --arch; a trial has its own stem")
+
+
+def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
+    """Find the network, read the data and choose what the runs share; nothing is written."""
+    from nas.data.datasets import load_training
     from nas.device import Engine, choose_device
-    from nas.plan import fit_batch
-    from nas.recipe import get_recipe
-    from nas.retrain import Run, load_run_data, run_folder
-    from nas.search import quote_command
+    from nas.run import Run
+    from nas.run_folder import run_folder
     from nas.study import studies_folder
 
-    architecture, definition, parent = _find_network(args)
-    if parent is None:
-        parent = studies_folder(args.studies)
+    architecture, definition, parent = find_network(args)
+    parent = parent or studies_folder(args.studies)
     dataset = args.dataset or (definition.dataset if definition else None)
     if dataset is None:
-        raise UsageError("--arch needs --dataset NAME, or --study NAME to take its data")
-    data_dir = args.data or (definition.data_dir if definition else None)
-    image_size = args.image_size or (definition.image_size if definition else None)
-    recipe = get_recipe(args.recipe or DEFAULT_RECIPE).with_overrides(args.overrides)
-    first = args.seed if args.seed is not None else 0
+        raise UsageError(
+            "--arch needs --dataset NAME, or --study NAME to train on that study's data"
+        )
+    same_data = definition is not None and definition.dataset == dataset
+    data_dir, image_size = args.data, args.image_size
+    if definition is not None and same_data:
+        data_dir = data_dir or definition.data_dir
+        image_size = image_size or definition.image_size
+    _make_recipe(args, None)  # a wrong recipe is refused before the data are read
+    device = choose_device(args.device or "auto")
+    data = load_training(dataset, Path(data_dir) if data_dir else None, image_size)
+    if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:
+        print("note: these are not the images that the study searched on", file=sys.stderr)
+    first = args.seed or 0
     base = Run(
         architecture=architecture,
         dataset=dataset,
         data_dir=Path(data_dir) if data_dir else None,
         image_size=image_size,
-        recipe=recipe,
+        recipe=_make_recipe(args, len(data.train)),
         epochs=args.epochs,
         seed=first,
-        engine=Engine(choose_device(args.device or "auto")),
+        engine=Engine(device),
         holdout=args.holdout,
         split_seed=definition.seed if definition else 0,
         folder=run_folder(parent, architecture, first),
-        command=quote_command(sys.argv[1:]),
+        command=args.command_line,
     )
-    if not any(text.split("=")[0].strip() == "batch_size" for text in args.overrides):
-        base = replace(base, recipe=fit_batch(recipe, len(load_run_data(base).train)))
+    seeds = range(first, first + args.seeds)
     return [
-        replace(base, seed=seed, folder=run_folder(parent, architecture, seed))
-        for seed in range(first, first + args.seeds)
-    ]
+        replace(base, seed=seed, folder=run_folder(parent, architecture, seed)) for seed in seeds
+    ], data
 
 
-def _find_network(
-    args: argparse.Namespace,
-) -> tuple[Architecture, StudyDefinition | None, Path | None]:
-    """Return the network, and definition and folder of the study it or its data come from."""
-    from nas.architecture import Architecture
-    from nas.presets import resolve_architecture
-    from nas.summary import summarise
+def _make_recipe(args: argparse.Namespace, num_images: int | None) -> Any:
+    """Return the recipe: its row, the batch fitted to few images, then what --set gives."""
+    from nas.plan import fit_batch
+    from nas.recipe import get_recipe
 
-    if args.arch is not None:
-        architecture = resolve_architecture(args.arch, stem_kind=args.stem)
-        definition = open_study(args).definition if args.study is not None else None
-        return architecture, definition, None
-    opened = open_study(args)
-    definition = opened.definition
-    if args.trial is not None:
-        chosen = next((row for row in opened.rows if row.number == args.trial), None)
-        if chosen is None or chosen.architecture is None:
-            raise UsageError(
-                f"study {definition.name!r} has no trial {args.trial}; it has "
-                f"{len(opened.rows)} trials, from 0"
-            )
-    else:
-        budget = args.budget or definition.budget
-        chosen = summarise(
-            definition.name, budget, definition.plan.val_images, opened.rows
-        ).best
-        if chosen is None:
-            raise UsageError(
-                f"study {definition.name!r} has no trial trained to its end within {budget:,} "
-                "parameters; see `python cli.py best`"
-            )
-    assert chosen.architecture is not None
-    return Architecture.from_dict(chosen.architecture), definition, opened.folder.path
+    row = get_recipe(args.recipe or DEFAULT_RECIPE)
+    sets_batch = any(text.partition("=")[0].strip() == "batch_size" for text in args.overrides)
+    if num_images is not None and not sets_batch:
+        row = fit_batch(row, num_images)
+    return row.with_overrides(args.overrides)
 
 
-def _run_one(args: argparse.Namespace, item: Run) -> dict[str, Any]:
-    from nas.interrupt import InterruptGuard
-    from nas.result import EpochRecord
-    from nas.retrain import estimate, finished_metrics, load_run_data, retrain
+def _run_all(
+    args: argparse.Namespace, runs: list[Run], data: TrainingData
+) -> list[dict[str, Any]]:
+    """Train what has not come to its end yet; return the metrics of all."""
+    from nas.retrain import find_ended
+    from nas.run import prepare
+    from nas.run_time import choose_engine
 
-    if args.restart and item.folder.exists():
-        shutil.rmtree(item.folder)
-    done = finished_metrics(item)
-    if done is not None:
-        print(f"{item.folder} is finished already", file=sys.stderr)
-        return done
-    data = load_run_data(item)
-    _, seconds = estimate(item, data)
-    print(
-        f"seed {item.seed}: {item.epochs} epochs with recipe {item.recipe.name} on "
-        f"{item.engine.device}, about {format_duration(seconds)} -> {item.folder}",
-        file=sys.stderr,
-    )
+    mode = "resume" if args.resume else "restart" if args.restart else "begin"
+    results = [find_ended(item, data, mode) for item in runs]
+    if None in results:
+        material = prepare(runs[0], data)
+        engine = choose_engine(runs[0], data)
+    for index, item in enumerate(runs):
+        if results[index] is None:
+            results[index] = _run_one(replace(item, engine=engine), material, mode)
+        else:
+            print(f"{item.folder.path} has come to its end already", file=sys.stderr)
+    return [metrics for metrics in results if metrics is not None]
+
+
+def _run_one(item: Run, material: Material, mode: str) -> dict[str, Any]:
+    from nas.retrain import resumed_engine, retrain
+    from nas.run_time import estimate_seconds
+
+    if mode == "resume":
+        item = replace(item, engine=resumed_engine(item))
+    seconds = estimate_seconds(item, material)
+    print(_describe(item, material, seconds), file=sys.stderr)
 
     def show(epoch: EpochRecord) -> None:
         left = epoch.elapsed_seconds / epoch.epoch * (item.epochs - epoch.epoch)
@@ -181,8 +207,20 @@ def _run_one(args: argparse.Namespace, item: Run) -> dict[str, Any]:
             file=sys.stderr,
         )
 
-    with InterruptGuard():
-        return retrain(item, data, args.resume, show)
+    return retrain(item, material, mode, show)
+
+
+def _describe(item: Run, material: Material, seconds: float | None) -> str:
+    from nas.retrain import hardware
+
+    parts = material.parts
+    val = f", {len(parts.val):,} held out" if parts.val is not None else ""
+    time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
+    return (
+        f"seed {item.seed}: {item.epochs} epochs on {len(parts.train):,} images{val}, recipe "
+        f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}\n"
+        f"        {time} in all -> {item.folder.path}"
+    )
 
 
 def _print_end(args: argparse.Namespace, runs: list[Run], results: list[dict[str, Any]]) -> None:
@@ -190,7 +228,7 @@ def _print_end(args: argparse.Namespace, runs: list[Run], results: list[dict[str
     mean = statistics.fmean(accuracies) if accuracies else None
     deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     if args.format == "json":
-        folders = [str(item.folder) for item in runs]
+        folders = [str(item.folder.path) for item in runs]
         print_json(
             {
                 "runs": [{"folder": f, **m} for f, m in zip(folders, results, strict=True)],
@@ -201,16 +239,22 @@ def _print_end(args: argparse.Namespace, runs: list[Run], results: list[dict[str
         return
     for item, metrics in zip(runs, results, strict=True):
         if metrics["test_accuracy"] is None:
-            print(f"seed {item.seed}: {metrics['status']}: {metrics['reason']}")
-            continue
-        print(
-            f"seed {item.seed}: test accuracy {100 * metrics['test_accuracy']:.2f} "
-            f"± {100 * metrics['test_standard_error']:.2f}% on {metrics['test_images']:,} images, "
-            f"{metrics['num_params']:,} parameters, {metrics['settings']['epochs']} epochs"
-        )
-        print(f"        {item.folder}")
+            print(f"seed {item.seed}: {metrics['status']}: {metrics['reason']}; test not opened")
+        else:
+            print(
+                f"seed {item.seed}: test accuracy {100 * metrics['test_accuracy']:.2f} "
+                f"± {100 * metrics['test_standard_error']:.2f}% on "
+                f"{metrics['test_images']:,} images, {metrics['num_params']:,} parameters, "
+                f"{metrics['settings']['epochs']} epochs"
+            )
+        print(f"        {item.folder.path}")
     if mean is not None and deviation is not None:
+        which = (
+            f"{len(accuracies)}"
+            if len(accuracies) == len(runs)
+            else (f"{len(accuracies)} of {len(runs)}")
+        )
         print(
-            f"mean of {len(accuracies)} seeds: {100 * mean:.2f}%, "
+            f"mean of {which} seeds: {100 * mean:.2f}%, "
             f"standard deviation {100 * deviation:.2f} points"
         )

@@ -1,18 +1,34 @@
 """Show a network: its stages, identity, counts and picture.
 
 TRIAL is the number of a trial of a study, NAME a preset (`cli.py presets`), FILE a JSON
-architecture; the paper's notation is taken too.
+architecture, for example that of a run folder; the paper's notation is taken too. A trial is
+counted at its study's input, everything else at --channels, --image-size and --classes.
+
+  cli.py show 17
+  cli.py show final
+  cli.py show studies/resnet-5M-cifar10/retrain/0123456789ab-seed0/architecture.json
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from nas.architecture import Architecture, InputSpec
-from nas.commands.common import add_format, print_json, print_table
+from nas.commands.common import (
+    add_format,
+    add_study,
+    find_definition,
+    find_trial,
+    open_study,
+    print_json,
+    print_table,
+)
 from nas.commands.count import add_input, input_spec_of
 from nas.complexity import count
 from nas.describe import draw, stage_rows
+from nas.errors import UsageError
 from nas.identity import identify
 from nas.presets import PRESETS, resolve_architecture
 
@@ -21,32 +37,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `show`."""
     parser.add_argument("what", metavar="TRIAL|NAME|FILE")
     add_input(parser)
+    add_study(parser)
     add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the network."""
+    if args.what.strip().isdecimal():
+        return _show_trial(args, int(args.what))
     architecture = resolve_architecture(args.what, stem_kind=args.stem)
+    default = find_definition(args).input_spec if args.study is not None else None
     note = PRESETS[args.what].note if args.what in PRESETS else ""
-    print_network(architecture, input_spec_of(args), args.format, note)
+    print_network(architecture, input_spec_of(args, default), args.format, note)
     return 0
 
 
 def print_network(
-    architecture: Architecture, input_spec: InputSpec, form: str, note: str = ""
+    architecture: Architecture,
+    input_spec: InputSpec,
+    form: str,
+    note: str = "",
+    trial: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print a network as text or JSON."""
+    """Print a network as text or JSON.
+
+    Args:
+        architecture: The network.
+        input_spec: What it is counted at.
+        form: ``text`` or ``json``.
+        note: A line for the reader of the text; may be empty.
+        trial: The trial it comes from, for the JSON.
+    """
     total, identity = count(architecture, input_spec), identify(architecture)
     rows = stage_rows(architecture, input_spec)
     if form == "json":
         print_json(
             {
+                **({"trial": trial} if trial is not None else {}),
                 **identity._asdict(),
                 **total._asdict(),
+                "input_spec": {
+                    name: getattr(input_spec, name)
+                    for name in ("channels", "image_size", "num_classes")
+                },
                 "architecture": architecture.to_dict(),
-                "stages": [
-                    {name: getattr(row, name) for name in row.__slots__} for row in rows
-                ],
+                "stages": [{name: getattr(row, name) for name in row.__slots__} for row in rows],
             }
         )
         return
@@ -75,3 +110,31 @@ def print_network(
     print(f"{total.num_params:,} parameters, {total.macs:,} multiply-adds for one image")
     if note:
         print(f"note: {note}")
+
+
+def _show_trial(args: argparse.Namespace, number: int) -> int:
+    """Print a trial of a study: how it ended, then its network at the study's own input."""
+    if args.stem is not None:
+        raise UsageError("--stem is for a notation; a trial has its own stem")
+    opened = open_study(args)
+    row = find_trial(opened, number)
+    assert row.architecture is not None
+    num_images = opened.definition.plan.val_images
+    if args.format == "text":
+        from nas.summary import describe_trial
+
+        print("\n".join(describe_trial(row, opened.definition.name, num_images)))
+        print()
+    trial = {
+        "study": opened.definition.name,
+        "number": row.number,
+        "state": row.state,
+        "val_accuracy": row.val_accuracy,
+        "num_epochs": row.num_epochs,
+        "source": row.source,
+        "known_name": row.known_name,
+        "reason": row.reason,
+    }
+    spec = input_spec_of(args, opened.definition.input_spec)
+    print_network(Architecture.from_dict(row.architecture), spec, args.format, trial=trial)
+    return 0

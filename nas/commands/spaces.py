@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from nas.budget import Caps, format_share, parse_count
-from nas.commands.common import add_format, print_json, print_table
+from nas.commands.common import add_format, print_json, print_table, require_at_least
 from nas.data.early import early_input_spec
+from nas.errors import UsageError
 from nas.space import BudgetedSpace, list_spaces, load_space
 
 NUM_BINS = 12
@@ -16,9 +17,18 @@ BAR_COLUMNS = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spaces`."""
-    parser.add_argument("name", nargs="?", metavar="NAME|FILE")
-    parser.add_argument("--budget", type=parse_count, metavar="N", help="most parameters")
-    parser.add_argument("--dataset", default="cifar10", help="whose input (default: cifar10)")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME|FILE", help="a shipped space, or a file of your own"
+    )
+    parser.add_argument(
+        "--budget", type=parse_count, metavar="N", help="most parameters: 5e6, 5M, 300k"
+    )
+    parser.add_argument(
+        "--dataset",
+        default="cifar10",
+        metavar="NAME",
+        help="the data set whose channels, size and classes are counted with (default: cifar10)",
+    )
     parser.add_argument("--data", metavar="DIR", help="the folder, with --dataset folder")
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
     add_format(parser)
@@ -26,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list, or the preflight of one space."""
+    require_at_least(args, 1, "image_size")
     if args.name is None:
+        if args.budget is not None:
+            raise UsageError("--budget needs the NAME of a space: how much of it fits?")
         return _print_list(args)
     loaded = load_space(args.name)
     data = Path(args.data) if args.data else None

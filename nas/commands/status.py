@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from nas.budget import format_share
 from nas.commands.common import OpenedStudy, add_format, add_study, open_study, print_json
-from nas.summary import Summary, summarise, summary_record
-from nas.trials import count_workers, mean_seconds, standard_error
 from nas.units import format_duration
+
+if TYPE_CHECKING:
+    from nas.summary import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
+    from nas.summary import summarise, summary_record
+    from nas.trials import count_workers, mean_seconds
+
     opened = open_study(args)
     definition = opened.definition
     summary = summarise(
@@ -47,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
 def _lines(
     opened: OpenedStudy, summary: Summary, target: int, seconds: float | None, workers: int
 ) -> list[str]:
+    from nas.question import describe_answer
+    from nas.summary import percent
+
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan
     left = max(target - funnel.counted, 0)
@@ -66,19 +74,20 @@ def _lines(
     ]
     best = summary.best
     if best is not None:
-        accuracy = best.val_accuracy or 0.0
-        error = standard_error(accuracy, summary.val_images)
         lines.append(
-            f"best      trial {best.number}: {100 * accuracy:.2f} ± {100 * error:.2f}%, "
+            f"best      trial {best.number}: "
+            f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
             f"{best.num_params:,} parameters "
             f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
             f"{best.notation or best.id}"
         )
-    if seconds is not None:
+    if left == 0:
+        lines.append(f"time      the study has its trials; {running}")
+    elif seconds is not None:
         lines.append(
             f"time      {seconds:.1f} s a trial, about "
             f"{format_duration(seconds * left / max(workers, 1))} left; {running}"
         )
     else:
         lines.append(f"time      not known before the first trial ends; {running}")
-    return lines
+    return [*lines, "", *describe_answer(summary.answer)]

@@ -1,0 +1,88 @@
+"""What a full training is: one record, and the images that runs of several seeds share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.batches import PlacedParts, place_all
+from nas.complexity import count
+from nas.data.records import TrainingData
+from nas.device import Engine
+from nas.recipe import Recipe
+from nas.run_folder import RunFolder
+from nas.state import Job
+
+
+@dataclass(frozen=True)
+class Run:
+    """One full training.
+
+    Args:
+        architecture: The network.
+        dataset: A key of `nas.data.datasets.DATASETS`.
+        data_dir: Where the data are.
+        image_size: Side of the images in pixels; None is the data set's own.
+        recipe: How it is trained.
+        epochs: Epochs.
+        seed: Seed of weights, order and augmentation.
+        engine: What it runs on.
+        holdout: Keep the validation part out of the training and measure on it every epoch.
+        split_seed: Seed of that split; a study's own, so that its validation part stays the same.
+        folder: The run's folder.
+        command: The command line, recorded.
+    """
+
+    architecture: Architecture
+    dataset: str
+    data_dir: Path | None
+    image_size: int | None
+    recipe: Recipe
+    epochs: int
+    seed: int
+    engine: Engine
+    holdout: bool
+    split_seed: int
+    folder: RunFolder
+    command: str
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The images that the runs of several seeds share: as they were read, and on the device."""
+
+    data: TrainingData
+    parts: PlacedParts
+
+
+def prepare(run: Run, data: TrainingData) -> Material:
+    """Put all that may be trained on upon the run's device; nothing is written.
+
+    Raises:
+        InfeasibleError: The network cannot be built at the images' size.
+        DataError: A class has too few images to hold any out.
+    """
+    count(run.architecture, data.input_spec)
+    return Material(data, place_all(data, run.engine.device, run.split_seed, run.holdout))
+
+
+def job_of(run: Run, data: TrainingData) -> Job:
+    """Return what the training is asked to do."""
+    return Job(run.architecture, data.input_spec, run.recipe, run.epochs, run.seed)
+
+
+def settings_of(run: Run, data: TrainingData) -> dict[str, Any]:
+    """Return all that decides the result of a run, as JSON-ready values."""
+    return {
+        "architecture": run.architecture.to_dict(),
+        "dataset": run.dataset,
+        "data_fingerprint": data.fingerprint,
+        "image_size": data.input_spec.image_size,
+        "epochs": run.epochs,
+        "seed": run.seed,
+        "holdout": run.holdout,
+        "split_seed": run.split_seed if run.holdout else None,
+        "recipe": run.recipe.to_dict(),
+    }

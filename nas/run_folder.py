@@ -1,0 +1,231 @@
+"""The folder of one full training: what lies in it, how it stands, and who works in it.
+
+    architecture.json    the network, as `count`, `show` and `retrain --arch` read it
+    metrics.json         status, settings, what was measured, every opening of the test part
+    weights.safetensors  the trained weights, by the names of `build_model`
+    curve.csv curve.png  every epoch
+    checkpoint.pt        the state after the last epoch
+
+`metrics.json` is written first, with the status ``running``: a training that was killed is known
+by it, and so is what it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.errors import StorageError, UsageError
+from nas.files import write_atomically, write_text_atomically
+from nas.identity import identify
+from nas.result import EpochRecord
+
+RUNNING = "running"
+ENDED = ("finished", "diverged")  # a repetition would end in the same way
+OPENINGS = "test_openings"
+FILES = (
+    "architecture.json",
+    "metrics.json",
+    "weights.safetensors",
+    "curve.csv",
+    "curve.png",
+    "checkpoint.pt",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run; nothing is created by naming them."""
+
+    path: Path
+
+    @property
+    def architecture(self) -> Path:
+        """Return the path of the network."""
+        return self.path / "architecture.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Return the path of what was measured."""
+        return self.path / "metrics.json"
+
+    @property
+    def weights(self) -> Path:
+        """Return the path of the trained weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Return the path of the state after the last epoch."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def curve_table(self) -> Path:
+        """Return the path of the epochs as a table."""
+        return self.path / "curve.csv"
+
+    @property
+    def curve_picture(self) -> Path:
+        """Return the path of the epochs as a picture."""
+        return self.path / "curve.png"
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the metrics, None where there are none.
+
+        Raises:
+            StorageError: They are damaged or may not be read.
+        """
+        try:
+            metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
+            if not isinstance(metrics, dict) or not isinstance(metrics["settings"], dict):
+                raise ValueError("no settings in it")
+            return {OPENINGS: [], "status": RUNNING, **metrics}
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"cannot read {self.metrics}: {error.strerror}") from error
+        except (ValueError, KeyError) as error:
+            raise StorageError(
+                f"{self.metrics} is damaged and was left as it is ({error}); "
+                "begin again with --restart"
+            ) from error
+
+    def openings(self) -> list[dict[str, str]]:
+        """Return when the test part was read for this network; of damaged metrics, nothing."""
+        try:
+            return list((self.read() or {OPENINGS: []})[OPENINGS])
+        except StorageError:
+            return []
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            StorageError: It may not be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot create {self.path}: {error.strerror}") from error
+
+    def begin(self, architecture: Architecture, metrics: Mapping[str, Any]) -> None:
+        """Remove what an earlier run left and write down what this one is."""
+        for path in (self.weights, self.checkpoint, self.curve_table, self.curve_picture):
+            _remove(path)
+        text = json.dumps(architecture.to_dict(), indent=2) + "\n"
+        write_text_atomically(self.architecture, text)
+        self.write(metrics)
+
+    def write(self, metrics: Mapping[str, Any]) -> None:
+        """Write the metrics."""
+        write_text_atomically(self.metrics, json.dumps(metrics, indent=2) + "\n")
+
+    def write_curve(self, curve: Sequence[EpochRecord]) -> None:
+        """Write the epochs as a table."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(curve[0].to_dict()), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(record.to_dict() for record in curve)
+        write_text_atomically(self.curve_table, buffer.getvalue())
+
+    def draw_curve(self, curve: Sequence[EpochRecord], title: str) -> None:
+        """Draw loss and accuracy by epoch."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        epochs = [record.epoch for record in curve]
+        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            for part in ("train", "val"):
+                values = [getattr(record, f"{part}_{name}") for record in curve]
+                if values[0] is not None:
+                    axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", label=part)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(name)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        figure.suptitle(title)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        write_atomically(self.curve_picture, lambda file: file.write(buffer.getvalue()))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from training here; a killed one holds nothing.
+
+        Raises:
+            UsageError: Another process trains here.
+        """
+        if os.name != "posix":
+            yield
+            return
+        import fcntl
+
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another process trains in {self.path}; wait for it, or stop it first"
+                ) from error
+            for name in FILES:
+                for path in self.path.glob(f".{name}.*"):  # of a process killed while it wrote
+                    _remove(path)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def run_folder(parent: Path, architecture: Architecture, seed: int) -> RunFolder:
+    """Return the folder of a run under a study or the folder of studies; it is not created."""
+    return RunFolder(parent / "retrain" / f"{identify(architecture).id}-seed{seed}")
+
+
+def opening(command: str) -> dict[str, str]:
+    """Return the record of one opening of the test part."""
+    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
+
+
+def refuse_other_settings(
+    folder: RunFolder, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    """Refuse to go on in a folder whose run is another one.
+
+    Raises:
+        UsageError: A setting differs; every difference is shown.
+    """
+    before, now = _flat(found), _flat(wanted)
+    differences = [
+        f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name)
+    ]
+    if differences:
+        raise UsageError(
+            f"{folder.path} holds a run with other settings ({'; '.join(differences)}); "
+            "give another --seed, move the folder away, or begin again with --restart"
+        )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the recipe's fields beside the others."""
+    recipe = {f"recipe.{name}": value for name, value in settings.get("recipe", {}).items()}
+    return {**{k: v for k, v in settings.items() if k != "recipe"}, **recipe}
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror}") from error

@@ -1,0 +1,91 @@
+"""How long a full training will take, and with how many threads: timed on its own steps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import replace
+
+import torch
+
+from nas.batches import make_batches
+from nas.data.loader import EvalLoader
+from nas.data.records import TrainingData
+from nas.device import Engine, free_memory, is_out_of_memory
+from nas.evaluate import evaluate
+from nas.feed import feed_epoch
+from nas.graph import WARMUP_STEPS, with_graph
+from nas.optimizer import set_learning_rate
+from nas.plan import choose_threads
+from nas.run import Material, Run, job_of
+from nas.state import make_state
+from nas.step import EpochTotals, make_step
+from nas.train import SMALLEST_MICRO_BATCH
+
+PROBE_STEPS, PROBE_SECONDS = 8, 3.0  # timed before a run, whichever ends first
+
+
+def choose_engine(run: Run, data: TrainingData) -> Engine:
+    """Return the run's engine; on a CPU with the threads that train its network fastest."""
+    if run.engine.is_cuda:
+        return run.engine
+    most = torch.get_num_threads()
+    threads = choose_threads(
+        [run.architecture], data.input_spec, run.recipe, run.engine.device, most
+    )
+    return replace(run.engine, num_threads=threads)
+
+
+def estimate_seconds(run: Run, material: Material) -> float | None:
+    """Return how long the epochs of a run will take, from a few of its own steps timed here.
+
+    Costs about `PROBE_SECONDS`, or two steps where those take longer. None where not even
+    `SMALLEST_MICRO_BATCH` images fit in memory.
+    """
+    micro_batch = run.recipe.batch_size
+    while micro_batch >= SMALLEST_MICRO_BATCH:
+        try:
+            with run.engine.applied():
+                return run.epochs * _time_epoch(run, material, micro_batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        finally:
+            free_memory(run.engine.device)
+        micro_batch //= 2
+    return None
+
+
+def _time_epoch(run: Run, material: Material, micro_batch: int) -> float:
+    """Return the seconds of an epoch: the median of a few steps, and a batch of validation."""
+    engine, recipe = run.engine, run.recipe
+    batches = make_batches(material.parts, recipe, run.seed)
+    state = make_state(job_of(run, material.data), engine, len(batches.train), micro_batch)
+    totals = EpochTotals(engine.device)
+    step = with_graph(
+        make_step(
+            state.model, state.optimizer, state.average, totals, recipe, engine, micro_batch
+        ),
+        engine,
+    )
+    warm_steps = WARMUP_STEPS + 1 if engine.is_cuda else 1
+    timings: list[float] = []
+    started = lap = time.perf_counter()
+    steps = feed_epoch(batches.train, recipe, 0, run.epochs, run.seed)
+    for number, (images, targets, progress) in enumerate(steps, start=1):
+        set_learning_rate(state.optimizer, recipe.learning_rate_at(progress))
+        step(images.contiguous(memory_format=engine.memory_format), targets)
+        float(totals.loss)  # sync
+        now = time.perf_counter()
+        timings, lap = [*timings, now - lap], now
+        is_enough = number >= warm_steps + PROBE_STEPS or now - started > PROBE_SECONDS
+        if number > warm_steps and is_enough:
+            break
+    seconds = len(batches.train) * statistics.median(timings[warm_steps:] or timings)
+    if material.parts.val is not None:
+        few = next(iter(EvalLoader(material.parts.val, recipe.batch_size)))
+        lap = time.perf_counter()
+        evaluate(state.result_model, [few], engine, recipe.precision)  # sync
+        per_image = (time.perf_counter() - lap) / len(few.labels)
+        seconds += per_image * len(material.parts.val)
+    return seconds

@@ -1,0 +1,174 @@
+"""Wrong calls, over the whole command line: one message, the right exit code, nothing changed."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from small_study import SPACE, copy_studies, snapshot
+
+from nas.commands import main
+
+BUDGETS = ["0", "-5", "2.5", "nan", "inf", "many", "", " ", "5e", "1e30", "٣"]
+STUDY = "tiny-8k-digits"
+SEARCH = f"search --space {SPACE} --dataset digits --device cpu"
+NEW = f"{SEARCH} --budget 8k --study other"
+
+# the words of a call, and what its one message must say
+WRONG_CALLS = {
+    "serch": "did you mean 'search'",
+    "nonsense": "unknown command 'nonsense'; known: ",
+    "search": "--budget",
+    f"{SEARCH} --budget 10": "the smallest",
+    "search --space resnt --budget 5e6": "did you mean 'resnet'",
+    "search --space nowhere.py --budget 5e6": "nowhere.py",
+    "search --dataset digit --budget 5e6": "did you mean 'digits'",
+    f"{NEW} --sampler tp": "did you mean 'tpe'",
+    f"{NEW} --pruner medan": "did you mean 'median'",
+    f"{NEW} --recipe shrt": "did you mean 'short'",
+    f"{NEW} --set learning_rat=1": "did you mean 'learning_rate'",
+    f"{NEW} --set learning_rate": "field=value",
+    f"{NEW} --set learning_rate=quick": "learning_rate",
+    f"{NEW} --device gpu": "cuda",
+    f"{NEW} --device cuda:99": "cuda:99",
+    f"{NEW} --trials 0": "trials",
+    f"{NEW} --trials -3": "trials",
+    f"{NEW} --trials 2.5": "trials",
+    f"{NEW} --epochs 0": "--epochs must be at least 1",
+    f"{NEW} --epochs -1": "--epochs must be at least 1",
+    f"{NEW} --epochs two": "--epochs",
+    f"{NEW} --workers 0": "--workers must be at least 1",
+    f"{NEW} --seed -1": "--seed must be at least 0",
+    f"{NEW} --time-limit soon": "2h",
+    f"{NEW} --max-macs -1": "max-macs",
+    f"{NEW} --over-budget shrink": "resample",
+    f"{NEW} --trails 5": "did you mean --trials",
+    f"{NEW} --study ../outside": "study's name",
+    f"{SEARCH} --budget 8k --epochs 3": "epochs: 2 -> 3",
+    f"{SEARCH} --study {STUDY} --budget 9k": "budget: 8000 -> 9000",
+    "status --study tiny-8k-digit": f"did you mean '{STUDY}'",
+    "best --study tiny-8k-digit": f"did you mean '{STUDY}'",
+    "dashboard --study tiny-8k-digit": f"did you mean '{STUDY}'",
+    "retrain --best --study tiny-8k-digit": f"did you mean '{STUDY}'",
+    "retrain --arch final --study tiny-8k-digit": f"did you mean '{STUDY}'",
+    "show 1 --study tiny-8k-digit": f"did you mean '{STUDY}'",
+    "status --studies nowhere": "no study in nowhere",
+    "best --top 0": "--top must be at least 1",
+    "best --top -1": "--top must be at least 1",
+    "best --format xml": "json",
+    "retrain": "--best",
+    "retrain --best --trial 1": "not allowed",
+    "retrain --trial -1": "no trial -1",
+    "retrain --trial x": "--trial",
+    "dashboard --port -1": "--port must be 0 to 65535",
+    "count finl": "did you mean 'final'",
+    "count": "NAME|FILE|NOTATION",
+    "count final --stem conv3x": "did you mean 'conv3x3'",
+    "count final --channels 0": "channels",
+    "count final --image-size -1": "image_size",
+    "count row1 --image-size 9": "stage",
+    "count [[Basic,3]]": "[[Basic,3]]",
+    "count [[Basc,3,64]]": "did you mean 'basic'",
+    "count nowhere.json": "nowhere.json",
+    "show finl": "did you mean 'final'",
+    "show 5 --stem conv3x3": "--stem",
+    "spaces resnt": "did you mean 'resnet'",
+    "spaces resnet --budget 10": "the smallest",
+    "spaces resnet --dataset cifar": "did you mean 'cifar10'",
+    "spaces resnet --image-size 0": "--image-size must be at least 1",
+    "spaces --budget 5M": "NAME",
+    "presets extra": "extra",
+}
+
+
+@pytest.fixture(scope="module")
+def real_studies(tmp_path_factory):
+    return copy_studies(tmp_path_factory.mktemp("bad") / "studies")
+
+
+@pytest.fixture
+def refused(real_studies, monkeypatch, tmp_path, capsys):
+    """Call with words that are refused; the message, after all was found unchanged."""
+    monkeypatch.setenv("NAS_STUDIES", str(real_studies))
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(words, code=2):
+        before = snapshot(real_studies), snapshot(tmp_path)
+        assert main(words) == code
+        printed = capsys.readouterr()
+        lines = printed.err.splitlines()
+        assert sum(line.startswith("error: ") for line in lines) == 1
+        assert lines[-1].startswith("error: ")
+        assert "Traceback" not in printed.err
+        assert printed.out == ""
+        assert (snapshot(real_studies), snapshot(tmp_path)) == before
+        return lines[-1]
+
+    return call
+
+
+@pytest.mark.parametrize("line", WRONG_CALLS)
+def test_a_wrong_call_is_refused_with_one_message_and_changes_nothing(line, refused):
+    assert WRONG_CALLS[line] in refused(line.split())
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("command", ["search", "best", "retrain --best", "spaces resnet"])
+def test_a_budget_that_is_no_positive_whole_number_is_refused(command, budget, refused):
+    message = refused([*command.split(), "--budget", budget])
+    assert "budget must be" in message
+    assert repr(budget) in message
+
+
+def image_folder(root, **counts):
+    for name, number in counts.items():
+        (root / "train" / name).mkdir(parents=True)
+        for index in range(number):
+            image = Image.new("RGB", (8, 8), (index * 20, 99, 7))
+            image.save(root / "train" / name / f"{index}.png")
+    return root
+
+
+def broken_folder(root):
+    image_folder(root, cat=6, dog=6)
+    whole = (root / "train" / "cat" / "0.png").read_bytes()
+    (root / "train" / "cat" / "0.png").write_bytes(whole[:40])
+    (root / "train" / "dog" / "notes.txt").write_text("no image")
+    return root
+
+
+FOLDERS = {
+    "absent": (lambda root: root, "images"),
+    "a file": (lambda root: root.write_text("x") and root, "images"),
+    "without train": (lambda root: (root / "test").mkdir(parents=True) or root, "train"),
+    "one class": (lambda root: image_folder(root, cat=6), "class"),
+    "an empty class": (lambda root: image_folder(root, cat=6, dog=0), "dog"),
+    "too few images": (lambda root: image_folder(root, cat=6, dog=1), "dog"),
+    "broken and other files": (broken_folder, "0.png"),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize(
+    "command", [f"search --space {SPACE} --budget 8k", "retrain --arch final"]
+)
+def test_unusable_images_are_named_and_nothing_is_written(kind, command, refused, tmp_path):
+    make, text = FOLDERS[kind]
+    root = make(tmp_path / "images")
+    assert text in refused([*command.split(), "--dataset", "folder", "--data", str(root)])
+
+
+def test_every_unreadable_file_is_counted(refused, tmp_path):
+    root = broken_folder(tmp_path / "images")
+    message = refused(
+        [*["retrain", "--arch", "final", "--dataset", "folder", "--data"], str(root)]
+    )
+    assert "of 13" in message or "of 12" in message  # the notes may be skipped by their ending
+
+
+def test_a_place_that_cannot_be_written_is_one_message(refused, tmp_path):
+    place = tmp_path / "taken"
+    place.write_text("a file")
+    for words in (f"{NEW} --trials 1 --epochs 1", "retrain --arch [[Basic,1,8]] --dataset digits"):
+        message = refused([*words.split(), "--studies", str(place)], code=1)
+        assert str(Path(place)) in message

@@ -1,0 +1,180 @@
+"""The door of the command line: help, names, exit codes, missing dependencies, quick answers."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from configparser import ConfigParser
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from small_study import add_trial, create_study, net, searched_studies
+
+from nas.commands import COMMANDS, REQUIRED_MODULES, main
+from nas.errors import StorageError
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "optuna-dashboard": "optuna_dashboard"}
+
+
+def run(*words, environment=None, python=(sys.executable,), **options):
+    return subprocess.run(
+        [*python, str(ROOT / "cli.py"), *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        timeout=120,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_stands_in_the_readme(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: cli.py {name}")
+    assert (import_module(f"nas.commands.{name}").__doc__ or "").splitlines()[0] in text
+    assert re.search(rf"(`|cli\.py ){name}\b", (ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_the_overview_lists_every_command(words, capsys):
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    for name, summary in COMMANDS.items():
+        assert name in text
+        assert summary in text
+
+
+def test_the_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == import_module("nas").__version__
+
+
+def test_an_option_that_does_not_exist_is_named_with_the_nearest(capsys):
+    assert main(["status", "--studie", "x"]) == 2
+    message = capsys.readouterr().err
+    assert "--studie" in message
+    assert "did you mean --studie" in message
+    assert message.count("error:") == 1
+    assert main(["presets", "extra", "words"]) == 2
+    assert "extra words" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback_of_an_error(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "study.json").write_text("{half")
+    words = ["status", "--studies", str(tmp_path)]
+    assert main(words) == 1
+    with pytest.raises(StorageError):
+        main([*words, "--debug"])
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    line = f"{sys.executable} {ROOT}/cli.py presets; echo code $? >&2"
+    pipe = subprocess.run(["sh", "-c", f"({line}) | true"], capture_output=True, text=True)
+    assert pipe.stderr == "code 0\n"
+
+
+def test_a_terminal_without_the_characters_gets_others():
+    printed = run("show", "resnet20", environment={"PYTHONIOENCODING": "ascii"})
+    assert printed.returncode == 0
+    assert "272,282 parameters" in printed.stdout
+
+
+def test_without_the_dependencies_the_one_command_that_installs_them_is_named(tmp_path):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    printed = run("search", "--budget", "5e6", python=(str(venv / "bin" / "python"),))
+    assert printed.returncode == 2
+    assert printed.stderr.count("\n") == 1
+    assert "torch" in printed.stderr
+    assert f"run: {venv}/bin/python -m pip install -c constraints.txt -e ." in printed.stderr
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_every_requirement_of_setup_cfg_is_looked_for():
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    names = [
+        line.split(">")[0].split("=")[0].split("<")[0]
+        for line in config["options"]["install_requires"].split()
+    ]
+    assert {IMPORT_NAMES.get(name, name) for name in names} == set(REQUIRED_MODULES)
+
+
+# What DESIGN.md promises to answer without, in the order of their weight
+QUICK = {
+    "--help": "torch optuna numpy",
+    "search --help": "torch optuna numpy",
+    "retrain --help": "torch optuna numpy",
+    "status --help": "torch optuna numpy",
+    "best --help": "torch optuna numpy",
+    "dashboard --help": "torch optuna numpy",
+    "count final": "torch optuna numpy",
+    "show final": "torch optuna numpy",
+    "presets": "torch optuna numpy",
+    "search --budget 10": "torch optuna",
+    "search --budget nan": "torch optuna",
+    "spaces resnet --budget 5e6": "torch optuna",
+    "status": "torch",
+    "best": "torch",
+    "show 0": "torch",
+}
+PROGRAM = """
+import json, sys
+sys.path.insert(0, {root!r})
+from nas.commands import main
+found = {{}}
+for line in {lines!r}:
+    try:
+        main(line.split())
+    except SystemExit:
+        pass
+    found[line] = [name for name in ("torch", "optuna", "numpy") if name in sys.modules]
+print("\\n" + json.dumps(found))
+"""
+
+
+def test_what_answers_at_once_imports_nothing_heavy():
+    # in one process, the lightest first: a module once imported stays
+    lines = sorted(QUICK, key=lambda line: -len(QUICK[line]))
+    printed = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(root=str(ROOT), lines=lines)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NAS_STUDIES": str(searched_studies())},
+        check=True,
+    )
+    found = json.loads(printed.stdout.splitlines()[-1])
+    for line, without in QUICK.items():
+        assert not set(found[line]) & set(without.split()), line
+
+
+def cpu_seconds(*words, **options):
+    """The processor's seconds of a command: they do not depend on what else the machine does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run(*words, **options).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("line", ["--help", "count final", "show final", "presets"])
+def test_counters_and_help_answer_in_half_a_second(line):
+    assert min(cpu_seconds(*line.split()) for _ in range(2)) < 0.5
+
+
+def test_a_study_of_200_trials_is_shown_in_a_second_and_a_half():
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # 6,000 flushes to a disk
+    with TemporaryDirectory(dir=memory) as folder:
+        _, study = create_study(folder)
+        for number in range(200):
+            add_trial(study, net(8 + number % 24, 1 + number % 4), [0.1 * i for i in range(6)])
+        for command in ("status", "best"):
+            assert min(cpu_seconds(command, "--studies", folder) for _ in range(2)) < 1.5

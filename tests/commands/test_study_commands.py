@@ -1,0 +1,204 @@
+"""`status`, `best`, `show TRIAL` and `count FILE` on a study that a real search wrote."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from small_study import add_trial, copy_studies, create_study, net, searched_studies, snapshot
+
+from nas.architecture import Architecture
+from nas.commands import main
+from nas.model import build_model
+
+STUDY = "tiny-8k-digits"
+
+
+def call(capsys, *words, studies=None, code=0):
+    """What a command prints to standard output and standard error."""
+    capsys.readouterr()
+    assert main([*words, "--studies", str(studies or searched_studies())]) == code
+    return capsys.readouterr()
+
+
+def record(capsys, *words, **options):
+    return json.loads(call(capsys, *words, "--format", "json", **options).out)
+
+
+def test_the_most_recent_study_is_taken_and_named_on_standard_error(capsys):
+    printed = call(capsys, "best")
+    assert f"study: {STUDY}" in printed.err
+    assert "study:" not in printed.out
+    assert "study:" not in call(capsys, "best", "--study", STUDY).err
+
+
+def test_status_counts_what_the_search_did(capsys):
+    status = record(capsys, "status")
+    assert status["target_trials"] == 5
+    assert status["funnel"]["counted"] == 5
+    assert status["seconds_left"] == 0
+    text = call(capsys, "status").out
+    assert "trained   5 of 5" in text
+    assert "the study has its trials" in text
+    assert len(text.splitlines()) < 24  # one screen
+
+
+def test_best_has_accuracies_with_errors_and_parameters_that_pytorch_counts(capsys):
+    best = record(capsys, "best", "--top", "3")
+    assert len(best["top"]) == 3
+    spec = json.loads((searched_studies() / STUDY / "study.json").read_text())
+    assert spec["plan"]["val_images"] == best["val_images"]
+    for entry in best["top"]:
+        accuracy = entry["val_accuracy"]
+        assert entry["standard_error"] == pytest.approx(
+            math.sqrt(accuracy * (1 - accuracy) / best["val_images"])
+        )
+        from nas.architecture import InputSpec
+
+        model = build_model(Architecture.from_dict(entry["architecture"]), InputSpec(1, 8, 10))
+        assert entry["num_params"] == sum(p.numel() for p in model.parameters()) <= 8_000
+    sizes = [entry["num_params"] for entry in best["front"]]
+    accuracies = [entry["val_accuracy"] for entry in best["front"]]
+    assert sizes == sorted(sizes)
+    assert accuracies == sorted(accuracies)
+    assert best["difference"] is not None  # the baseline fits
+
+
+def test_best_takes_a_smaller_budget_and_says_where_nothing_fits(capsys):
+    sizes = sorted(entry["num_params"] for entry in record(capsys, "best", "--top", "9")["top"])
+    smaller = record(capsys, "best", "--budget", str(sizes[1]), "--top", "9")
+    assert [entry["num_params"] for entry in smaller["top"]] == sorted(
+        (size for size in sizes if size <= sizes[1]),
+        key=[entry["num_params"] for entry in smaller["top"]].index,
+    )
+    none = record(capsys, "best", "--budget", "10")
+    assert none["best"] is None
+    assert f"the smallest that was has {sizes[0]:,}" in call(capsys, "best", "--budget", "10").out
+    assert "nothing larger was trained" in call(capsys, "best", "--budget", "1M").err
+
+
+def test_show_a_trial_is_at_its_studys_input(capsys):
+    top = record(capsys, "best")["top"][0]
+    shown = record(capsys, "show", str(top["trial"]))
+    assert shown["num_params"] == top["num_params"]
+    assert shown["id"] == top["id"]
+    assert shown["architecture"] == top["architecture"]
+    assert shown["trial"]["val_accuracy"] == top["val_accuracy"]
+    assert shown["input_spec"] == {"channels": 1, "image_size": 8, "num_classes": 10}
+    text = call(capsys, "show", str(top["trial"])).out
+    assert text.startswith(f"trial {top['trial']} of study {STUDY}")
+    assert "8x8" in text
+    wider = record(capsys, "show", str(top["trial"]), "--classes", "100")
+    assert wider["num_params"] > shown["num_params"]
+
+
+def test_show_a_name_at_a_studys_input(capsys):
+    assert record(capsys, "show", "resnet20", "--study", STUDY)["num_params"] == (
+        272_282 - 2 * 9 * 16  # He's ResNet-20 with one channel instead of three
+    )
+
+
+def test_show_an_unknown_trial_says_which_there_are(capsys):
+    assert "they are 0 to 4" in call(capsys, "show", "99", code=2).err
+
+
+def test_every_state_of_a_trial_is_shown_and_counted(tmp_path, capsys):
+    _, study = create_study(tmp_path)
+    add_trial(study, net(8), (0.3, 0.5))
+    add_trial(study, net(12), (0.2,), TrialState.PRUNED)
+    add_trial(study, net(32, 4), state=TrialState.PRUNED, reason="over budget: 76,000")
+    add_trial(study, net(16), (0.1,), TrialState.FAIL, reason="killed")
+    add_trial(study, net(24), value=0.0, reason="diverged in epoch 1 of 4: loss nan")
+    study.tell(study.ask(), state=TrialState.FAIL)
+    add_trial(study, net(4), (0.4,), TrialState.RUNNING)
+    study.enqueue_trial({"width0": 8})
+    words = ["complete", "pruned", "rejected", "failed", "broken"]
+    for number, word in enumerate(words):
+        text = call(capsys, "show", str(number), studies=tmp_path).out
+        assert text.splitlines()[1].startswith(word)
+    assert "no network" in call(capsys, "show", "5", studies=tmp_path, code=2).err
+    assert "running" in call(capsys, "show", "6", studies=tmp_path).out
+    funnel = record(capsys, "status", studies=tmp_path)["funnel"]
+    assert {name: funnel[name] for name in ("complete", "pruned", "broken", "failed")} == {
+        "complete": 1,
+        "pruned": 1,
+        "broken": 1,
+        "failed": 2,
+    }
+    assert (funnel["counted"], funnel["num_over_budget"], funnel["waiting"]) == (3, 1, 1)
+    assert record(capsys, "best", studies=tmp_path)["best"]["trial"] == 0
+
+
+def test_a_study_without_trials_can_be_looked_at(tmp_path, capsys):
+    create_study(tmp_path)
+    assert "trained   0 of 200" in call(capsys, "status", studies=tmp_path).out
+    assert "yet" in call(capsys, "best", studies=tmp_path).out
+    assert record(capsys, "best", studies=tmp_path)["front"] == []
+
+
+def test_count_and_show_read_a_run_folders_architecture(tmp_path, capsys):
+    path = tmp_path / "architecture.json"
+    path.write_text(json.dumps(net(16).to_dict(), indent=2) + "\n")  # as `retrain` writes it
+    assert main(["count", str(path), "--channels", "1", "--format", "json", "--total"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert main(["show", str(path), "--channels", "1", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert counted["num_params"] == shown["num_params"]
+    # stem 3x3x16 + bn 32, block two 3x3x16x16 + bn 64, linear 16 x 10 + 10
+    assert counted["num_params"] == 9 * 16 + 32 + 2 * 9 * 16 * 16 + 64 + 170
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("best",),
+        ("show", "0"),
+        ("show", "final"),
+        ("count", "final"),
+        ("presets",),
+        ("spaces",),
+        ("spaces", "resnet", "--budget", "5e6"),
+    ],
+    ids=" ".join,
+)
+def test_with_format_json_nothing_else_is_on_standard_output(words, capsys, monkeypatch):
+    monkeypatch.setenv("NAS_STUDIES", str(searched_studies()))
+    assert main([*words, "--format", "json"]) == 0
+    json.loads(capsys.readouterr().out, parse_constant=lambda text: pytest.fail(text))
+
+
+def test_looking_changes_nothing(tmp_path, capsys):
+    studies = copy_studies(tmp_path / "studies")
+    before = snapshot(studies)
+    for words in (("status",), ("best",), ("show", "0"), ("show", "final", "--study", STUDY)):
+        call(capsys, *words, studies=studies)
+    assert snapshot(studies) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "absent", "empty", "list", "other schema"])
+@pytest.mark.parametrize("command", ["status", "best", "show 0", "retrain --best", "dashboard"])
+def test_a_damaged_study_is_one_message_and_stays_as_it_is(damage, command, tmp_path, capsys):
+    studies = copy_studies(tmp_path / "studies")
+    definition, journal = studies / STUDY / "study.json", studies / STUDY / "journal.log"
+    match damage:
+        case "cut":
+            definition.write_text(definition.read_text()[:200])
+        case "garbage":
+            lines = journal.read_text().splitlines()
+            journal.write_text("\n".join([*lines[:5], "{half", *lines[5:]]) + "\n")
+        case "absent":
+            journal.unlink()
+        case "empty":
+            journal.write_text("")
+        case "list":
+            definition.write_text("[]")
+        case _:
+            definition.write_text(definition.read_text().replace('"schema": 1', '"schema": 99'))
+    before = snapshot(studies)
+    printed = call(capsys, *command.split(), studies=studies, code=1)
+    assert printed.out == ""
+    assert printed.err.count("error:") == 1
+    assert str(Path(STUDY)) in printed.err
+    assert snapshot(studies) == before

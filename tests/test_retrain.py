@@ -1,0 +1,419 @@
+"""The full training through the command line, on the digits, and what it leaves behind."""
+
+import json
+import math
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from optuna.trial import TrialState
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.datasets import load_digits
+from small_study import SPEC, add_trial, copy_studies, create_study, net, snapshot
+
+import nas.retrain
+import nas.run
+import nas.run_time
+from nas.architecture import Architecture
+from nas.commands import main
+from nas.data.datasets import load_test, load_training
+from nas.data.split import train_and_val
+from nas.identity import identify
+from nas.model import build_model
+from nas.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTATION = "[[Basic,1,8,0.1],[Bottleneck,1,16]]"
+CONTENTS = {
+    "architecture.json",
+    "checkpoint.pt",
+    "curve.csv",
+    "curve.png",
+    "metrics.json",
+    "weights.safetensors",
+}
+
+
+@pytest.fixture
+def studies(tmp_path, monkeypatch):
+    folder = tmp_path / "studies"
+    monkeypatch.setenv("NAS_STUDIES", str(folder))
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def words(*more, arch=NOTATION, epochs=2):
+    start = f"retrain --dataset digits --device cpu --epochs {epochs} --arch".split()
+    return [*start, arch, "--set", "batch_size=128", *more]
+
+
+def only_run(studies):
+    (path,) = (studies / "retrain").iterdir()
+    return RunFolder(path)
+
+
+def metrics_of(path):
+    return json.loads((path / "metrics.json").read_text())
+
+
+def without_times(folder):
+    """What two equal runs must have in common: weights and curve to the bit, and the measures."""
+    curve = [line.rsplit(",", 1)[0] for line in (folder / "curve.csv").read_text().splitlines()]
+    metrics = metrics_of(folder)
+    for name in ("training_seconds", "images_per_second", "test_openings", "command"):
+        del metrics[name]
+    return (folder / "weights.safetensors").read_bytes(), curve, metrics
+
+
+def interrupt_when(is_ready):
+    """Send this process the signal of Ctrl-C as soon as a condition holds."""
+
+    def wait():
+        until = time.monotonic() + 60
+        while not is_ready() and time.monotonic() < until:
+            time.sleep(0.002)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_accuracy(
+    studies, capsys
+):
+    assert main(words("--format", "json")) == 0
+    printed = json.loads(capsys.readouterr().out)
+    folder = only_run(studies).path
+    assert {path.name for path in folder.iterdir()} == CONTENTS
+    architecture = Architecture.from_json((folder / "architecture.json").read_text())
+    assert architecture == Architecture.from_notation(NOTATION)
+    assert folder.name == f"{identify(architecture).id}-seed0"
+    metrics = metrics_of(folder)
+    assert printed["runs"] == [{"folder": str(folder), **metrics}]
+
+    # by plain PyTorch, image by image, on scikit-learn's own arrays
+    model = build_model(architecture, SPEC)
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    model.eval()
+    test = load_test("digits")
+    raw, target = load_digits(return_X_y=True)
+    digits = {tuple(image): int(label) for image, label in zip(raw, target, strict=True)}
+    hits = 0
+    with torch.no_grad():
+        for image, label in zip(test.images, test.labels, strict=True):
+            sixteenths = (image.flatten().double() / 255 * 16).round()
+            assert digits[tuple(sixteenths.tolist())] == label
+            pixels = (image / 255 - metrics["mean"][0]) / metrics["std"][0]
+            hits += int(model(pixels.unsqueeze(0)).argmax()) == label
+    assert metrics["test_accuracy"] == hits / len(test)
+    accuracy = hits / len(test)
+    assert metrics["test_standard_error"] == pytest.approx(
+        math.sqrt(accuracy * (1 - accuracy) / len(test))
+    )
+    assert metrics["num_params"] == sum(p.numel() for p in model.parameters())
+    assert metrics["test_accuracy_flip_tta"] is None  # a mirrored digit is another one
+
+
+def test_training_and_validation_part_are_merged(studies):
+    assert main(words(epochs=1)) == 0
+    metrics = metrics_of(only_run(studies).path)
+    # scikit-learn has 1,797 digits; 20% are the test part
+    assert metrics["train_images"] == 1_797 - 359
+    assert (metrics["val_images"], metrics["val_accuracy"]) == (0, None)
+    assert metrics["test_images"] == 359
+
+
+def test_a_folders_own_validation_part_is_trained_on_too(studies, tmp_path):
+    root = tmp_path / "images"
+    for part, number in (("train", 8), ("val", 3), ("test", 2)):
+        for label in ("cat", "dog"):
+            (root / part / label).mkdir(parents=True)
+            for index in range(number):
+                image = Image.new("L", (8, 8), 100 * (label == "dog") + 10 * index)
+                image.save(root / part / label / f"{index}.png")
+    before = snapshot(root)
+    line = f"retrain --arch {NOTATION} --dataset folder --data {root} --epochs 1".split()
+    assert main([*line, "--set", "batch_size=4"]) == 0
+    assert metrics_of(only_run(studies).path)["train_images"] == 2 * (8 + 3)
+    assert main([*line, "--set", "batch_size=4", "--holdout", "--restart"]) == 0
+    metrics = metrics_of(only_run(studies).path)
+    assert (metrics["train_images"], metrics["val_images"]) == (2 * 8, 2 * 3)
+    assert snapshot(root) == before
+
+
+def test_holdout_keeps_the_searchs_validation_images_out_and_measures_on_them_every_epoch(
+    studies, monkeypatch
+):
+    placed = []
+    place_all = nas.run.place_all
+    monkeypatch.setattr(
+        nas.run, "place_all", lambda *args: placed.append(place_all(*args)) or placed[-1]
+    )
+    assert main(words("--holdout", epochs=3)) == 0
+    folder = only_run(studies).path
+    lines = (folder / "curve.csv").read_text().splitlines()
+    column = lines[0].split(",").index("val_accuracy")
+    measured = [float(line.split(",")[column]) for line in lines[1:]]
+    assert len(measured) == 3
+    assert metrics_of(folder)["val_accuracy"] == measured[-1]
+    _, val = train_and_val(load_training("digits"), seed=0)
+    assert torch.equal(placed[0].val.images, val.images)
+    assert len(placed[0].train) + len(val) == 1_797 - 359
+
+
+def test_the_test_part_is_opened_once_and_that_is_written_down_first(studies, monkeypatch):
+    seen = []
+
+    def spy(*args):
+        seen.append(metrics_of(only_run(studies).path))
+        return load_test(*args)
+
+    monkeypatch.setattr(nas.retrain, "load_test", spy)
+    assert main(words()) == 0
+    assert len(seen) == 1
+    assert len(seen[0]["test_openings"]) == 1
+    assert seen[0]["status"] == "running"
+    assert metrics_of(only_run(studies).path)["test_openings"] == seen[0]["test_openings"]
+    assert main(words()) == 0  # finished: read from its folder
+    assert len(seen) == 1
+    assert main(words("--restart")) == 0  # the record of the first opening stays
+    assert len(metrics_of(only_run(studies).path)["test_openings"]) == 2
+
+
+def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies, tmp_path):
+    line = words("--holdout", epochs=12)
+    program = "import torch; torch.set_num_threads(1); from nas.commands import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *line],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for text in process.stderr:
+        if text.startswith("epoch 2/12"):
+            break
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    folder = only_run(studies).path
+    assert metrics_of(folder)["status"] == "running"
+    assert not (folder / "weights.safetensors").exists()
+    (folder / ".checkpoint.pt.abc123").write_bytes(b"half")  # as a kill during a write leaves it
+    assert main([*line, "--resume"]) == 0
+    whole = tmp_path / "whole"
+    assert main([*line, "--studies", str(whole)]) == 0
+    assert without_times(folder) == without_times(only_run(whole).path)
+    assert {path.name for path in folder.iterdir()} == CONTENTS
+
+
+def test_ctrl_c_exits_130_says_resume_and_resuming_keeps_the_threads(studies, capsys):
+    checkpoint = studies / "retrain" / f"{identify(Architecture.from_notation(NOTATION)).id}-seed0"
+    thread = interrupt_when((checkpoint / "checkpoint.pt").exists)
+    assert main(words(epochs=40)) == 130
+    thread.join()
+    assert "--resume" in capsys.readouterr().err
+    before = snapshot(studies)
+    assert main(words(epochs=40)) == 2  # neither --resume nor --restart
+    message = capsys.readouterr().err
+    assert "--resume" in message
+    assert "--restart" in message
+    assert snapshot(studies) == before
+    recorded = metrics_of(checkpoint)["engine"]["num_threads"]
+    assert metrics_of(checkpoint)["status"] == "running"
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        thread = interrupt_when(lambda: "seed 0:" in capsys.readouterr().err)
+        assert main(words("--resume", epochs=40)) in (0, 130)
+        thread.join()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        torch.set_num_threads(threads)
+    assert metrics_of(checkpoint)["engine"]["num_threads"] == recorded
+
+
+def test_seeds_give_one_folder_each_and_the_mean_with_its_standard_deviation(studies, capsys):
+    assert main(words("--seeds", "3", "--seed", "4", "--format", "json", epochs=1)) == 0
+    printed = json.loads(capsys.readouterr().out)
+    accuracies = [run["test_accuracy"] for run in printed["runs"]]
+    assert [run["settings"]["seed"] for run in printed["runs"]] == [4, 5, 6]
+    assert len({run["folder"] for run in printed["runs"]}) == 3
+    assert printed["mean_test_accuracy"] == pytest.approx(sum(accuracies) / 3)
+    mean = sum(accuracies) / 3
+    assert printed["standard_deviation"] == pytest.approx(
+        math.sqrt(sum((accuracy - mean) ** 2 for accuracy in accuracies) / 2)
+    )
+    assert main(words("--seeds", "3", "--seed", "4", epochs=1)) == 0
+    text = capsys.readouterr().out
+    assert f"standard deviation {100 * statistics.stdev(accuracies):.2f} points" in text
+
+
+def test_a_finished_folder_with_other_settings_is_refused_with_the_difference(studies, capsys):
+    assert main(words(epochs=1)) == 0
+    before = snapshot(studies)
+    assert main(words("--set", "weight_decay=0.01", epochs=2)) == 2
+    message = capsys.readouterr().err
+    assert "epochs: 1 -> 2" in message
+    assert "recipe.weight_decay: 0.0005 -> 0.01" in message
+    assert "--restart" in message
+    assert snapshot(studies) == before
+    assert main(words("--set", "weight_decay=0.01", "--restart", epochs=2)) == 0
+    assert metrics_of(only_run(studies).path)["settings"]["epochs"] == 2
+
+
+def test_resume_without_anything_begins(studies):
+    assert main(words("--resume", epochs=1)) == 0
+    assert metrics_of(only_run(studies).path)["status"] == "finished"
+
+
+def test_a_diverged_run_is_reported_and_the_test_part_stays_closed(studies, capsys):
+    line = words("--set", "learning_rate=100", "--set", "weight_decay=10", epochs=8)
+    assert main([*line, "--format", "json"]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["status"] == "diverged"
+    assert "epoch" in run["reason"]
+    assert run["test_accuracy"] is None
+    assert run["test_openings"] == []
+    folder = only_run(studies).path
+    assert {path.name for path in folder.iterdir()} == CONTENTS - {"weights.safetensors"}
+    assert main(line) == 1  # it would end in the same way
+    assert "diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["preset", "file"])
+def test_a_preset_or_a_file_is_trained(kind, studies, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(net().to_json())
+    assert main(words(arch="resnet20" if kind == "preset" else str(path), epochs=1)) == 0
+    expected = 272_282 - (3 - 1) * 9 * 16 if kind == "preset" else None  # gray images
+    if expected:
+        assert metrics_of(only_run(studies).path)["num_params"] == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--arch", "row1"), "stage"),  # a 2x2 kernel on an odd map
+        (("--arch", NOTATION, "--image-size", "0"), "--image-size must be at least 1"),
+        (("--arch", NOTATION, "--image-size", "5000"), "5000"),
+        (("--arch", NOTATION, "--stem", "conv3x4"), "did you mean 'conv3x3'"),
+        (("--arch", "finale"), "did you mean 'final'"),
+        (("--arch", NOTATION, "--set", "learning_rat=1"), "did you mean 'learning_rate'"),
+        (("--arch", NOTATION, "--set", "learning_rate=1000"), "1000"),
+        (("--arch", NOTATION, "--recipe", "modren"), "did you mean 'modern'"),
+        (("--arch", NOTATION, "--epochs", "0"), "--epochs must be at least 1"),
+        (("--arch", NOTATION, "--seed", "-1"), "--seed must be at least 0"),
+        (("--arch", NOTATION, "--seeds", "0"), "--seeds must be at least 1"),
+        (("--arch", NOTATION, "--resume", "--restart"), "one of them"),
+        (("--arch", NOTATION, "--budget", "5k"), "--budget goes with --best"),
+        (("--arch", NOTATION, "--device", "gpu"), "cuda"),
+    ],
+)
+def test_a_wrong_call_exits_2_and_writes_nothing(more, text, studies, capsys):
+    assert main(["retrain", "--dataset", "digits", "--epochs", "1", *more]) == 2
+    message = capsys.readouterr().err
+    assert text in message
+    assert message.count("error:") == 1
+    assert not studies.exists()
+
+
+def test_arch_without_data_says_what_is_missing(studies, capsys):
+    assert main(["retrain", "--arch", "final"]) == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+def test_the_expected_time_is_near_the_real_one(studies, capsys, monkeypatch):
+    told = []
+    estimate = nas.run_time.estimate_seconds
+    monkeypatch.setattr(
+        nas.run_time, "estimate_seconds", lambda *args: told.append(estimate(*args)) or told[-1]
+    )
+    assert main(words(arch="[[Basic,2,32]]", epochs=3)) == 0
+    real = metrics_of(only_run(studies).path)["training_seconds"]
+    assert real / 4 < told[0] < real * 4  # the machine may be busy; a quiet one is within 1.5
+    assert "about" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_message(studies, capsys):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))  # less than a checkpoint has
+        code = main(words(epochs=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    message = capsys.readouterr().err
+    assert code == 1
+    assert message.count("error:") == 1
+    assert "could not be written" in message
+    assert not list(only_run(studies).path.glob(".*"))
+
+
+def test_no_permission_is_one_message(studies, capsys):
+    studies.parent.mkdir(exist_ok=True)
+    studies.write_text("in the way")  # root may write anywhere, but not below a file
+    assert main(words(epochs=1)) == 1
+    message = capsys.readouterr().err
+    assert message.count("error:") == 1
+    assert str(studies) in message
+
+
+def test_damaged_metrics_are_left_and_restart_begins_again(studies, capsys):
+    assert main(words(epochs=1)) == 0
+    path = only_run(studies).metrics
+    path.write_text("{half")
+    assert main(words(epochs=1)) == 1
+    assert "damaged" in capsys.readouterr().err
+    assert path.read_text() == "{half"
+    assert main(words("--restart", epochs=1)) == 0
+
+
+def test_a_second_process_is_kept_out_of_the_folder(studies, capsys):
+    assert main(words(epochs=1)) == 0
+    folder = only_run(studies)
+    with folder.locked():
+        assert main(words("--restart", epochs=1)) == 2
+    assert "another process" in capsys.readouterr().err
+
+
+def test_the_best_of_a_real_study_is_trained_into_the_studys_folder(tmp_path, capsys):
+    studies = copy_studies(tmp_path / "studies")
+    best = ["best", "--studies", str(studies), "--format", "json"]
+    assert main(best) == 0
+    trial = json.loads(capsys.readouterr().out)["best"]
+    line = ["retrain", "--best", "--studies", str(studies), "--epochs", "1", "--device", "cpu"]
+    assert main(line) == 0
+    (folder,) = (studies / "tiny-8k-digits" / "retrain").iterdir()
+    assert folder.name == f"{trial['id']}-seed0"
+    assert metrics_of(folder)["num_params"] == trial["num_params"] <= 8_000
+    assert main([*line, "--budget", "20"]) == 2
+    assert "the smallest that was has" in capsys.readouterr().err
+
+
+def test_a_trial_that_failed_can_be_trained_and_one_over_the_budget_not(studies, capsys):
+    _, study = create_study(studies)
+    failed = add_trial(study, net(8), (0.2,), TrialState.FAIL, reason="killed")
+    rejected = add_trial(
+        study, net(32, depth=4), state=TrialState.PRUNED, reason="over budget: 76,000"
+    )
+    study.tell(study.ask(), state=TrialState.FAIL)
+    line = ["retrain", "--device", "cpu", "--epochs", "1", "--trial"]
+    assert main([*line, str(failed)]) == 0
+    assert "failed: killed" in capsys.readouterr().err
+    before = snapshot(studies)
+    for number, text in ((rejected, "over budget"), (rejected + 1, "no network"), (9, "0 to 2")):
+        assert main([*line, str(number)]) == 2
+        assert text in capsys.readouterr().err
+    assert snapshot(studies) == before

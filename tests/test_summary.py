@@ -1,0 +1,105 @@
+"""What is said of a study's outcome; figures by closed formulas."""
+
+import json
+import math
+
+import pytest
+from test_trials import row
+
+from nas.summary import (
+    describe_trial,
+    percent,
+    summarise,
+    summary_record,
+    table_of,
+    verdict_lines,
+)
+
+
+def summary_of(*rows, budget=10_000, val_images=100):
+    return summarise("mine", budget, val_images, rows)
+
+
+def text_of(*rows, **options):
+    return " ".join(verdict_lines(summary_of(*rows, **options)))
+
+
+def test_an_accuracy_carries_its_standard_error():
+    assert percent(0.93, 5_000) == "93.00 ± 0.36%"
+
+
+def test_ties_are_named_the_smaller_preferred_and_the_best_of_many_reads_high():
+    text = text_of(row(0, 0.90, 900), row(1, 0.88, 500), row(2, 0.60, 100))
+    assert "Trial 1 is the best: tied within one standard error with trial 0" in text
+    assert "The best of 3 measured on the same 100 images reads high" in text
+
+
+def test_a_lone_trial_is_not_praised_over_others():
+    text = text_of(row(7, 0.9))
+    assert "Trial 7 is the only one trained to its end." in text
+    assert "reads high" not in text
+    assert "standard error" not in text
+
+
+def test_a_clear_winner_is_said_to_be_one():
+    assert "Trial 0 is the best, by more than one standard error." in text_of(
+        row(0, 0.9), row(1, 0.5)
+    )
+
+
+@pytest.mark.parametrize(("accuracy", "word"), [(0.80, "more"), (0.65, "less")])
+def test_found_and_known_are_compared_with_the_error_of_their_difference(accuracy, word):
+    known = row(1, 0.60, source="known", known_name="baseline")
+    summary = summary_of(row(0, accuracy), known)
+    error = math.sqrt((accuracy * (1 - accuracy) + 0.6 * 0.4) / 100)
+    record = summary_record(summary)["difference"]
+    assert record["val_accuracy"] == pytest.approx(accuracy - 0.6)
+    assert record["standard_error"] == pytest.approx(error)
+    (line,) = (line for line in verdict_lines(summary) if "best known" in line)
+    assert f"{100 * (accuracy - 0.6):+.2f} points, {word} than the {196 * error:.2f}" in line
+    assert "(baseline)" in line
+
+
+def test_with_nothing_known_there_is_nothing_to_compare():
+    assert "No known network was trained to its end" in text_of(row(0), row(1))
+    assert summary_record(summary_of(row(0)))["difference"] is None
+
+
+def test_where_nothing_fits_the_smallest_is_named():
+    assert text_of(row(0, size=1_234), budget=1_000) == (
+        "No trial within 1,000 parameters was trained to its end; the smallest that was has 1,234."
+    )
+    assert text_of(row(0, state="running")) == (
+        "No trial within 10,000 parameters was trained to its end yet."
+    )
+
+
+def test_the_record_is_plain_json_with_the_front():
+    rows = [row(0, 0.9, 900), row(1, 0.7, 500), row(2, 0.6, 700)]
+    record = json.loads(json.dumps(summary_record(summary_of(*rows), top=2)))
+    assert [entry["trial"] for entry in record["top"]] == [0, 1]
+    assert [entry["trial"] for entry in record["front"]] == [1, 0]
+    assert record["best"]["standard_error"] == pytest.approx(math.sqrt(0.9 * 0.1 / 100))
+    assert record["best"]["budget_share"] == 0.09
+    assert record["funnel"]["complete"] == 3
+
+
+def test_the_table_marks_the_best_and_the_tied_and_names_the_stem():
+    architecture = {"stem": {"kind": "conv5x5", "width": 8}, "stages": []}
+    rows = [
+        row(0, 0.90, 900, source="known", known_name="final", notation="[[Basic,1,8]]"),
+        row(1, 0.88, 500, architecture=architecture, notation="[[Basic,1,8]]"),
+    ]
+    header, cells = table_of(summary_of(*rows))
+    assert all(len(line) == len(header) for line in cells)
+    assert cells[0][5] == "final, tied"
+    assert cells[1][5] == "uniform, best"
+    assert cells[1][6] == "conv5x5 [[Basic,1,8]]"
+    assert cells[1][3] == "5.0%"
+
+
+def test_a_trials_end_is_told_with_its_reason():
+    lines = describe_trial(row(3, None, state="failed", reason="killed"), "mine", 100)
+    assert lines == ["trial 3 of study mine, from uniform", "failed, 4 epochs, killed"]
+    broken = describe_trial(row(3, 0.0, state="broken", reason="diverged"), "mine", 100)
+    assert "accuracy" not in broken[1]

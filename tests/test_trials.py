@@ -1,0 +1,160 @@
+"""Rows, funnel, ranking and ties of a study; expected values by hand and by closed formulas."""
+
+import math
+from datetime import datetime, timedelta
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState, create_trial
+
+from nas.trials import (
+    TrialRow,
+    accuracy_front,
+    choose_best,
+    count_funnel,
+    mean_seconds,
+    rank,
+    read_rows,
+    resolvable_difference,
+    standard_error,
+    tied_with_first,
+)
+
+
+def row(number=0, accuracy=0.5, size=1000, state="complete", **fields):
+    values = {
+        "id": f"{number:012x}",
+        "macs": 10 * size,
+        "train_accuracy": None,
+        "num_epochs": 4,
+        "source": "uniform",
+        "known_name": None,
+        "reason": None,
+        "elapsed_seconds": 1.0,
+        "num_over_budget": 0,
+        "num_repeats": 0,
+        "architecture": None,
+        "notation": None,
+    }
+    return TrialRow(
+        number=number, state=state, num_params=size, val_accuracy=accuracy, **(values | fields)
+    )
+
+
+def frozen(state, value=None, steps=(), **attrs):
+    return create_trial(
+        state=state, value=value, intermediate_values=dict(enumerate(steps)), user_attrs=attrs
+    )
+
+
+@pytest.mark.parametrize(
+    ("trial", "state", "accuracy", "is_counted"),
+    [
+        (frozen(TrialState.COMPLETE, 0.5, (0.4, 0.5)), "complete", 0.5, True),
+        (frozen(TrialState.PRUNED, steps=(0.4, 0.3)), "pruned", 0.3, True),
+        (frozen(TrialState.PRUNED, reason="over budget"), "rejected", None, False),
+        (frozen(TrialState.COMPLETE, 0.0, (0.1,), reason="diverged"), "broken", 0.0, True),
+        (frozen(TrialState.FAIL, steps=(0.4,), reason="killed"), "failed", 0.4, False),
+    ],
+)
+def test_each_optuna_state_has_its_word_and_counts_as_the_design_says(
+    trial, state, accuracy, is_counted
+):
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(trial)
+    (found,) = read_rows(study)
+    assert (found.state, found.val_accuracy, found.is_counted) == (state, accuracy, is_counted)
+
+
+def test_running_and_waiting_trials_are_told_apart():
+    study = optuna.create_study(direction="maximize")
+    study.ask()
+    study.enqueue_trial({"x": 1})
+    assert [found.state for found in read_rows(study)] == ["running", "waiting"]
+
+
+def test_the_funnel_counts_rejects_as_trials_and_as_redraws():
+    rows = [
+        row(0, num_over_budget=3, num_repeats=1),
+        row(1, state="rejected"),
+        row(2, state="pruned"),
+        row(3, state="broken"),
+        row(4, state="failed"),
+        row(5, state="running", num_over_budget=2),
+    ]
+    funnel = count_funnel(rows)
+    assert (funnel.counted, funnel.complete, funnel.pruned, funnel.broken) == (3, 1, 1, 1)
+    assert (funnel.failed, funnel.running, funnel.num_over_budget) == (1, 1, 6)
+    assert funnel.num_repeats == 1
+
+
+def test_the_standard_error_is_the_issues_example():
+    assert standard_error(0.93, 5_000) == pytest.approx(0.0036, abs=0.00002)  # 0.36 points
+
+
+def test_two_equal_networks_differ_by_more_than_the_limit_in_5_percent_of_measurements():
+    # independent: 1.96 standard deviations of a difference of two binomials
+    assert resolvable_difference(0.9, 1_000) == pytest.approx(
+        1.96 * math.sqrt(2 * 0.9 * 0.1 / 1_000), rel=1e-4
+    )
+
+
+def test_only_completed_trials_within_the_budget_are_ranked_equal_ones_by_size():
+    rows = [
+        row(0, 0.8, 500),
+        row(1, 0.9, 2_000),
+        row(2, 0.8, 400),
+        row(3, 0.95, 100, state="pruned"),
+        row(4, 0.99, 100, state="broken"),
+    ]
+    assert [found.number for found in rank(rows, 1_000)] == [2, 0]
+    assert [found.number for found in rank(rows)] == [1, 2, 0]
+
+
+def test_of_those_within_one_standard_error_the_smallest_is_best():
+    # one standard error of 90% on 100 images is 3 points
+    ranked = rank([row(0, 0.90, 900), row(1, 0.88, 500), row(2, 0.86, 100)])
+    assert [found.number for found in tied_with_first(ranked, 100)] == [0, 1]
+    best = choose_best(ranked, 100)
+    assert best is not None
+    assert best.number == 1
+
+
+def test_nothing_completed_has_no_best():
+    assert tied_with_first([], 100) == []
+    assert choose_best([], 100) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), max_size=30))
+def test_the_front_is_what_nothing_as_small_or_smaller_reaches(pairs):
+    rows = [row(n, accuracy / 20, size) for n, (accuracy, size) in enumerate(pairs)]
+    front = accuracy_front(rows)
+    expected = {
+        (one.num_params, one.val_accuracy)
+        for one in rows
+        if not any(
+            (other.num_params <= one.num_params and other.val_accuracy > one.val_accuracy)
+            or (other.num_params < one.num_params and other.val_accuracy == one.val_accuracy)
+            for other in rows
+        )
+    }
+    assert [(one.num_params, one.val_accuracy) for one in front] == sorted(expected)
+
+
+def test_the_time_of_a_trial_is_not_that_of_the_known_networks():
+    known = [row(n, elapsed_seconds=100.0, source="known") for n in range(2)]
+    sampled = [row(n, elapsed_seconds=2.0) for n in range(2, 8)]
+    assert mean_seconds([*known, *sampled]) == 2.0
+    assert mean_seconds(known) == 100.0
+    assert mean_seconds([]) is None
+
+
+def test_the_elapsed_time_runs_from_the_asking_to_the_telling():
+    study = optuna.create_study(direction="maximize")
+    start = datetime(2026, 1, 1)
+    trial = create_trial(state=TrialState.COMPLETE, value=0.5)
+    trial.datetime_start, trial.datetime_complete = start, start + timedelta(seconds=7)
+    study.add_trial(trial)
+    assert read_rows(study)[0].elapsed_seconds == 7.0
