@@ -22,11 +22,12 @@ def choose_precision(job: Job, engine: Engine, batch_size: int = 32, num_pairs: 
 
     CPUs differ: some have instructions for bfloat16 and some emulate it. A GPU is not measured;
     it gets bfloat16. The choice changes results in the last digits, so a study makes it once and
-    records it in its recipe. It costs `2 * (num_pairs + 1)` steps.
+    records it in its recipe. It costs `2 * (num_pairs + 1)` steps on one thread, in that thread's
+    own time, so that other work on the machine does not disturb it.
 
     Args:
         job: A network of the kind that will be trained, and its recipe.
-        engine: The device and its threads.
+        engine: The device.
         batch_size: Images a step; fewer than in the training cost less and tell the same.
         num_pairs: Steps timed in each format, in turn; the median of the ratios decides.
     """
@@ -34,7 +35,7 @@ def choose_precision(job: Job, engine: Engine, batch_size: int = 32, num_pairs: 
         return job.recipe.precision
     if engine.is_cuda:
         return "bfloat16"
-    with engine.applied():
+    with replace(engine, num_threads=1).applied():
         steps = [
             _bound_step(job, replace(job.recipe, precision=precision), engine, batch_size)
             for precision in ("float32", "bfloat16")
@@ -66,6 +67,6 @@ def _bound_step(job: Job, recipe: Recipe, engine: Engine, batch_size: int) -> La
 
 
 def _seconds(launch: Launch) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     launch()
-    return time.perf_counter() - started
+    return time.process_time() - started
