@@ -7,8 +7,12 @@ command that was called is imported, so that `--help` and the counters answer at
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import importlib.util
+import io
+import os
+import shlex
 import sys
 from typing import NoReturn
 
@@ -24,11 +28,25 @@ COMMANDS = {
     "count": "exact parameters and multiply-adds of a network, by layer",
     "show": "a network or a trial: stage table, id, counts",
     "worker": "one more process for a study, here or on another machine",
+    "bench": "time the training engine against a plain loop",
     "presets": "the named networks: the paper's, the ResNets, the hand-made ones",
 }
 
-REQUIRED_MODULES = ("numpy", "optuna", "optuna_dashboard", "rich", "torch", "torchvision")
-INSTALL_COMMAND = "python -m pip install -c constraints.txt -e ."
+REQUIRED_MODULES = (  # what setup.cfg asks for, by the names that are imported
+    "torch",
+    "torchvision",
+    "optuna",
+    "optuna_dashboard",
+    "numpy",
+    "rich",
+    "sklearn",
+    "scipy",
+    "PIL",
+    "safetensors",
+    "matplotlib",
+    "psutil",
+)
+INSTALL_WORDS = "-m pip install -c constraints.txt -e ."
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,27 +69,30 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
     words = [word for word in argv if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no ± shows ?
     try:
-        return _dispatch(words)
-    except NasError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         if debug:
             raise
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away, for example `| head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (NasError, OSError) as error:  # the latter: a disk or a permission nobody expected
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code if isinstance(error, NasError) else 1
 
 
 def _dispatch(words: list[str]) -> int:
-    missing = [name for name in REQUIRED_MODULES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"not installed: {', '.join(missing)}; run: {INSTALL_COMMAND}")
+    _require_modules()
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -92,7 +113,31 @@ def _dispatch(words: list[str]) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    return int(module.run(parser.parse_args(words[1:])))
+    args, rest = parser.parse_known_args(words[1:])
+    if rest:
+        _refuse_words(parser, rest)
+    args.command_line = shlex.join(["python", "cli.py", *words])
+    return int(module.run(args))
+
+
+def _require_modules() -> None:
+    """Refuse to run without the dependencies; name the one command that installs them."""
+    missing = [name for name in REQUIRED_MODULES if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    command = f"{sys.executable} {INSTALL_WORDS}"
+    if sys.prefix == sys.base_prefix:  # a system's Python, which may refuse packages
+        command = f"{sys.executable} -m venv .venv && .venv/bin/python {INSTALL_WORDS}"
+    raise UsageError(f"not installed: {', '.join(missing)}; run: {command}")
+
+
+def _refuse_words(parser: Parser, rest: list[str]) -> NoReturn:
+    """Refuse words that the command does not know; of an option, the nearest is proposed."""
+    word = rest[0].partition("=")[0]
+    known = [text for action in parser._actions for text in action.option_strings]
+    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if word.startswith("-") and nearest else ""
+    raise UsageError(f"unknown words: {' '.join(rest)}{hint} see `python {parser.prog} --help`")
 
 
 def _overview() -> str:
@@ -101,5 +146,9 @@ def _overview() -> str:
         "Neural architecture search under a parameter budget.\n\n"
         "usage: python cli.py COMMAND [--help] ...\n\n"
         f"{rows}\n\n"
+        "`python cli.py COMMAND --help` explains a command. The main job in three lines:\n\n"
+        "  python cli.py search --budget 5e6 --trials 200\n"
+        "  python cli.py dashboard\n"
+        "  python cli.py retrain --best\n\n"
         "Exit codes: 0 done, 1 failed, 2 wrong call, 130 interrupted with state saved."
     )

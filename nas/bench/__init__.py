@@ -1,0 +1,1 @@
+"""How fast the engine trains, against a plain loop and against itself with a trick off."""

@@ -1,0 +1,240 @@
+"""What is timed: the engine's training step, and the plain loop that everybody writes first.
+
+The plain loop is fixed: the same network, batch, optimizer, schedule and augmentations; a
+torchvision folder of decoded PIL images; a DataLoader; float32, eager, NCHW, PyTorch's defaults.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from nas.architecture import Architecture, InputSpec
+from nas.data.augment import Augmentation
+from nas.data.images import labelled_images
+from nas.data.loader import DeviceLoader, PlacedImages, place
+from nas.device import Engine
+from nas.feed import feed_epoch
+from nas.graph import with_graph
+from nas.model import build_model
+from nas.optimizer import set_learning_rate, split_by_decay
+from nas.recipe import Recipe
+from nas.state import Job, make_state
+from nas.step import EpochTotals, make_step
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+NUM_CLASSES = 10
+EPOCHS = 1000  # of the schedule; the bench ends long before
+
+Launch = Callable[[], float]  # trains a few steps, returns their seconds
+
+
+class Pictures:
+    """Random images, the same for all contenders: as files in a folder, and as a tensor.
+
+    Args:
+        folder: An empty folder.
+        num_images: Images.
+        image_size: Side in pixels.
+    """
+
+    def __init__(self, folder: Path, num_images: int, image_size: int = 32) -> None:
+        self.folder = folder
+        self.input_spec = InputSpec(3, image_size, NUM_CLASSES)
+        rng = np.random.default_rng(0)
+        shape = (num_images, image_size, image_size, 3)
+        self.array = rng.integers(0, 256, shape, dtype=np.uint8)
+        for index, image in enumerate(self.array):
+            path = folder / str(index % NUM_CLASSES) / f"{index:05d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(image).save(path, compress_level=0)
+
+    def place(self, engine: Engine, resident: bool) -> PlacedImages:
+        """Return the images where the engine's batches are made from them."""
+        part = labelled_images(
+            torch.from_numpy(self.array).permute(0, 3, 1, 2).contiguous(),
+            torch.arange(len(self.array)) % NUM_CLASSES,
+            tuple(str(number) for number in range(NUM_CLASSES)),
+        )
+        return place(part, MEAN, STD, torch.device(engine.device), None if resident else 0)
+
+
+class OurLoop:
+    """The engine's step on the engine's batches, as `nas.train` runs them.
+
+    Args:
+        architecture: The network.
+        recipe: How it is trained.
+        engine: With which tricks.
+        pictures: On what.
+        resident: Keep the images on the device.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        engine: Engine,
+        pictures: Pictures,
+        resident: bool = True,
+    ) -> None:
+        started = time.perf_counter()
+        self.engine, self.recipe = engine, recipe
+        augmentation = Augmentation(recipe.flip, recipe.crop_padding(32))
+        self.loader = DeviceLoader(
+            pictures.place(engine, resident), recipe.batch_size, augmentation, seed=0
+        )
+        placed_at = time.perf_counter()
+        job = Job(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)
+        state = make_state(job, engine, len(self.loader), recipe.batch_size)
+        self.optimizer = state.optimizer
+        totals = EpochTotals(engine.device)
+        step = make_step(
+            state.model, state.optimizer, state.average, totals, recipe, engine, recipe.batch_size
+        )
+        self.step = with_graph(step, engine)
+        self.batches = self._endless()
+        self.run(1)
+        self.setup_seconds = time.perf_counter() - placed_at
+        self.placing_seconds = placed_at - started
+
+    def run(self, num_steps: int) -> float:
+        """Train a few steps and return their seconds."""
+        with self.engine.applied():
+            started = _now(self.engine)
+            for _ in range(num_steps):
+                images, targets, progress = next(self.batches)
+                set_learning_rate(self.optimizer, self.recipe.learning_rate_at(progress))
+                self.step(images.contiguous(memory_format=self.engine.memory_format), targets)
+            return _now(self.engine) - started
+
+    def run_data(self, num_steps: int) -> float:
+        """Make the batches of a few steps without training on them and return the seconds."""
+        with self.engine.applied():
+            started = _now(self.engine)
+            for _ in range(num_steps):
+                next(self.batches)
+            return _now(self.engine) - started
+
+    def _endless(self) -> Iterator[tuple[Tensor, Tensor, float]]:
+        epoch = 0
+        while True:
+            yield from feed_epoch(self.loader, self.recipe, epoch, EPOCHS, seed=0)
+            epoch += 1
+
+
+class PlainLoop:
+    """The plain loop.
+
+    Args:
+        architecture: The network.
+        recipe: Its optimizer, schedule and batch; flip and crop.
+        engine: Names the device and the threads, nothing else.
+        pictures: On what.
+        num_workers: Of the DataLoader.
+        channels_last: The one trick that is a line: the model in channels-last.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        engine: Engine,
+        pictures: Pictures,
+        num_workers: int,
+        channels_last: bool = False,
+    ) -> None:
+        self.engine, self.recipe = engine, recipe
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        padding = recipe.crop_padding(pictures.input_spec.image_size)
+        decoded = {
+            str(path): Image.open(path).convert("RGB")
+            for path in sorted(pictures.folder.glob("*/*.png"))
+        }
+        dataset = ImageFolder(
+            str(pictures.folder),
+            transforms.Compose(
+                [
+                    transforms.RandomCrop(pictures.input_spec.image_size, padding=padding),
+                    transforms.RandomHorizontalFlip(),
+                    transforms.ToTensor(),
+                    transforms.Normalize(MEAN, STD),
+                ]
+            ),
+            loader=decoded.__getitem__,
+        )
+        self.loader = DataLoader(
+            dataset, recipe.batch_size, shuffle=True, num_workers=num_workers, drop_last=True
+        )
+        model: nn.Module = build_model(architecture, pictures.input_spec)
+        self.model = model.to(engine.device, memory_format=self.memory_format).train()  # type: ignore[call-overload]  # torch's stubs
+        decayed, others = split_by_decay(self.model)
+        self.optimizer = torch.optim.SGD(
+            [
+                {"params": decayed, "weight_decay": recipe.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=True,
+        )
+        self.batches = self._endless()
+        self.num_done = 0
+        self.run(1)
+
+    def run(self, num_steps: int) -> float:
+        """Train a few steps and return their seconds."""
+        with replace(self.engine, channels_last=False).applied():
+            started = _now(self.engine)
+            for _ in range(num_steps):
+                images, labels = next(self.batches)
+                images = images.to(self.engine.device, memory_format=self.memory_format)
+                labels = labels.to(self.engine.device)
+                progress = self.num_done / (EPOCHS * len(self.loader))
+                set_learning_rate(self.optimizer, self.recipe.learning_rate_at(progress))
+                self.optimizer.zero_grad()
+                loss = F.cross_entropy(
+                    self.model(images), labels, label_smoothing=self.recipe.label_smoothing
+                )
+                loss.backward()
+                self.optimizer.step()
+                self.num_done += 1
+            return _now(self.engine) - started
+
+    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from self.loader
+
+
+def peak_macs_per_second(engine: Engine) -> float:
+    """Return the multiply-adds a second of a large matrix product, in the engine's precision."""
+    size = 8192 if engine.is_cuda else 1536
+    dtype = torch.bfloat16 if engine.is_cuda else torch.float32
+    with engine.applied():
+        left = torch.ones(size, size, device=engine.device, dtype=dtype)
+        right = torch.ones(size, size, device=engine.device, dtype=dtype)
+        torch.mm(left, right)
+        seconds = []
+        for _ in range(5):
+            started = _now(engine)
+            torch.mm(left, right)
+            seconds.append(_now(engine) - started)
+    return float(size**3 / min(seconds))
+
+
+def _now(engine: Engine) -> float:
+    """Return the time at which all work so far is done."""
+    if engine.is_cuda:
+        torch.cuda.synchronize()  # sync
+    return time.perf_counter()

@@ -1,0 +1,142 @@
+"""The bench of one network: ratios against the plain loop, and what each trick is worth."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.bench.contenders import OurLoop, Pictures, PlainLoop
+from nas.bench.pairs import Ratio, median_ratio, time_in_turn
+from nas.complexity import count
+from nas.device import Engine, free_memory
+from nas.recipe import Recipe
+
+FORWARD_AND_BACKWARD = 3  # multiply-adds of a training step over those of its forward pass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a bench is timed.
+
+    Args:
+        batch_size: Images a step.
+        num_pairs: Interleaved rounds, at least 7.
+        seconds_per_timing: Steps are repeated until a timing takes about this long.
+        worker_counts: DataLoader workers of the plain loop; the fastest number counts.
+    """
+
+    batch_size: int
+    num_pairs: int
+    seconds_per_timing: float
+    worker_counts: tuple[int, ...]
+
+
+def bench_network(
+    name: str,
+    architecture: Architecture,
+    recipe: Recipe,
+    engine: Engine,
+    pictures: Pictures,
+    plan: Plan,
+    with_tricks: bool,
+    peak: float,
+) -> dict[str, Any]:
+    """Return the figures of one network, as JSON-ready values.
+
+    `ratio` is plain over ours in seconds for the same steps, `ratio_channels_last` the same with
+    the plain loop's model in channels-last; both with their intervals.
+    """
+    recipe = replace(recipe, batch_size=plan.batch_size)
+    ours = OurLoop(architecture, recipe, engine, pictures)
+    num_steps = max(1, round(plan.seconds_per_timing / max(ours.run(1), 1e-9)))
+    num_workers = _fastest_workers(architecture, recipe, engine, pictures, plan, num_steps)
+    plain = PlainLoop(architecture, recipe, engine, pictures, num_workers)
+    nearly = PlainLoop(architecture, recipe, engine, pictures, num_workers, channels_last=True)
+    loops: list[Callable[[int], float]] = [ours.run, plain.run, nearly.run, ours.run_data]
+    names = ["ours", "plain", "channels_last", "data"]
+    if with_tricks:
+        for trick, loop in _tricks_off(architecture, recipe, engine, pictures).items():
+            loop.run(1)
+            loops.append(loop.run)
+            names.append(trick)
+    rounds = time_in_turn([lambda run=run: run(num_steps) for run in loops], plan.num_pairs)  # type: ignore[misc]  # mypy: default argument
+    seconds = {name: [row[i] for row in rounds] for i, name in enumerate(names)}
+    images = num_steps * plan.batch_size
+    speed = images / statistics.median(seconds["ours"])
+    macs = count(architecture, pictures.input_spec).macs
+    figures = {
+        "name": name,
+        "num_params": count(architecture, pictures.input_spec).num_params,
+        "macs": macs,
+        "ratio": median_ratio(seconds["plain"], seconds["ours"]).median,
+        "ratio_interval": _interval(median_ratio(seconds["plain"], seconds["ours"])),
+        "ratio_channels_last": median_ratio(seconds["channels_last"], seconds["ours"]).median,
+        "ratio_channels_last_interval": _interval(
+            median_ratio(seconds["channels_last"], seconds["ours"])
+        ),
+        "images_per_second": speed,
+        "plain_images_per_second": images / statistics.median(seconds["plain"]),
+        "plain_workers": num_workers,
+        "data_share": 1.0 / median_ratio(seconds["ours"], seconds["data"]).median,
+        "peak_share": FORWARD_AND_BACKWARD * macs * speed / peak,
+        "setup_seconds": ours.setup_seconds,
+        "without": {
+            trick: {
+                "slowdown": median_ratio(seconds[trick], seconds["ours"]).median,
+                "interval": _interval(median_ratio(seconds[trick], seconds["ours"])),
+            }
+            for trick in names[4:]
+        },
+        "num_pairs": plan.num_pairs,
+        "steps_per_timing": num_steps,
+        "batch_size": plan.batch_size,
+    }
+    del ours, plain, nearly, loops
+    free_memory(engine.device)
+    return figures
+
+
+def _tricks_off(
+    architecture: Architecture, recipe: Recipe, engine: Engine, pictures: Pictures
+) -> dict[str, OurLoop]:
+    """Return our loop with each trick off in turn, by the trick's name."""
+    engines = {
+        "channels_last": replace(engine, channels_last=False),
+        "fused_optimizer": replace(engine, fused_optimizer=False),
+    }
+    loops = {
+        name: OurLoop(architecture, recipe, other, pictures) for name, other in engines.items()
+    }
+    if engine.is_cuda:
+        eager = replace(engine, cuda_graph=False)
+        full = replace(recipe, precision="float32")
+        loops["cuda_graph"] = OurLoop(architecture, recipe, eager, pictures)
+        loops["bfloat16"] = OurLoop(architecture, full, engine, pictures)
+        loops["resident_data"] = OurLoop(architecture, recipe, engine, pictures, resident=False)
+    return loops
+
+
+def _fastest_workers(
+    architecture: Architecture,
+    recipe: Recipe,
+    engine: Engine,
+    pictures: Pictures,
+    plan: Plan,
+    num_steps: int,
+) -> int:
+    """Return the number of DataLoader workers with which the plain loop is fastest."""
+    seconds = {}
+    for number in plan.worker_counts:
+        loop = PlainLoop(architecture, recipe, engine, pictures, number)
+        loop.run(num_steps)
+        seconds[number] = min(loop.run(num_steps) for _ in range(2))
+        del loop
+    free_memory(engine.device)
+    return min(seconds, key=lambda number: seconds[number])
+
+
+def _interval(ratio: Ratio) -> list[float]:
+    return [ratio.low, ratio.high]
