@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once while a network trains, after the write during bookkeeping."""
+"""Ctrl-C, SIGTERM, SIGHUP: at once while a network trains, after the write in bookkeeping."""
 
 from __future__ import annotations
 
@@ -8,26 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class InterruptGuard:
-    """Turn both signals into `KeyboardInterrupt`, but never in the middle of a write.
+    """Turn the signals into `KeyboardInterrupt`, but never in the middle of a write.
 
-    Use as a context manager in the main thread; elsewhere it does nothing.
+    Use as a context manager in the main thread; elsewhere it does nothing. A signal that the
+    process was started to ignore (`nohup`) stays ignored. Once a signal came, every further
+    `deferred` block raises at its end: an exception that got lost in a callback is raised again.
     """
 
     def __init__(self) -> None:
         """Install nothing yet."""
         self._depth = 0
-        self._pending = False
+        self._requested = False
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> InterruptGuard:
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                self._previous[number] = signal.signal(number, self._handle)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,12 +46,19 @@ class InterruptGuard:
             yield
         finally:
             self._depth -= 1
-        if self._pending and self._depth == 0:
-            self._pending = False
+        if self._depth == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Raise if a signal came.
+
+        Raises:
+            KeyboardInterrupt: One did, now or earlier.
+        """
+        if self._requested:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._depth:
-            self._pending = True
-        else:
+        self._requested = True
+        if self._depth == 0:
             raise KeyboardInterrupt

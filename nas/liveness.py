@@ -1,40 +1,87 @@
-"""Whether the process that trains a trial still lives."""
+"""Whether the process that trains a trial still lives.
+
+Each worker holds the lock of a file of its own in the study's folder for as long as it lives, and
+writes the file's name into its trials. The kernel releases the lock when the process ends, so the
+answer holds for every process of this machine, other containers included. Where the file is not
+there (another machine without this folder), host and process number decide, and of another host
+nothing is known.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psutil
 from optuna.trial import FrozenTrial
 
-WORKER = "worker"  # user attribute {"host", "pid", "started_at"} of a trial
+from nas.locks import holding, is_held
+
+WORKER = "worker"  # user attribute {"host", "pid", "started_at", "lock"} of a trial
 UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is dead after this
 
 
-def describe_process() -> dict[str, Any]:
-    """Return what tells this process from every other one, now and later."""
-    pid = os.getpid()
-    return {
-        "host": socket.gethostname(),
-        "pid": pid,
-        "started_at": psutil.Process(pid).create_time(),
-    }
+@contextmanager
+def presence(workers: Path) -> Iterator[dict[str, Any]]:
+    """Let others see that this process lives, until the block or the process ends.
+
+    Args:
+        workers: The folder of the study's lock files; made where absent.
+
+    Yields:
+        What a trial's `WORKER` attribute is to say.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    host, pid = socket.gethostname(), os.getpid()
+    name = f"{host}-{pid}-{uuid.uuid4().hex[:8]}.lock"
+    with holding(workers / name):
+        started_at = psutil.Process(pid).create_time()
+        yield {"host": host, "pid": pid, "started_at": started_at, "lock": name}
 
 
-def is_dead(trial: FrozenTrial) -> bool:
-    """Tell whether the process that trained a RUNNING trial is gone; of another host, no."""
+def is_dead(
+    trial: FrozenTrial, workers: Path | None = None, grace: timedelta = UNCLAIMED_GRACE
+) -> bool:
+    """Tell whether the process that trained a RUNNING trial is gone.
+
+    Args:
+        trial: The trial.
+        workers: The folder of the lock files; None leaves them out.
+        grace: How long a trial may go without a worker's name, between two writes.
+    """
     worker = trial.user_attrs.get(WORKER)
     if worker is None:  # killed between the asking and the claim
         started = trial.datetime_start
-        return started is not None and datetime.now() - started > UNCLAIMED_GRACE
-    if worker["host"] != socket.gethostname():
+        return started is not None and datetime.now() - started >= grace
+    if workers is not None and worker.get("lock"):
+        path = workers / Path(worker["lock"]).name
+        if path.exists():
+            return not is_held(path)
+    return worker["host"] == socket.gethostname() and not _is_running(worker)
+
+
+def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
+    """Tell whether a trial belongs to a machine whose processes cannot be seen from here."""
+    worker = trial.user_attrs.get(WORKER)
+    if worker is None or worker["host"] == socket.gethostname():
         return False
+    return not (worker.get("lock") and (workers / Path(worker["lock"]).name).exists())
+
+
+def _is_running(worker: Mapping[str, Any]) -> bool:
     try:
         process = psutil.Process(worker["pid"])
-        is_same = abs(process.create_time() - worker["started_at"]) < 1.0
-        return not is_same or process.status() == psutil.STATUS_ZOMBIE
+        is_same = bool(abs(process.create_time() - worker["started_at"]) < 1.0)
+        return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from optuna.trial import TrialState
 from nas.architecture import Architecture
 from nas.batches import PlacedParts, make_batches
 from nas.budget import format_share
+from nas.checkpoint import load_checkpoint
+from nas.claims import WORST_ACCURACY, ancestors, list_given_back
 from nas.complexity import count
 from nas.device import Engine
-from nas.errors import ArchitectureError, InfeasibleError
+from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import write_text_atomically
 from nas.identity import identify
 from nas.interrupt import InterruptGuard
@@ -38,7 +41,6 @@ from nas.trials import (
     OVER_BUDGET,
     REASON,
     REPEATS,
-    RESUMES,
     SECONDS,
     SHAPE_ID,
     SHARE,
@@ -48,7 +50,8 @@ from nas.trials import (
     read_rows,
 )
 
-WORST_ACCURACY = 0.0
+logger = logging.getLogger(__name__)
+
 KEPT_TRIALS = 10  # trials whose folder with the learning curve stays, the best first
 CHECKPOINT_FILE, CURVE_FILE = "checkpoint.pt", "curve.json"
 
@@ -142,13 +145,14 @@ class Objective:
         """
         definition, plan = self.definition, self.definition.plan
         recipe = Recipe.from_dict(definition.recipe)
-        own = self._prepare_folder(trial)
+        job = Job(architecture, definition.input_spec, recipe, plan.epochs, definition.seed)
+        own = self._prepare_folder(trial, job)
         curve: list[EpochRecord] = []
 
         def on_epoch(record: EpochRecord) -> bool:
             with guard.deferred():
                 assert record.val_accuracy is not None
-                curve.append(record)
+                curve[record.epoch - 1 :] = [record]  # a training that began again repeats
                 trial.report(record.val_accuracy, step=record.epoch - 1)
                 write_text_atomically(
                     own / CURVE_FILE, json.dumps([item.to_dict() for item in curve])
@@ -160,7 +164,7 @@ class Objective:
             return record.epoch < plan.epochs and trial.should_prune()
 
         result = train(
-            Job(architecture, definition.input_spec, recipe, plan.epochs, definition.seed),
+            job,
             make_batches(self.parts, recipe, definition.seed),
             Engine(plan.device, plan.num_threads),
             on_epoch=on_epoch,
@@ -170,7 +174,7 @@ class Objective:
         return _to_outcome(result)
 
     def finish(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Write what was measured into the trial; its checkpoint goes."""
+        """Write what was measured into the trial; its checkpoint stays until it is told."""
         result = outcome.result
         trial.set_user_attr(SECONDS, result.elapsed_seconds)
         if outcome.reason is not None:
@@ -179,30 +183,38 @@ class Objective:
             trial.set_user_attr(TRAIN_ACCURACY, result.curve[-1].train_accuracy)
         if result.micro_batch != self.definition.recipe["batch_size"]:
             trial.set_user_attr(MICRO_BATCH, result.micro_batch)
-        (self.folder.trial(trial.number) / CHECKPOINT_FILE).unlink(missing_ok=True)
 
     def clear(self, study: optuna.Study) -> None:
-        """Remove the folders of finished trials but for those of the best ones."""
-        rows = read_rows(study)
-        kept = {row.number for row in rank(rows)[:KEPT_TRIALS]}
-        continued = {
-            trial.user_attrs.get(RESUMES)
-            for trial in study.get_trials(deepcopy=False)
-            if not trial.state.is_finished()
+        """Remove what no trial needs: checkpoints of ended ones, folders but the best ones'."""
+        trials = study.get_trials(deepcopy=False)
+        kept = {row.number for row in rank(read_rows(study))[:KEPT_TRIALS]}
+        open_ones = [trial.number for trial in trials if not trial.state.is_finished()]
+        open_ones += [trial.number for trial in list_given_back(trials)]
+        needed = {
+            number for open_one in open_ones for number in (open_one, *ancestors(trials, open_one))
         }
-        for row in rows:
-            is_over = row.state not in ("running", "waiting")
-            if is_over and row.number not in kept and row.number not in continued:
-                shutil.rmtree(self.folder.trial(row.number), ignore_errors=True)
+        for trial in trials:
+            own = self.folder.trial(trial.number)
+            if trial.number in needed or not own.exists():
+                continue
+            if trial.number not in kept:
+                shutil.rmtree(own, ignore_errors=True)
+                continue
+            for path in (own / CHECKPOINT_FILE, *own.glob(f".{CHECKPOINT_FILE}.*")):
+                path.unlink(missing_ok=True)
 
-    def _prepare_folder(self, trial: optuna.Trial) -> Path:
+    def _prepare_folder(self, trial: optuna.Trial, job: Job) -> Path:
+        """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""
         own = self.folder.trial(trial.number)
         own.mkdir(parents=True, exist_ok=True)
-        resumed = trial.user_attrs.get(RESUMES)
-        if resumed is not None:
-            checkpoint = self.folder.trial(resumed) / CHECKPOINT_FILE
-            if checkpoint.exists():
-                checkpoint.replace(own / CHECKPOINT_FILE)
+        checkpoint = own / CHECKPOINT_FILE
+        for number in ancestors(trial.study.get_trials(deepcopy=False), trial.number):
+            older = self.folder.trial(number) / CHECKPOINT_FILE
+            if not checkpoint.exists() and older.exists():
+                older.replace(checkpoint)
+        if checkpoint.exists() and not _is_usable(checkpoint, job):
+            logger.warning("trial %d starts anew: %s cannot be used", trial.number, checkpoint)
+            checkpoint.unlink()
         return own
 
 
@@ -214,3 +226,11 @@ def _to_outcome(result: TrainResult) -> Outcome:
             return Outcome(TrialState.PRUNED, None, None, result)
         case _:
             return Outcome(TrialState.COMPLETE, WORST_ACCURACY, result.reason, result)
+
+
+def _is_usable(checkpoint: Path, job: Job) -> bool:
+    """Tell whether a checkpoint is whole and of this job; a crash or an upgrade may say no."""
+    try:
+        return bool(load_checkpoint(checkpoint)["job"] == job.to_dict())
+    except (StorageError, KeyError):
+        return False

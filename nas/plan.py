@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from nas.architecture import Architecture, InputSpec
 from nas.complexity import count
-from nas.device import Engine
+from nas.device import Engine, is_out_of_memory
 from nas.model import build_model
 from nas.optimizer import make_optimizer
 from nas.recipe import Recipe
@@ -27,14 +27,14 @@ from nas.study import Plan
 GPU_EPOCHS = 10
 CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
 CPU_TRIAL_SECONDS = 40.0
-MIN_CPU_IMAGES = 1_000
+MIN_CPU_IMAGES = 500
 MAX_CPU_VAL_IMAGES = 1_000
-MIN_STEPS_PER_EPOCH = 30  # below, the batch is made smaller and the learning rate with it
+MIN_STEPS_PER_EPOCH = 30  # below, the batch is made smaller, and with it the learning rate
 MIN_BATCH = 16
 PROBE_MACS = 10**9  # multiply-adds of a timed forward pass on a CPU
 PROBE_IMAGES_CUDA = 512
+THREADS_PROBE_IMAGES = 8
 NUM_TIMINGS = 2  # the fastest counts: the machine may be busy for a moment
-PRUNED_SHARE = 0.55  # of the epochs, over trials after the start-up ones; FACTS: 47 to 53%
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ class Speed:
 
     def trial_seconds(self, plan: Plan) -> float:
         """Return the seconds of a trial that runs to its end."""
-        per_epoch = (
-            plan.train_images * self.train_seconds + plan.val_images * self.val_seconds
-        )
+        per_epoch = plan.train_images * self.train_seconds + plan.val_images * self.val_seconds
         return plan.epochs * per_epoch
 
 
@@ -62,30 +60,23 @@ def measure_speed(
 ) -> Speed:
     """Time a training step and an evaluation of a network on random images.
 
-    A step on a smaller batch comes first and is not timed.
+    A step on a smaller batch comes first and is not timed. Where the images do not fit in memory
+    fewer are taken.
     """
     num_images = PROBE_IMAGES_CUDA
     if not engine.is_cuda:
         num_images = max(8, min(64, PROBE_MACS // count(architecture, input_spec).macs))
-    with engine.applied():
-        model = build_model(architecture, input_spec).to(
-            engine.device,
-            memory_format=engine.memory_format,  # type: ignore[call-overload]  # torch's stubs
-        )
-        optimizer = make_optimizer(model, recipe, engine)
-        step = make_step(
-            model, optimizer, None, EpochTotals(engine.device), recipe, engine, num_images
-        )
-        side = input_spec.image_size
-        images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
-        images = images.contiguous(memory_format=engine.memory_format)
-        targets = torch.arange(num_images, device=engine.device) % input_spec.num_classes
-        step(images[:4], targets[:4])
-        train_seconds = _time(lambda: step(images, targets), engine)
-        model.eval()
-        with torch.inference_mode(), engine.autocast(recipe.precision):
-            val_seconds = _time(lambda: model(images), engine)
-    return Speed(train_seconds / num_images, val_seconds / num_images)
+    while True:
+        try:
+            with engine.applied():
+                probe = _make_probe(architecture, input_spec, recipe, engine, num_images)
+                train_seconds = _time(probe.train, engine)
+                val_seconds = _time(probe.evaluate, engine)
+            return Speed(train_seconds / num_images, val_seconds / num_images)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or num_images == 1:
+                raise
+        num_images //= 2
 
 
 def choose_threads(
@@ -102,14 +93,59 @@ def choose_threads(
     """
     if most == 1 or device != "cpu":
         return most
-    seconds = {
-        threads: sum(
-            measure_speed(architecture, input_spec, recipe, Engine(device, threads)).train_seconds
-            for architecture in architectures
-        )
-        for threads in (1, most)
-    }
-    return min(seconds, key=lambda threads: (seconds[threads], threads))
+    one, many = 0.0, 0.0
+    for architecture in architectures:
+        one += _time_one_step(architecture, input_spec, recipe, Engine(device, 1))
+    for architecture in architectures:
+        many += _time_one_step(architecture, input_spec, recipe, Engine(device, most))
+        if many > one:  # on a busy machine threads that wait for each other take ten times as long
+            break
+    return 1 if one <= many else most
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A network that is ready to be timed, on a fixed batch."""
+
+    train: Callable[[], None]
+    evaluate: Callable[[], object]
+
+
+def _make_probe(
+    architecture: Architecture,
+    input_spec: InputSpec,
+    recipe: Recipe,
+    engine: Engine,
+    num_images: int,
+) -> _Probe:
+    """Build a network and take one small step with it; inside `engine.applied`."""
+    model = build_model(architecture, input_spec).to(
+        engine.device,
+        memory_format=engine.memory_format,  # type: ignore[call-overload]  # torch's stubs
+    )
+    totals = EpochTotals(engine.device)
+    optimizer = make_optimizer(model, recipe, engine)
+    step = make_step(model, optimizer, None, totals, recipe, engine, num_images)
+    side = input_spec.image_size
+    images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
+    images = images.contiguous(memory_format=engine.memory_format)
+    targets = torch.arange(num_images, device=engine.device) % input_spec.num_classes
+    step(images[:4], targets[:4])
+
+    def evaluate() -> object:
+        model.eval()
+        with torch.inference_mode(), engine.autocast(recipe.precision):
+            return model(images)
+
+    return _Probe(lambda: step(images, targets), evaluate)
+
+
+def _time_one_step(
+    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+) -> float:
+    with engine.applied():
+        probe = _make_probe(architecture, input_spec, recipe, engine, THREADS_PROBE_IMAGES)
+        return _time(probe.train, engine, num_timings=1)
 
 
 def mean_speed(speeds: Sequence[Speed]) -> Speed:
@@ -121,7 +157,12 @@ def mean_speed(speeds: Sequence[Speed]) -> Speed:
 
 
 def choose_plan(
-    engine: Engine, speed: Speed, num_train: int, num_val: int, epochs: int | None = None
+    engine: Engine,
+    speed: Speed,
+    num_train: int,
+    num_val: int,
+    num_classes: int,
+    epochs: int | None = None,
 ) -> Plan:
     """Return the plan of a new study.
 
@@ -130,6 +171,7 @@ def choose_plan(
         speed: Mean speed of a few networks of the space.
         num_train: Images of the training split.
         num_val: Images of the validation split.
+        num_classes: Classes; a slice has an image of each.
         epochs: Epochs a trial, where the user gave them.
     """
     threads = engine.num_threads or torch.get_num_threads()
@@ -138,11 +180,11 @@ def choose_plan(
     plan = Plan(engine.device, threads, num_train, num_val, epochs or CPU_EPOCHS[0])
     for candidate in (epochs,) if epochs else CPU_EPOCHS:
         affordable = CPU_TRIAL_SECONDS / candidate / (speed.train_seconds + speed.val_seconds / 2)
-        train_images = min(num_train, max(_round_down(affordable), MIN_CPU_IMAGES))
-        val_images = min(num_val, max(train_images // 2, 200), MAX_CPU_VAL_IMAGES)
-        plan = replace(
-            plan, train_images=train_images, val_images=val_images, epochs=candidate
-        )
+        least = max(MIN_CPU_IMAGES, 2 * num_classes)
+        train_images = min(num_train, max(_round_down(affordable), least))
+        most_val = max(MAX_CPU_VAL_IMAGES, num_classes)
+        val_images = min(num_val, max(train_images // 2, 200), most_val)
+        plan = replace(plan, train_images=train_images, val_images=val_images, epochs=candidate)
         if affordable >= min(num_train, MIN_CPU_IMAGES):
             break
     return plan
@@ -151,14 +193,15 @@ def choose_plan(
 def fit_batch(recipe: Recipe, train_images: int) -> Recipe:
     """Return the recipe with a batch that leaves enough steps in an epoch of a small slice.
 
-    The learning rate shrinks in proportion.
+    The learning rate shrinks with the square root of the batch. In proportion to it was too low
+    for trainings this short (LOG.md, 2026-11-23).
 
-    Source: Goyal et al. 2017, section 2.1, the linear scaling rule.
+    Source: Krizhevsky 2014, One weird trick for parallelizing CNNs, section 5.
     """
     batch_size = recipe.batch_size
     while batch_size > MIN_BATCH and train_images // batch_size < MIN_STEPS_PER_EPOCH:
         batch_size //= 2
-    scale = batch_size / recipe.batch_size
+    scale = math.sqrt(batch_size / recipe.batch_size)
     return replace(
         recipe,
         batch_size=batch_size,
@@ -167,37 +210,25 @@ def fit_batch(recipe: Recipe, train_images: int) -> Recipe:
     )
 
 
-def estimate_seconds(
-    plan: Plan,
-    speed: Speed,
-    known: Iterable[Speed],
-    num_trials: int,
-    num_startup: int | None,
-    workers: int = 1,
-) -> float:
-    """Return the expected seconds of a search.
+def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units: float) -> Speed:
+    """Return the speed of a network of typical cost, from a few timed ones.
+
+    A few networks of a space differ tenfold; their speeds in relation to their costs do not.
 
     Args:
-        plan: How a trial trains.
-        speed: Mean speed of a few networks of the space.
-        known: Speeds of the networks that are trained first.
-        num_trials: Trials in total.
-        num_startup: Trials before the pruning sets in; None is no pruning.
-        workers: Trainings at once.
+        speeds: Of the timed networks.
+        units: Their `nas.forecast.cost_units`.
+        typical_units: The mean over the space.
     """
-    named = [item.trial_seconds(plan) for item in known][:num_trials]
-    num_sampled = num_trials - len(named)
-    num_full = num_sampled if num_startup is None else min(num_sampled, num_startup)
-    earliest = (math.ceil(0.2 * plan.epochs) + 1) / plan.epochs
-    share = max(PRUNED_SHARE, min(earliest, 1.0))
-    sampled = speed.trial_seconds(plan) * (num_full + share * (num_sampled - num_full))
-    return (sum(named) + sampled) / workers
+    mean = mean_speed(speeds)
+    scale = typical_units / statistics.fmean(units)
+    return Speed(mean.train_seconds * scale, mean.val_seconds * scale)
 
 
-def _time(launch: Callable[[], object], engine: Engine) -> float:
+def _time(launch: Callable[[], object], engine: Engine, num_timings: int = NUM_TIMINGS) -> float:
     """Return the seconds of the fastest of a few launches."""
     timings = []
-    for _ in range(NUM_TIMINGS):
+    for _ in range(num_timings):
         if engine.is_cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()

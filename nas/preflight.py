@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from nas.budget import format_share
-from nas.plan import estimate_seconds, mean_speed
+from nas.forecast import expected_epochs, pruned_share, terms_of
+from nas.plan import Speed
+from nas.prepare import Search
 from nas.pruners import STARTUP_TRIALS
-from nas.search import Search
 from nas.space import BudgetedSpace
 from nas.trials import resolvable_difference
 from nas.units import format_duration
@@ -31,8 +32,8 @@ def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
     ]
     if search.known:
         lines.append(f"known     {', '.join(search.known)}: trained first, named apart")
-    if search.speeds:
-        lines.append(f"time      {_describe_time(search, num_trials, workers)}")
+    if search.speed is not None:
+        lines.append(f"time      {_describe_time(search, search.speed, num_trials, workers)}")
     lines += [f"note      {note}" for note in search.data.notes]
     return lines
 
@@ -73,19 +74,15 @@ def _describe_pruner(name: str) -> str:
     return name
 
 
-def _describe_time(search: Search, num_trials: int, workers: int) -> str:
-    definition, plan = search.definition, search.definition.plan
-    seconds = estimate_seconds(
-        plan,
-        mean_speed(search.speeds),
-        search.known_speeds,
-        num_trials,
-        None if definition.pruner == "none" else STARTUP_TRIALS,
-        workers,
-    )
-    slowest = max(speed.trial_seconds(plan) for speed in (*search.speeds, *search.known_speeds))
-    num_timed = len(search.speeds) + len(search.known_speeds)
+def _describe_time(search: Search, speed: Speed, num_trials: int, workers: int) -> str:
+    plan, known = search.definition.plan, search.known_speeds[:num_trials]
+    num_sampled, terms = num_trials - len(known), terms_of(search.definition)
+    epochs = expected_epochs(num_sampled, len(known), pruned_share(plan.epochs), terms)
+    seconds = sum(item.trial_seconds(plan) for item in known)
+    seconds += speed.trial_seconds(plan) * epochs / plan.epochs
+    slowest = max(item.trial_seconds(plan) for item in (speed, *known))
     return (
-        f"about {format_duration(seconds)} for {num_trials} trials, the longest about "
-        f"{format_duration(slowest)} (one step each of {num_timed} networks timed here)"
+        f"about {format_duration(seconds / min(workers, num_trials))} for {num_trials} trials, a "
+        f"known network up to {format_duration(slowest)}, a typical one "
+        f"{format_duration(speed.trial_seconds(plan))} (timed here)"
     )

@@ -1,11 +1,11 @@
 """The one honest line a search shows while it runs.
 
-On a terminal it is redrawn in place; elsewhere one line is written per finished trial.
+On a terminal it is redrawn in place; elsewhere one line is written whenever it changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -13,12 +13,19 @@ from rich.live import Live
 from rich.text import Text
 
 from nas.budget import format_count, format_share
+from nas.forecast import Terms, seconds_left
+from nas.study import StudyDefinition
 from nas.trials import TrialRow, choose_best, count_funnel, mean_seconds, rank
 from nas.units import format_duration
 
 
 def compose_line(
-    rows: Sequence[TrialRow], target: int, budget: int, val_images: int, workers: int = 1
+    rows: Sequence[TrialRow],
+    target: int,
+    budget: int,
+    val_images: int,
+    terms: Terms,
+    workers: int = 1,
 ) -> str:
     """Return the progress line for the state of a study.
 
@@ -27,6 +34,7 @@ def compose_line(
         target: The trials the study is to have in total.
         budget: Parameters a network may have.
         val_images: Images an accuracy was measured on.
+        terms: What the trials have in common, for the time left.
         workers: Trainings that run at once.
     """
     funnel = count_funnel(rows)
@@ -45,43 +53,55 @@ def compose_line(
             f"best {100 * (best.val_accuracy or 0):.2f}% "
             f"({format_count(size)}, {format_share(size, budget)} of budget)"
         )
-    seconds = mean_seconds(rows)
-    if seconds is not None:
-        left = max(target - funnel.counted, 0) * seconds / workers
-        parts += [f"{seconds:.1f} s/trial", f"{format_duration(left)} left"]
+    per_trial = mean_seconds(rows)
+    if per_trial is not None:
+        parts.append(f"{per_trial:.1f} s/trial")
+    left = seconds_left(rows, target, terms, workers)
+    if left is not None:
+        parts.append(f"{format_duration(left)} left")
     return " · ".join(parts)
 
 
 class ProgressLine:
     """Show the line on a console; use as a context manager.
 
+    Redrawn in place on a terminal that can; elsewhere one line is written whenever a trial ended.
+    A console that is gone ends the showing, not the search.
+
     Args:
         console: Where it goes; standard error in the command line.
+        definition: The study.
         target: The trials the study is to have in total.
-        budget: Parameters a network may have.
-        val_images: Images an accuracy was measured on.
+        terms: What the trials have in common, for the time left.
         workers: Trainings that run at once.
     """
 
     def __init__(
-        self, console: Console, target: int, budget: int, val_images: int, workers: int = 1
+        self,
+        console: Console,
+        definition: StudyDefinition,
+        target: int,
+        terms: Terms,
+        workers: int = 1,
     ) -> None:
         """Take what does not change while the search runs."""
         self._console = console
+        self._definition = definition
         self._target = target
-        self._budget = budget
-        self._val_images = val_images
+        self._terms = terms
         self._workers = workers
         self._line = ""
         self._now = ""
+        self._is_lost = False
+        self._is_live = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=4, transient=False
         )
 
     def __enter__(self) -> ProgressLine:
         """Begin to draw."""
-        if self._console.is_terminal:
-            self._live.start()
+        if self._is_live:
+            self._draw(self._live.start)
         return self
 
     def __exit__(
@@ -91,20 +111,37 @@ class ProgressLine:
         trace: TracebackType | None,
     ) -> None:
         """Leave the last state of the line behind."""
-        if self._console.is_terminal:
+        if self._is_live:
             self._now = ""
-            self._live.stop()
+            self._draw(self._live.stop)
 
     def update(self, rows: Sequence[TrialRow]) -> None:
         """Take the state of the study."""
-        line = compose_line(rows, self._target, self._budget, self._val_images, self._workers)
-        if line != self._line and not self._console.is_terminal:
-            self._console.print(line, soft_wrap=True, highlight=False)
+        definition = self._definition
+        line = compose_line(
+            rows,
+            self._target,
+            definition.budget,
+            definition.plan.val_images,
+            self._terms,
+            self._workers,
+        )
+        if line != self._line and not self._is_live:
+            # NOTE: not through rich, which ends the program when a pipe's reader goes away
+            self._draw(lambda: print(line, file=self._console.file, flush=True))
         self._line = line
 
     def show_now(self, text: str) -> None:
         """Say what is going on inside the running trial; shown on a terminal only."""
         self._now = text
+
+    def _draw(self, write: Callable[[], None]) -> None:
+        if self._is_lost:
+            return
+        try:
+            write()
+        except (OSError, ValueError):  # a closed terminal, a pipe whose reader went away
+            self._is_lost = True
 
     def _render(self) -> Text:
         text = Text(self._line, overflow="fold")

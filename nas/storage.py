@@ -1,35 +1,34 @@
-"""Where a study's trials are kept: an append-only journal, or a database by its URL.
-
-The journal is one file on one machine. A process killed while it wrote leaves a torn last line
-that would make the file unreadable after the next write, so it is cut back before it is opened.
-"""
+"""Where a study's trials are kept: an append-only journal, or a database by its URL."""
 
 from __future__ import annotations
 
-import shutil
-import time
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from nas.errors import StorageError, UsageError
+from nas.journal import MendingJournal
 
-LOCK_GRACE_SECONDS = 5  # a journal lock older than this belongs to a process that was killed
+SQLITE_WAIT_SECONDS = 60  # for another process that writes
+SQLITE_PREFIX = "sqlite:///"
 
 
-def require_optuna_5() -> None:
+def require_optuna_5(version: str = optuna.__version__) -> None:
     """Refuse an Optuna whose samplers and constraints work differently.
 
     Raises:
-        UsageError: The installed Optuna is not of version 5.
+        UsageError: The version is not 5.
     """
-    if optuna.__version__.split(".")[0] != "5":
+    if version.split(".")[0] != "5":
         raise UsageError(
-            f"this tool needs Optuna 5, but got {optuna.__version__}; "
+            f"this tool needs Optuna 5, but got {version}; "
             "run: python -m pip install 'optuna>=5,<6'"
         )
 
@@ -49,81 +48,100 @@ def open_storage(url: str | None, journal_path: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is None:
         return _open_journal(journal_path)
+    wait = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}} if url.startswith("sqlite") else {}
     try:
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **wait})
     except (ImportError, ValueError) as error:
         raise UsageError(
-            f"--storage takes sqlite:///FILE or postgresql+psycopg2://HOST/DB, but got "
-            f"{without_password(url)!r}: {error}"
-        ) from error
+            "--storage takes sqlite:///FILE or postgresql+psycopg2://HOST/DB, but got "
+            f"{without_password(url)!r}: {_first_line(error, url)}"
+        ) from None  # NOTE: the cause may hold the password
     except Exception as error:  # SQLAlchemy's and the driver's own trees, a line each
-        reason = str(error).strip().splitlines()[0]
-        raise StorageError(f"cannot open {without_password(url)}: {reason}") from error
+        if _is_malformed(error):
+            raise UsageError(
+                "--storage takes sqlite:///FILE or postgresql+psycopg2://HOST/DB, but got "
+                f"{without_password(url)!r}"
+            ) from None
+        raise StorageError(
+            f"cannot open {without_password(url)}: {_first_line(error, url)}; a password goes "
+            "into $NAS_STORAGE or ~/.pgpass"
+        ) from None
 
 
 def _open_journal(path: Path) -> BaseStorage:
-    lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_SECONDS)
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return JournalStorage(MendingJournal(path))
     except PermissionError as error:
         raise StorageError(f"no permission for {path}: {error.strerror}") from error
     except OSError as error:
         raise StorageError(f"cannot open {path}: {error.strerror}") from error
-    except (ValueError, KeyError, AssertionError) as error:  # json.JSONDecodeError is a ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise StorageError(
-            f"the journal {path} is damaged and was left as it is: {error}; "
+            f"the journal {path} is damaged and was left as it is: "
+            f"{error or type(error).__name__}; "
             "restore it from a copy, or start a study under another name"
         ) from error
 
 
-def repair_journal(path: Path) -> Path | None:
-    """Cut a torn last line off a journal, under its lock; a copy of the file is kept beside it.
+@contextmanager
+def store_errors(what: object) -> Iterator[None]:
+    """Turn what a store or a full disk raises into one `StorageError`.
 
-    Returns:
-        The copy's path, or None where the journal was whole or is absent.
+    Args:
+        what: What is being written, for the message.
 
     Raises:
-        StorageError: The file may not be read or written.
+        StorageError: The disk is full, a permission is missing, or the database failed.
     """
-    if not path.exists() or _is_whole(path):
-        return None
-    lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_SECONDS)
-    lock.acquire()
-    try:
-        if _is_whole(path):  # the writer that we met had merely not finished
-            return None
-        copy = path.with_name(f"{path.name}.torn-{time.strftime('%Y%m%d-%H%M%S')}")
-        shutil.copy2(path, copy)
-        content = path.read_bytes()
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-        return copy
-    except OSError as error:
-        raise StorageError(f"cannot mend the journal {path}: {error.strerror}") from error
-    finally:
-        lock.release()
+    from sqlalchemy.exc import SQLAlchemyError
 
-
-def _is_whole(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                return True
-            file.seek(-1, 2)
-            return file.read(1) == b"\n"
+        yield
     except OSError as error:
-        raise StorageError(f"cannot read the journal {path}: {error.strerror}") from error
+        raise StorageError(f"cannot write {what}: {error.strerror or error}") from error
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        raise StorageError(f"the database of {what} failed: {_first_line(cause, '')}") from None
 
 
 def without_password(url: str) -> str:
-    """Return a storage URL without its password, fit for files and messages."""
+    """Return a storage URL without its password, fit for files, argument lists and messages."""
     parts = urlsplit(url)
-    if parts.password is None:
+    login, at, host = parts.netloc.rpartition("@")
+    user = login.partition(":")[0]
+    query = parts.query
+    if "password" in query.lower():
+        pairs = parse_qsl(query, keep_blank_values=True)
+        query = urlencode([pair for pair in pairs if pair[0].lower() != "password"])
+    if login == user and query == parts.query:
         return url
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    user = f"{parts.username}@" if parts.username else ""
-    return urlunsplit(parts._replace(netloc=f"{user}{host}{port}"))
+    bare = parts._replace(netloc=f"{user}{at}{host}" if user else host, query=query)
+    return urlunsplit(bare)
+
+
+def canonical_url(url: str) -> str:
+    """Return a storage URL as it is recorded: no password, the path of an SQLite file absolute."""
+    if url.startswith(SQLITE_PREFIX) and url != f"{SQLITE_PREFIX}:memory:":
+        path, question, query = url.removeprefix(SQLITE_PREFIX).partition("?")
+        return f"{SQLITE_PREFIX}{Path(path).absolute()}{question}{query}"
+    return without_password(url)
+
+
+def _first_line(error: BaseException, url: str) -> str:
+    """Return the first line of an error's text, the URL's password blotted out."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    login = urlsplit(url).netloc.rpartition("@")[0]
+    secrets = [login.partition(":")[2]]
+    secrets += re.findall(r"password=([^&\s]+)", url, flags=re.IGNORECASE)
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***").replace(unquote(secret), "***")
+    return text
+
+
+def _is_malformed(error: Exception) -> bool:
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    return isinstance(error, (ArgumentError, NoSuchModuleError))
 
 
 def load_study(
@@ -138,15 +156,15 @@ def load_study(
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
     except KeyError as error:
         raise StorageError(
-            f"the store has no study {name!r}; its folder exists without it: start a study under "
-            "another name"
+            f"the store has no study {name!r}; its folder exists without it: the same `search` "
+            "command begins it anew, or start a study under another name"
         ) from error
 
 
-def set_trial_attr(
-    storage: BaseStorage, study_name: str, number: int, name: str, value: Any
-) -> None:
-    """Write a user attribute into an unfinished trial that another process began."""
-    study_id = storage.get_study_id_from_name(study_name)
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
-    storage.set_trial_user_attr(trial_id, name, value)
+def has_study(name: str, storage: BaseStorage) -> bool:
+    """Tell whether a store has an Optuna study of that name."""
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True

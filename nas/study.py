@@ -18,6 +18,7 @@ from nas.architecture import InputSpec
 from nas.budget import Caps
 from nas.errors import StorageError, StudyMismatchError, UsageError
 from nas.files import write_text_atomically
+from nas.recipe import Recipe
 
 DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"
@@ -97,15 +98,45 @@ class StudyDefinition:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: The text is no JSON or misses a field.
+            ValueError: The text is no JSON, or a field is absent, unknown, or of another type or
+                out of its range.
         """
         record = json.loads(text)
         if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}")
-        wrong = set(record) ^ {field.name for field in fields(cls)}
-        if wrong:
-            raise ValueError(f"missing or unknown fields: {', '.join(sorted(wrong))}")
-        return cls(**{**record, "plan": Plan(**record["plan"])})
+        _check_fields(cls, record)
+        _check_fields(Plan, record["plan"])
+        definition = cls(**{**record, "plan": Plan(**record["plan"])})
+        try:
+            _ = definition.caps, definition.input_spec, Recipe.from_dict(definition.recipe)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return definition
+
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "str | None": (str, type(None)),
+    "int | None": (int, type(None)),
+}
+
+
+def _check_fields(record_type: type, record: Any) -> None:
+    """Refuse a JSON value that is not the record's: its names, its types."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{record_type.__name__} must be an object, but is {record!r}")
+    known = {field.name: str(field.type) for field in fields(record_type)}
+    wrong = set(record) ^ set(known)
+    if wrong:
+        raise ValueError(f"missing or unknown fields: {', '.join(sorted(wrong))}")
+    for name, kind in known.items():
+        value, types = record[name], _JSON_TYPES.get(kind, (dict,))
+        is_bool = isinstance(value, bool) and bool not in types
+        if is_bool or not isinstance(value, types):
+            raise ValueError(f"{name} must be {kind}, but is {value!r}")
 
 
 @dataclass(frozen=True)
@@ -134,9 +165,24 @@ class StudyFolder:
         """Tell whether a study lives here."""
         return self.definition.exists() or self.journal.exists()
 
+    @property
+    def trials(self) -> Path:
+        """Return the folder of the trials' folders."""
+        return self.path / "trials"
+
+    @property
+    def workers(self) -> Path:
+        """Return the folder of the lock files."""
+        return self.path / "workers"
+
+    @property
+    def claim_lock(self) -> Path:
+        """Return the file whose lock the processes of a study take turns with."""
+        return self.workers / "turn.lock"
+
     def trial(self, number: int) -> Path:
         """Return the folder of a trial."""
-        return self.path / "trials" / str(number)
+        return self.trials / str(number)
 
     def load(self) -> StudyDefinition:
         """Read the study's definition.
@@ -160,16 +206,12 @@ class StudyFolder:
             ) from error
 
     def create(self, definition: StudyDefinition) -> None:
-        """Make the folder and write the definition.
+        """Write the definition into the folder, which exists.
 
         Raises:
             StorageError: The folder may not be written, or the disk is full.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_text_atomically(self.definition, definition.to_json())
-        except OSError as error:
-            raise StorageError(f"cannot write the study {self.path}: {error.strerror}") from error
+        write_text_atomically(self.definition, definition.to_json())
 
 
 def studies_folder(given: str | None) -> Path:
@@ -179,10 +221,11 @@ def studies_folder(given: str | None) -> Path:
 
 def default_name(space: str, budget: int, dataset: str) -> str:
     """Return the name of a study that was given none, ``<space>-<budget>-<dataset>``."""
+    stem = re.sub(r"[^A-Za-z0-9._@-]", "-", Path(space).stem).lstrip("._@-") or "space"
     for scale, suffix in ((10**6, "M"), (10**3, "k")):
         if budget % scale == 0:
-            return f"{Path(space).stem}-{budget // scale}{suffix}-{dataset}"
-    return f"{Path(space).stem}-{budget}-{dataset}"
+            return f"{stem}-{budget // scale}{suffix}-{dataset}"
+    return f"{stem}-{budget}-{dataset}"
 
 
 def require_name(name: str) -> str:
@@ -237,7 +280,7 @@ def list_studies(folder: Path) -> list[StudyFolder]:
 
 
 def _last_written(study: StudyFolder) -> float:
-    paths = (study.journal, study.definition)
+    paths = (study.journal, study.definition, study.claim_lock, study.trials)
     return max(path.stat().st_mtime for path in paths if path.exists())
 
 

@@ -1,41 +1,35 @@
-"""One worker: ask, claim, train, tell, until the study has its trials.
+"""One worker: claim, train, tell, until the study has its trials.
 
-Any number of workers, here or on other machines, work on one study; the rules below hold for all
-of them together, through the store alone:
-
-    the target   counted + running trials, tested before each trial; of a race the lower number
-                 trains and the higher one is withdrawn (FAIL, never proposed again)
-    one id       written into the trial before training; the lower running number trains
-    a death      whoever starts next tells the trial FAIL and enqueues its network again
+Any number of workers, here or on other machines, work on one study; what keeps them apart is in
+`nas.claims`. A worker whose study lacks nothing but what other processes of this machine are
+training waits for them: should one die, its network is still there to be trained.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
+from nas.architecture import Architecture
+from nas.claims import INTERRUPTED, Ledger, num_claimed
+from nas.errors import StorageError
 from nas.interrupt import InterruptGuard
-from nas.liveness import WORKER, describe_process, is_dead
+from nas.liveness import WORKER, is_elsewhere
 from nas.objective import Objective
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
-from nas.storage import set_trial_attr
-from nas.trials import (
-    ID,
-    KNOWN_NAME,
-    REASON,
-    RESUMES,
-    SOURCE,
-    is_counted,
-)
+from nas.trials import is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
-KEPT_ATTRS = (SOURCE, KNOWN_NAME)  # what a network that is enqueued again keeps
+ELSEWHERE = "the last trials run on other machines"
+TARGET = "target_trials"  # attribute of the Optuna study
+WAIT_SECONDS = 0.5  # between two looks at what the others do
 
 
 @dataclass(frozen=True)
@@ -43,140 +37,155 @@ class Assignment:
     """What a worker works on.
 
     Args:
-        study: The Optuna study, its sampler set.
-        storage: The store the study lives in.
+        ledger: The study.
+        worker: What its trials say of this process.
         sampler: The study's sampler.
         objective: Trains one trial.
-        target: Trials the study is to have in total.
         deadline: Value of `time.monotonic` after which no trial is begun; None is never.
-        on_change: Called whenever a trial began, ended an epoch, or ended.
+        on_change: Called with a text whenever a trial began or ended an epoch, without one when
+            it ended; raising stops the worker.
     """
 
-    study: optuna.Study
-    storage: BaseStorage
+    ledger: Ledger
+    worker: Mapping[str, Any]
     sampler: BudgetSampler
     objective: Objective
-    target: int
     deadline: float | None
     on_change: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that is this worker's to train."""
+
+    trial: optuna.Trial
+    architecture: Architecture
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to begin: others of this machine are training what the study still lacks."""
 
 
 def run_worker(assignment: Assignment, guard: InterruptGuard) -> str:
     """Train trials until the target, the deadline, or the last network of the space.
 
     Returns:
-        Why it stopped: `FINISHED`, `TIME_LIMIT` or `EXHAUSTED`.
+        Why it stopped: `FINISHED`, `TIME_LIMIT`, `EXHAUSTED` or `ELSEWHERE`.
 
     Raises:
         KeyboardInterrupt: A signal came; the running trial was given back.
         NasError: A trial failed for a reason outside its network; it was given back.
     """
-    study = assignment.study
+    ledger = assignment.ledger
     while True:
-        trials = study.get_trials(deepcopy=False)
-        if _num_claimed(trials) >= assignment.target:
-            return FINISHED
-        if assignment.deadline is not None and time.monotonic() >= assignment.deadline:
-            return TIME_LIMIT
-        has_waiting = any(trial.state == TrialState.WAITING for trial in trials)
-        if not has_waiting and assignment.sampler.is_exhausted(study):
-            return EXHAUSTED
-        with guard.deferred():
-            trial = _ask(study, assignment.storage)
-        if trial is None:
-            return EXHAUSTED
-        _run_trial(assignment, trial, guard)
-        assignment.on_change("")
+        guard.check()
+        with ledger.turn(), guard.deferred():
+            step = _next(assignment)
+        if isinstance(step, Claim):
+            _train(assignment, step, guard)
+            assignment.on_change("")
+        elif isinstance(step, Wait):
+            if _is_over(assignment.deadline):
+                return TIME_LIMIT
+            assignment.on_change("waiting for the trials of other processes")
+            time.sleep(WAIT_SECONDS)
+        elif step is not None:
+            return step
 
 
-def revive_dead(study: optuna.Study, storage: BaseStorage) -> list[int]:
-    """Tell FAIL to trials whose process on this host is gone; their networks are enqueued again.
+def _next(assignment: Assignment) -> Claim | Wait | str | None:
+    """Return a claimed trial, or that others are to be waited for, or why to stop.
 
-    Returns:
-        The numbers of the trials that were found dead.
+    None is to be asked again: a trial was begun that is not to be trained.
     """
-    dead = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if is_dead(trial)
-    ]
-    for trial in dead:
-        give_back(study, storage, trial.number, "killed")
-    return [trial.number for trial in dead]
-
-
-def give_back(study: optuna.Study, storage: BaseStorage, number: int, reason: str) -> None:
-    """Tell FAIL to an unfinished trial and enqueue its network again.
-
-    The new trial continues the training from the old one's checkpoint.
-    """
-    withdraw(study, storage, number, reason)
-    trial = study.get_trials(deepcopy=False)[number]
-    if trial.params:
-        kept = {name: trial.user_attrs[name] for name in KEPT_ATTRS if name in trial.user_attrs}
-        study.enqueue_trial(trial.params, user_attrs={**kept, RESUMES: number})
-
-
-def withdraw(study: optuna.Study, storage: BaseStorage, number: int, reason: str) -> None:
-    """Tell FAIL to a trial, with its reason."""
-    set_trial_attr(storage, study.study_name, number, REASON, reason)
-    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-def _run_trial(assignment: Assignment, trial: optuna.Trial, guard: InterruptGuard) -> None:
-    """Claim a trial and train it; whatever goes wrong, it does not stay RUNNING."""
-    study, storage, objective = assignment.study, assignment.storage, assignment.objective
+    ledger = assignment.ledger
+    ledger.revive_dead()
+    reason = stop_reason(assignment)
+    if reason in (ELSEWHERE, EXHAUSTED) and _others_train_here(ledger):
+        return Wait()
+    if reason is not None:
+        return reason
     try:
-        with guard.deferred():
-            architecture = objective.describe(trial, assignment.sampler.proposal(trial.number))
-            refusal = _refusal(study, trial.number, assignment.target)
-            if refusal is not None:
-                withdraw(study, storage, trial.number, refusal)
-                return
-            if objective.check_caps(trial, architecture) is not None:
-                study.tell(trial, state=TrialState.PRUNED)
-                return
-        assignment.on_change(f"trial {trial.number}: preparing")
-        outcome = objective.train(trial, architecture, guard, assignment.on_change)
-        with guard.deferred():
-            objective.finish(trial, outcome)
-            study.tell(trial, outcome.value, state=outcome.state)
-            objective.clear(study)
-    except BaseException as error:
-        with guard.deferred():
-            interrupted = isinstance(error, KeyboardInterrupt)
-            reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-            give_back(study, storage, trial.number, reason)
-        raise
+        return _claim(assignment)
+    except SpaceExhausted:
+        return EXHAUSTED
 
 
-def _ask(study: optuna.Study, storage: BaseStorage) -> optuna.Trial | None:
-    """Return a new trial that carries its worker's name; None where no network is left."""
-    before = len(study.get_trials(deepcopy=False))
-    try:
-        trial = study.ask()
-    except SpaceExhausted as error:
-        for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if frozen.number >= before and WORKER not in frozen.user_attrs:
-                withdraw(study, storage, frozen.number, str(error))
-        return None
-    trial.set_user_attr(WORKER, describe_process())
-    return trial
-
-
-def _refusal(study: optuna.Study, number: int, target: int) -> str | None:
-    """Return why a claimed trial is not to be trained, or None."""
-    trials = study.get_trials(deepcopy=False)
-    mine = trials[number]
-    if _num_claimed([trial for trial in trials if trial.number < number]) >= target:
-        return "surplus: the study has its trials"
-    for other in trials:
-        if other.number == number or other.user_attrs.get(ID) != mine.user_attrs[ID]:
-            continue
-        if is_counted(other) or (other.state == TrialState.RUNNING and other.number < number):
-            return f"repeat of trial {other.number}"
+def stop_reason(assignment: Assignment) -> str | None:
+    """Return why no trial is to be begun now, or None."""
+    ledger = assignment.ledger
+    trials = ledger.trials()
+    target = int(ledger.study.user_attrs[TARGET])
+    if sum(map(is_counted, trials)) >= target:
+        return FINISHED
+    if num_claimed(trials) >= target:
+        return ELSEWHERE
+    if _is_over(assignment.deadline):
+        return TIME_LIMIT
+    has_waiting = any(trial.state == TrialState.WAITING for trial in trials)
+    if not has_waiting and assignment.sampler.is_exhausted(ledger.study):
+        return EXHAUSTED
     return None
 
 
-def _num_claimed(trials: Sequence[FrozenTrial]) -> int:
-    return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
+def _others_train_here(ledger: Ledger) -> bool:
+    """Tell whether a process that can be seen from here is training for this study."""
+    workers = ledger.folder.workers
+    return any(
+        WORKER in trial.user_attrs and not is_elsewhere(trial, workers)
+        for trial in ledger.trials(TrialState.RUNNING)
+    )
+
+
+def _claim(assignment: Assignment) -> Claim | None:
+    """Begin a trial and make its network this worker's; None where it is not to be trained.
+
+    Raises:
+        SpaceExhausted: No network is left to propose.
+    """
+    ledger, objective = assignment.ledger, assignment.objective
+    trial = ledger.begin(assignment.worker)
+    try:
+        architecture = objective.describe(trial, assignment.sampler.proposal(trial.number))
+        refusal = ledger.refusal(trial.number, int(ledger.study.user_attrs[TARGET]))
+        if refusal is not None:
+            ledger.withdraw(trial.number, refusal)
+            return None
+        if objective.check_caps(trial, architecture) is not None:
+            ledger.study.tell(trial, state=TrialState.PRUNED)
+            return None
+    except BaseException as error:
+        ledger.give_back(trial.number, _describe_failure(error))
+        raise
+    return Claim(trial, architecture)
+
+
+def _train(assignment: Assignment, claim: Claim, guard: InterruptGuard) -> None:
+    """Train a claimed trial; whatever goes wrong, it does not stay RUNNING."""
+    ledger, objective, trial = assignment.ledger, assignment.objective, claim.trial
+    try:
+        assignment.on_change(f"trial {trial.number}: preparing")
+        outcome = objective.train(trial, claim.architecture, guard, assignment.on_change)
+        with guard.deferred():
+            objective.finish(trial, outcome)
+            ledger.study.tell(trial, outcome.value, state=outcome.state)
+            objective.clear(ledger.study)
+    except UpdateFinishedTrialError:  # another process took this one for dead and gave it back
+        assignment.on_change(f"trial {trial.number} was given to another process")
+    except BaseException as error:
+        with guard.deferred():
+            ledger.give_back(trial.number, _describe_failure(error))
+        raise
+
+
+def _describe_failure(error: BaseException) -> str:
+    """Return a trial's reason: what begins with `error` may be its network's fault."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    what = "machine" if isinstance(error, (StorageError, OSError)) else "error"
+    return f"{what}: {type(error).__name__}: {error}"
+
+
+def _is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline

@@ -8,13 +8,18 @@ command line resumes a search that was interrupted or killed; --trials is the st
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.budget import Caps, parse_count
 from nas.commands.common import add_format, add_study, add_training, print_json, print_table
 from nas.errors import UsageError
 from nas.units import parse_duration
+
+if TYPE_CHECKING:
+    from nas.request import Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,10 +86,30 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from nas.preflight import describe_search
-    from nas.search import DEFAULT_TRIALS, Request, prepare, quote_command
+    from nas.prepare import prepare
+    from nas.request import DEFAULT_TRIALS
     from nas.search import run as run_search
 
-    request = Request(
+    request = _make_request(args, trials)
+    search = prepare(request)
+    lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
+    print("\n".join(lines), file=sys.stderr)
+    if args.dry_run:
+        print("dry run: nothing was written", file=sys.stderr)
+        return 0
+    print(file=sys.stderr)
+    try:
+        reason = run_search(search, request, Console(stderr=True))
+    except KeyboardInterrupt:
+        print("interrupted; the state is saved: the same command resumes", file=sys.stderr)
+        return 130
+    return _print_end(args, search.folder.name, reason)
+
+
+def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
+    from nas.request import Request, quote_command
+
+    return Request(
         study=args.study,
         studies=args.studies,
         storage=args.storage,
@@ -109,28 +134,19 @@ def run(args: argparse.Namespace) -> int:
         time_limit_seconds=args.time_limit,
         command=quote_command(sys.argv[1:]),
     )
-    search = prepare(request)
-    lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
-    print("\n".join(lines), file=sys.stderr)
-    if args.dry_run:
-        print("dry run: nothing was written", file=sys.stderr)
-        return 0
-    print(file=sys.stderr)
-    try:
-        reason = run_search(search, request, Console(stderr=True))
-    except KeyboardInterrupt:
-        print("interrupted; the state is saved: the same command resumes", file=sys.stderr)
-        return 130
-    return _print_end(args, search.definition.name, reason)
 
 
 def _check_budget(args: argparse.Namespace) -> None:
     """Refuse a budget below the smallest network before PyTorch and Optuna are imported.
 
     The data are not read yet: their input is taken from the table, or, of a folder, from the
-    number of its classes.
+    number of its classes. A study that exists is left to the comparison with its definition.
     """
+    from nas.study import StudyFolder, studies_folder
+
     if args.budget is None:
+        return
+    if args.study and StudyFolder(studies_folder(args.studies) / args.study).exists:
         return
     from nas.data.early import early_input_spec
     from nas.space import BudgetedSpace, load_space
@@ -146,7 +162,7 @@ def _check_budget(args: argparse.Namespace) -> None:
 def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     from nas.commands.common import open_study
     from nas.summary import summarise, summary_record, table_of, verdict_lines
-    from nas.worker import FINISHED, TIME_LIMIT
+    from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, TIME_LIMIT
 
     args.study = name
     opened = open_study(args)
@@ -157,13 +173,19 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     if args.format == "json":
         print_json({"stopped": reason, **summary_record(summary)})
         return 0
-    ends = {FINISHED: "the study has its trials", TIME_LIMIT: "the time limit is reached"}
-    print(f"\n{ends.get(reason, reason)}: {summary.funnel.counted} trained\n", file=sys.stderr)
-    print_table(*table_of(summary), left=(5, 6))
-    print()
-    print("\n".join(verdict_lines(summary)))
-    where = f" --studies {args.studies}" if args.studies else ""
+    ends = {
+        FINISHED: "finished, the study has its trials",
+        TIME_LIMIT: "the time limit is reached; the same command goes on",
+        EXHAUSTED: "finished, every architecture within the budget was tried",
+        ELSEWHERE: "nothing left to begin here, the last trials run on other machines",
+    }
+    print(f"\n{ends[reason]}: {summary.funnel.counted} trained\n", file=sys.stderr)
     if summary.best is not None:
-        print(f"\nnext: python cli.py retrain --best --study {definition.name}{where}")
-        print(f"      python cli.py dashboard --study {definition.name}{where}")
+        print_table(*table_of(summary), left=(5, 6))
+        print()
+    print("\n".join(verdict_lines(summary)))
+    where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
+    if summary.best is not None:
+        print(f"\nnext: python cli.py retrain --best --study {name}{where}")
+        print(f"      python cli.py dashboard --study {name}{where}")
     return 0

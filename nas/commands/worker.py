@@ -7,7 +7,6 @@ start one per GPU under the site's scheduler.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from nas.commands.common import add_study
 from nas.units import parse_duration
@@ -23,8 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train trials until the study has its number."""
-    from nas.search import Request, work
+    """Train trials until the study has its number; print why that was the end."""
+    from nas.request import Request
+    from nas.search import work
     from nas.study import find_study, studies_folder
 
     folder = find_study(studies_folder(args.studies), args.study)
@@ -39,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
         reason = work(request)
     except KeyboardInterrupt:
         return 130
-    print(reason, file=sys.stderr)
+    print(reason)
     return 0

@@ -1,4 +1,6 @@
-"""A Gaussian process with one length scale, in closed form: no optimiser, no random start.
+"""A Gaussian process with a trend and one length scale: no optimiser, no random start.
+
+    kernel(a, b) = Matern-5/2(|a - b| / length scale) + `LINEAR_SHARE` x (a . b) / columns
 
 The length scale and the noise are the best of a grid by the marginal likelihood; the variance of
 the signal follows in closed form. One eigendecomposition per length scale serves every noise.
@@ -14,6 +16,7 @@ from scipy.spatial.distance import cdist
 
 LENGTH_SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # in square roots of the columns
 NOISES = tuple(float(noise) for noise in np.logspace(-3, 0.5, 12))  # variance, in signal variances
+LINEAR_SHARE = 0.3  # variance of a linear trend over standardised columns, in signal variances
 LOG_LENGTH_SCALE_SD = 1.4  # of the prior around one square root of the columns
 
 
@@ -32,7 +35,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A zero-mean process with an isotropic Matern-5/2 kernel, given its observations.
+    """A zero-mean process given its observations.
 
     Args:
         x: Standardised features.  # (n, d)
@@ -58,8 +61,10 @@ class GaussianProcess:
             Mean and standard deviation.  # (m,), (m,)
         """
         kernel = _matern(cdist(z, self.x) / self.hyperparameters.length_scale)  # (m, n)
+        kernel += _linear(z, self.x)
         half = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
-        variance = self.signal_variance * np.maximum(1.0 - (half * half).sum(axis=0), 1e-9)
+        prior = 1.0 + LINEAR_SHARE * (z * z).mean(axis=1)
+        variance = self.signal_variance * np.maximum(prior - (half * half).sum(axis=0), 1e-9)
         return kernel @ self.weights, np.sqrt(variance)
 
 
@@ -78,13 +83,13 @@ def choose_hyperparameters(
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, equation 5.8, with
     the signal's variance at its maximum.
     """
-    distances = cdist(x, x)
+    distances, trend = cdist(x, x), _linear(x, x)
     root = np.sqrt(noise_ratios)
     noises = np.array(NOISES)[:, None]  # (k, 1)
     best, chosen = -np.inf, Hyperparameters(1.0, 1.0)
     for relative in LENGTH_SCALES:
         length_scale = relative * np.sqrt(max(1, x.shape[1]))
-        kernel = _matern(distances / length_scale) / np.outer(root, root)
+        kernel = (_matern(distances / length_scale) + trend) / np.outer(root, root)
         values, vectors = eigh(kernel, check_finite=False)
         spectrum = np.maximum(values, 0.0)[None] + noises  # (k, n)
         projected = (vectors.T @ (y / root)) ** 2
@@ -108,7 +113,7 @@ def condition(
         noise_ratios: Noise variance of each target in units of the common one.  # (n,)
         hyperparameters: Length scale and noise.
     """
-    kernel = _matern(cdist(x, x) / hyperparameters.length_scale)
+    kernel = _matern(cdist(x, x) / hyperparameters.length_scale) + _linear(x, x)
     kernel[np.diag_indices_from(kernel)] += hyperparameters.noise * noise_ratios
     factor, _ = cho_factor(kernel, lower=True, check_finite=False)
     weights = cho_solve((factor, True), y, check_finite=False)
@@ -121,3 +126,9 @@ def _matern(distances: np.ndarray) -> np.ndarray:
     scaled = np.sqrt(5.0) * distances
     correlation: np.ndarray = (1.0 + scaled + scaled * scaled / 3.0) * np.exp(-scaled)
     return correlation
+
+
+def _linear(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the covariance of the trend."""
+    covariance: np.ndarray = (LINEAR_SHARE / a.shape[1]) * (a @ b.T)
+    return covariance

@@ -15,8 +15,8 @@ from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
 from nas.samplers.random import UniformProposer
 from nas.samplers.surrogate import Surrogate, SurrogateFitter
 
-NUM_STARTUP_TRIALS = 10
-CURIOSITY = 0.5  # standard deviations that are added to the mean
+NUM_STARTUP_TRIALS = 4
+CURIOSITY = 0.7  # standard deviations that are added to the mean
 POOL_SIZE = 1500  # uniform feasible networks, drawn anew for every `POOL_LIFE` trials
 POOL_LIFE = 10
 NUM_PARENTS = 8  # networks that are changed, in each of the rounds

@@ -16,8 +16,8 @@ from nas.samplers.gp import (
 )
 from nas.samplers.targets import Targets, make_targets
 
-MIN_COMPLETE = 5  # complete trials below which a model says nothing
-REFIT_EVERY = 10  # observations; in between the hyperparameters stay
+MIN_COMPLETE = 4  # complete trials below which a model says nothing
+REFIT_EVERY = 5  # observations; in between the hyperparameters stay
 MAX_FIT_SIZE = 300  # observations that choose the hyperparameters
 REFERENCE_SIZE = 512  # uniform feasible networks that say how far a feature spreads
 
@@ -48,15 +48,15 @@ class SurrogateFitter:
     def __init__(self, space: CandidateSpace) -> None:
         self._space = space
         self._rows: dict[str, np.ndarray] = {}
-        self._scaling: tuple[np.ndarray, np.ndarray] | None = None
+        self._scaling: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._fitted: tuple[tuple[object, ...], Hyperparameters] | None = None
 
     def features(self, candidates: Sequence[Mapping[str, object]]) -> np.ndarray:
-        """Return standardised features; a column that never varies is zero."""
+        """Return the standardised features that vary, one row each."""
         return self._standardise(np.array([self._space.features(item) for item in candidates]))
 
     def features_at(self, keyed: Sequence[tuple[str, Choices]]) -> np.ndarray:
-        """Return standardised features of (key, choices) pairs, each network computed once."""
+        """Return `features` of (key, choices) pairs, each network computed once."""
         for key, choices in keyed:
             if key not in self._rows:
                 self._rows[key] = self._space.features(choices)
@@ -89,10 +89,10 @@ class SurrogateFitter:
     def _choose_hyperparameters(
         self, observations: Sequence[Observation], x: np.ndarray
     ) -> Hyperparameters:
-        """Return those of the first so many observations, by tens."""
-        size = max(len(observations) - len(observations) % REFIT_EVERY, 1)
+        """Return those of the first so many observations, by fives."""
+        size = len(observations) - len(observations) % REFIT_EVERY
         prefix = tuple(observations[:size])
-        if not any(item.status == "complete" for item in prefix):
+        if sum(item.status == "complete" for item in prefix) < MIN_COMPLETE:
             prefix, size = tuple(observations), len(observations)
         signature = tuple((item.number, item.status, item.score) for item in prefix)
         if self._fitted is None or self._fitted[0] != signature:
@@ -108,16 +108,21 @@ class SurrogateFitter:
 
     def _standardise(self, rows: np.ndarray) -> np.ndarray:
         if self._scaling is None:
-            rng = np.random.default_rng(0)
-            reference = np.array(
-                [self._space.features(self._space.sample(rng)) for _ in range(REFERENCE_SIZE)]
-            )
-            spread = reference.std(axis=0)
-            weights = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0)
-            self._scaling = reference.mean(axis=0), weights
-        mean, weights = self._scaling
-        standardised: np.ndarray = (rows - mean) * weights
+            self._scaling = self._measure_scaling()
+        columns, mean, spread = self._scaling
+        standardised: np.ndarray = (rows[:, columns] - mean) / spread
         return standardised
+
+    def _measure_scaling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the columns that vary among feasible networks, their mean and their spread."""
+        rng = np.random.default_rng(0)
+        drawn = [self._space.features(self._space.sample(rng)) for _ in range(REFERENCE_SIZE)]
+        reference = np.array(drawn)
+        spread = reference.std(axis=0)
+        columns = np.flatnonzero(spread > 1e-9)
+        if not len(columns):  # one network alone, or features that tell nothing
+            columns, spread = np.arange(1), np.ones(1)
+        return columns, reference[:, columns].mean(axis=0), spread[columns]
 
 
 def _spread(values: np.ndarray, size: int) -> np.ndarray:

@@ -1,0 +1,259 @@
+"""Who trains what: trials are begun, claimed, refused and given back, through the store alone.
+
+The rules:
+
+- The processes that share a study's folder take turns under its lock.
+- The target counts trials that count and trials that run. Of a race between machines the lower
+  number trains, the higher one is withdrawn: FAIL, never proposed again.
+- An id is written into the trial before training; of two that run the lower number trains.
+- A trial whose process died is told FAIL by whoever is next, and its network is enqueued again,
+  before everything else that waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.liveness import UNCLAIMED_GRACE, WORKER, is_dead
+from nas.locks import locked
+from nas.study import StudyFolder
+from nas.trials import (
+    ARCHITECTURE,
+    ID,
+    KNOWN_NAME,
+    NUM_PARAMS,
+    REASON,
+    RESUMES,
+    SOURCE,
+    is_counted,
+)
+
+GIVEN_BACK = "given_back"  # user attribute of a FAIL trial: its network is to be trained again
+KILLED, INTERRUPTED = "killed", "interrupted"
+MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
+WORST_ACCURACY = 0.0
+KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network that is enqueued again keeps
+SETTLE_SECONDS = 5.0  # for another machine to write the id of the trial it just began
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The trials of a study and where they are kept.
+
+    Args:
+        study: The Optuna study, its sampler set where trials are begun.
+        storage: The store it lives in.
+        folder: The study's folder, which holds its lock.
+        names: The names that the choices of every network have.
+        is_local: Whether all processes that can reach the store share the folder: a journal and
+            SQLite are one machine's, a database server is not.
+    """
+
+    study: optuna.Study
+    storage: BaseStorage
+    folder: StudyFolder
+    names: frozenset[str]
+    is_local: bool
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep the other processes of this folder from beginning trials."""
+        with locked(self.folder.claim_lock):
+            yield
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Return the trials in these states, or all, by number; not to be changed."""
+        return list(self.study.get_trials(deepcopy=False, states=states or None))
+
+    def set_attr(self, number: int, name: str, value: Any) -> None:
+        """Write a user attribute into an unfinished trial that another process began."""
+        self.storage.set_trial_user_attr(self._trial_id(number), name, value)
+
+    def begin(self, worker: Mapping[str, Any]) -> optuna.Trial:
+        """Return a running trial in this worker's name: a waiting one, given-back ones first.
+
+        Raises:
+            SpaceExhausted: No network is left to propose; the trial was withdrawn.
+        """
+        number = self._take_waiting(worker)
+        if number is None:
+            born = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: dict(worker)})
+            trial_id = self.storage.create_new_trial(self._study_id, born)
+        else:
+            trial_id = self._trial_id(number)
+        try:
+            return optuna.Trial(self.study, trial_id)  # asks the sampler
+        except BaseException as error:
+            attrs = {} if number is None else {GIVEN_BACK: True}
+            self.withdraw(self.storage.get_trial(trial_id).number, f"not begun: {error}", **attrs)
+            raise
+
+    def refusal(self, number: int, target: int) -> str | None:
+        """Return why a claimed trial is not to be trained, or None."""
+        trials = self._settled(number)
+        if num_claimed(trials[:number]) >= target:
+            return "surplus: the study has its trials"
+        own_id = trials[number].user_attrs[ID]
+        for other in trials:
+            if other.number == number or other.user_attrs.get(ID) != own_id:
+                continue
+            is_first = other.state == TrialState.RUNNING and other.number < number
+            if is_counted(other) or is_first:
+                return f"repeat of trial {other.number}"
+        return None
+
+    def withdraw(self, number: int, reason: str, **attrs: Any) -> None:
+        """Tell FAIL to a trial, with its reason; one that has ended stays as it is."""
+        self._end(number, TrialState.FAIL, None, {REASON: reason, **attrs})
+
+    def give_back(self, number: int, reason: str) -> None:
+        """Tell FAIL to an unfinished trial and enqueue its network again.
+
+        The new trial continues the training from the old one's checkpoint. A network whose
+        trainings died `MAX_FRUITLESS` times in a row without finishing an epoch is given up:
+        a trial with the worst value, as for one that does not fit in memory.
+        """
+        trials = self.trials()
+        deaths = count_fruitless(trials, number, reason)
+        if deaths >= MAX_FRUITLESS:
+            text = f"given up: died {deaths} times before an epoch ended: {reason}"
+            self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
+            return
+        self.withdraw(number, reason, **{GIVEN_BACK: True})
+        self.enqueue_given_back()
+
+    def enqueue_given_back(self) -> None:
+        """Enqueue the networks of given-back trials that no trial continues yet."""
+        for trial in list_given_back(self.trials()):
+            choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            if choices.keys() >= self.names:  # else it was killed before it had a network
+                kept = {
+                    name: trial.user_attrs[name] for name in KEPT_ATTRS if name in trial.user_attrs
+                }
+                self.study.enqueue_trial(choices, user_attrs={**kept, RESUMES: trial.number})
+
+    def revive_dead(self) -> list[int]:
+        """Give back the trials whose process is gone; to be called in one's turn.
+
+        Returns:
+            The numbers of the trials that were found dead.
+        """
+        grace = timedelta(0) if self.is_local else UNCLAIMED_GRACE
+        workers = self.folder.workers
+        dead = [
+            trial for trial in self.trials(TrialState.RUNNING) if is_dead(trial, workers, grace)
+        ]
+        for trial in dead:
+            self.give_back(trial.number, KILLED)
+        for trial in dead:
+            lock = trial.user_attrs.get(WORKER, {}).get("lock")
+            if lock:
+                (workers / lock).unlink(missing_ok=True)
+        self.enqueue_given_back()  # whoever gave back may have been killed half-way
+        return [trial.number for trial in dead]
+
+    def _take_waiting(self, worker: Mapping[str, Any]) -> int | None:
+        waiting = self.trials(TrialState.WAITING)
+        waiting.sort(key=lambda trial: (RESUMES not in trial.user_attrs, trial.number))
+        for trial in waiting:
+            trial_id = self._trial_id(trial.number)
+            try:
+                if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    self.storage.set_trial_user_attr(trial_id, WORKER, dict(worker))
+                    return trial.number
+            except UpdateFinishedTrialError:
+                continue
+        return None
+
+    def _end(
+        self, number: int, state: TrialState, value: float | None, attrs: Mapping[str, Any]
+    ) -> None:
+        try:
+            for name, content in attrs.items():
+                self.set_attr(number, name, content)
+            self.study.tell(number, value, state=state, skip_if_finished=True)
+        except UpdateFinishedTrialError:
+            return
+
+    def _settled(self, number: int) -> list[FrozenTrial]:
+        """Return the trials once no machine is just writing the id of a lower one."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            trials = self.trials()
+            is_settled = self.is_local or not any(map(_is_unsettled, trials[:number]))
+            if is_settled or time.monotonic() >= deadline:
+                return trials
+            time.sleep(0.05)
+
+    @property
+    def _study_id(self) -> int:
+        return self.storage.get_study_id_from_name(self.study.study_name)
+
+    def _trial_id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def num_claimed(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many trials count to the target or run."""
+    return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
+
+
+def list_given_back(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the given-back trials that no trial continues yet."""
+    continued = {trial.user_attrs.get(RESUMES) for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL
+        and trial.user_attrs.get(GIVEN_BACK)
+        and trial.number not in continued
+    ]
+
+
+def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
+    """Return the trials that one continues, the nearest first."""
+    found: list[int] = []
+    while (number := trials[number].user_attrs.get(RESUMES, -1)) >= 0:
+        found.append(number)
+    return found
+
+
+def count_fruitless(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
+    """Return how often in a row a network's training died without finishing an epoch.
+
+    A death is a kill or an error of the training; interrupts, the store's errors and what happened
+    before the training began are none.
+
+    Args:
+        trials: All trials.
+        number: The trial that is being given back.
+        reason: Why.
+    """
+    chain = [number, *ancestors(trials, number)]
+    reasons = [reason, *(trials[item].user_attrs.get(REASON, "") for item in chain[1:])]
+    lengths = [*(len(trials[item].intermediate_values) for item in chain), 0]
+    deaths = 0
+    for index, text in enumerate(reasons):
+        has_begun = NUM_PARAMS in trials[chain[index]].user_attrs
+        is_death = has_begun and (text == KILLED or text.startswith("error"))
+        if not is_death or lengths[index] > lengths[index + 1]:
+            break
+        deaths += 1
+    return deaths
+
+
+def _is_unsettled(trial: FrozenTrial) -> bool:
+    if trial.state != TrialState.RUNNING or ID in trial.user_attrs:
+        return False
+    started = trial.datetime_start
+    return started is not None and datetime.now() - started < timedelta(seconds=SETTLE_SECONDS)

@@ -1,0 +1,181 @@
+"""How long a search will still take, from the trials it has behind it. No PyTorch needed.
+
+A network's cost is foretold in relative units, from its multiply-adds and activations; the trials
+that are done say how many seconds a unit takes. So the large nets that are named in advance tell
+what the small ones to come will take, and trials before the pruning sets in what those after will.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nas.architecture import Architecture, InputSpec
+from nas.complexity import count
+from nas.pruners import STARTUP_TRIALS, WARMUP_SHARE
+from nas.study import StudyDefinition
+from nas.trials import KNOWN, TrialRow
+
+# What an activation and a block's launches cost beside multiply-adds on a CPU: over 43 networks
+# of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit.
+ACTIVATION_MACS, BLOCK_MACS = 130.0, 200_000.0
+# Of the epochs, over trials after the start-up ones: 0.5 of random networks (replayed curves),
+# 0.83 and 0.87 in two searches with the default sampler, whose proposals are seldom the worse half
+PRUNED_SHARE = 0.75
+# Of the space's mean cost, in trials, against that of the sampled ones: a sampler begins anywhere
+# and ends near the budget, where most networks of a space are
+UNITS_WEIGHT = 15.0
+RECENCY = 0.9  # weight of a trial against that of the next one; half after seven
+SHARE_WEIGHT = 5.0  # of `PRUNED_SHARE`, in trials, against what the pruner did so far
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the trials of a study have in common, for a forecast.
+
+    Args:
+        input_spec: The input of its networks.
+        is_cuda: Whether they train on a GPU, where launches cost more than arithmetic.
+        epochs: Epochs of a trial that runs to its end.
+        num_startup: Trials that complete before the pruning sets in; None is no pruning.
+        sampled_units: Mean `cost_units` of networks drawn uniformly; None where nobody knows.
+        num_networks: Networks that there are within the budget; None where nobody knows.
+    """
+
+    input_spec: InputSpec
+    is_cuda: bool
+    epochs: int
+    num_startup: int | None
+    sampled_units: float | None = None
+    num_networks: int | None = None
+
+    def units(self, architecture: Architecture) -> float:
+        """Return what an epoch of a network costs, relative to others on the same device."""
+        return cost_units(architecture, self.input_spec, self.is_cuda)
+
+
+def terms_of(
+    definition: StudyDefinition,
+    sampled_units: float | None = None,
+    num_networks: int | None = None,
+) -> Terms:
+    """Return the terms of a study."""
+    return Terms(
+        definition.input_spec,
+        definition.plan.device != "cpu",
+        definition.plan.epochs,
+        None if definition.pruner == "none" else STARTUP_TRIALS,
+        sampled_units,
+        num_networks,
+    )
+
+
+def cost_units(architecture: Architecture, input_spec: InputSpec, is_cuda: bool) -> float:
+    """Return what training a network costs, relative to others on the same device.
+
+    On a GPU, where launches cost more than arithmetic at these sizes, the number of blocks stands
+    for it.
+    """
+    num_blocks = 2 + sum(stage.depth for stage in architecture.stages)
+    if is_cuda:
+        return float(num_blocks)
+    cost = count(architecture, input_spec)
+    return cost.macs + ACTIVATION_MACS * cost.activations + BLOCK_MACS * num_blocks
+
+
+def pruned_share(epochs: int) -> float:
+    """Return the share of the epochs that a trial is expected to run once pruning has set in."""
+    earliest = (math.ceil(WARMUP_SHARE * epochs) + 1) / epochs
+    return max(PRUNED_SHARE, min(earliest, 1.0))
+
+
+def expected_epochs(num_trials: int, num_complete: int, share: float, terms: Terms) -> float:
+    """Return the epochs that the next trials run in sum.
+
+    Args:
+        num_trials: The next trials.
+        num_complete: Trials that completed so far.
+        share: Of the epochs, of a trial after the pruning set in.
+        terms: The study's.
+    """
+    num_full = num_trials
+    if terms.num_startup is not None:
+        num_full = min(num_trials, max(terms.num_startup - num_complete, 0))
+    return terms.epochs * (num_full + share * (num_trials - num_full))
+
+
+def seconds_left(
+    rows: Sequence[TrialRow], target: int, terms: Terms, workers: int = 1
+) -> float | None:
+    """Return the expected seconds until a study has its trials, None before the first one ended.
+
+    Args:
+        rows: Every trial of the study, by number.
+        target: The trials it is to have in total.
+        terms: What its trials have in common.
+        workers: Trainings that run at once.
+    """
+    timed = [row for row in rows if row.is_counted and row.elapsed_seconds and row.num_epochs]
+    costs = {row.number: _units(row, terms) for row in rows}
+    rate = _seconds_per_unit(timed, costs)
+    if rate is None:
+        return None
+    num_complete = sum(row.state in ("complete", "broken") for row in rows)
+    share = _pruned_share(rows, terms)
+    open_rows = [row for row in rows if row.state in ("running", "waiting") and costs[row.number]]
+    target = min(target, terms.num_networks or target)
+    num_left = max(target - sum(row.is_counted for row in rows), 0)
+    open_rows = open_rows[:num_left]
+    epochs_each = expected_epochs(num_left, num_complete, share, terms) / max(num_left, 1)
+    unit_epochs = sum(
+        costs[row.number] * max(epochs_each - row.num_epochs, 0.0) for row in open_rows
+    )
+    sampled = [costs[row.number] for row in timed if row.source != KNOWN]
+    mean = _mean_units(sampled, terms) or statistics.fmean(costs[row.number] for row in timed)
+    unit_epochs += mean * epochs_each * (num_left - len(open_rows))
+    return rate * unit_epochs / max(min(workers, num_left), 1)
+
+
+def _seconds_per_unit(timed: Sequence[TrialRow], costs: Mapping[int, float]) -> float | None:
+    """Return the seconds of one cost unit, the last trials first of all: machines get busy."""
+    seconds = units = 0.0
+    for row in timed:
+        seconds = RECENCY * seconds + (row.elapsed_seconds or 0.0)
+        units = RECENCY * units + costs[row.number] * row.num_epochs
+    return seconds / units if units else None
+
+
+def _units(row: TrialRow, terms: Terms) -> float:
+    """Return the cost units of a trial's network, 0 while it is not known."""
+    if row.architecture is None:
+        return 0.0
+    return terms.units(Architecture.from_dict(dict(row.architecture)))
+
+
+def _mean_units(sampled: Sequence[float], terms: Terms) -> float | None:
+    if terms.sampled_units is None:
+        return statistics.fmean(sampled) if sampled else None
+    weights = [RECENCY ** (len(sampled) - 1 - index) for index in range(len(sampled))]
+    recent = sum(weight * units for weight, units in zip(weights, sampled, strict=True))
+    prior = UNITS_WEIGHT * RECENCY ** len(sampled)
+    return (prior * terms.sampled_units + recent) / (prior + sum(weights))
+
+
+def _pruned_share(rows: Sequence[TrialRow], terms: Terms) -> float:
+    """Return the share of the epochs that trials run after the pruning set in."""
+    if terms.num_startup is None:
+        return 1.0
+    num_complete, shares = 0, []
+    for row in rows:
+        if num_complete >= terms.num_startup and row.is_counted and row.num_epochs:
+            shares.append(row.num_epochs / terms.epochs)
+        num_complete += row.state in ("complete", "broken")
+    return _shrunk(shares, pruned_share(terms.epochs), SHARE_WEIGHT)
+
+
+def _shrunk(values: Iterable[float], prior: float, weight: float) -> float:
+    """Return the mean of values and of a prior that weighs as much as so many of them."""
+    values = list(values)
+    return (prior * weight + sum(values)) / (weight + len(values))

@@ -1,0 +1,117 @@
+"""The journal that a study is kept in: Optuna's file format, written so that it stays readable.
+
+A process killed while it wrote leaves a torn last line. Optuna reads past it, but the next line is
+appended to it and the file is unreadable from then on. Here every writer looks at the last line
+first, under the lock, and cuts a torn one back; a copy of the file is kept. The kernel releases
+the lock when its holder dies, so nobody waits for a dead process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import IO, Any
+
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+
+from nas.locks import locked
+
+logger = logging.getLogger(__name__)
+
+TAIL_BYTES = 2**16  # of the end of the file that are looked at; a line longer than this is rare
+
+
+class MendingJournal(BaseJournalBackend):
+    """An append-only journal in one file, for any number of processes of one machine.
+
+    Args:
+        path: The file; made when absent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = JournalFileBackend(str(path))  # for reading, which needs no lock
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the records from a number on; a torn last line is left out."""
+        yield from self._file.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append records, all of them or none, and flush them to disk.
+
+        Raises:
+            OSError: The disk is full or the file may not be written; it is as it was.
+        """
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with locked(self._path), self._path.open("r+b", buffering=0) as file:
+            _mend(self._path, file)
+            size = file.seek(0, os.SEEK_END)
+            try:
+                written = 0
+                while written < len(content):
+                    written += file.write(content[written:])
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(size)
+                raise
+
+
+def mend(path: Path) -> Path | None:
+    """Cut a torn last line off a journal, under its lock; a copy of the file is kept beside it.
+
+    Returns:
+        The copy's path, or None where the journal was whole or is absent.
+
+    Raises:
+        OSError: The file may not be read or written.
+    """
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        if _length_of_whole_lines(file) is None:
+            return None
+    with locked(path), path.open("r+b") as file:
+        return _mend(path, file)
+
+
+def _mend(path: Path, file: IO[bytes]) -> Path | None:
+    length = _length_of_whole_lines(file)
+    if length is None:
+        return None
+    copy = path.with_name(f"{path.name}.torn-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+    shutil.copy2(path, copy)
+    file.truncate(length)
+    os.fsync(file.fileno())
+    logger.warning("a torn last line was cut off the journal %s; copy: %s", path, copy.name)
+    return copy
+
+
+def _length_of_whole_lines(file: IO[bytes]) -> int | None:
+    """Return where the torn last line begins, or None where the last line is whole."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(size - TAIL_BYTES, 0)
+    file.seek(start)
+    tail = file.read()
+    if start and b"\n" not in tail[:-1]:
+        start = 0
+        file.seek(0)
+        tail = file.read()
+    whole, newline, last = tail.rpartition(b"\n")
+    if last:
+        return start + len(whole) + len(newline)
+    last = whole.rpartition(b"\n")[2]
+    if not newline or _is_record(last):
+        return None
+    return start + len(whole) - len(last)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

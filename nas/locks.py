@@ -1,0 +1,60 @@
+"""Locks that the kernel releases when their process ends, however it ends.
+
+They are advisory `flock`s on files of the study's folder, held by open file descriptors: a killed
+process leaves none behind, and other containers on the same machine see them. POSIX only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock, waiting for it as long as it takes; a signal's exception ends the wait.
+
+    The file and its folder are made where absent; the file stays.
+
+    Raises:
+        OSError: The file cannot be made or opened for writing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold the lock of a file of one's own, which is made first and removed at the end.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    with locked(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether some process holds the lock of a file; an absent file's is held by nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,292 @@
+"""From a request to a search that is ready to run; nothing is written.
+
+A new study's plan is chosen here, once; an existing one's definition is read and compared.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+
+import nas
+from nas.architecture import Architecture
+from nas.budget import Caps
+from nas.data.datasets import DATASETS, load_training
+from nas.data.records import TrainingData
+from nas.data.split import VAL_FRACTION, train_and_val
+from nas.device import Engine, choose_device
+from nas.errors import UsageError, unknown_name
+from nas.forecast import cost_units
+from nas.identity import identify
+from nas.plan import Speed, choose_plan, choose_threads, fit_batch, measure_speed, typical_speed
+from nas.presets import PRESETS
+from nas.pruners import DEFAULT_PRUNER, PRUNERS
+from nas.recipe import Recipe, get_recipe
+from nas.request import DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_SPACE, Request, study_name
+from nas.samplers import SAMPLERS
+from nas.space import BudgetedSpace, LoadedSpace, load_space
+from nas.storage import canonical_url, require_optuna_5
+from nas.study import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
+
+KNOWN_PRESETS = ("final", "basic-443")
+NUM_PROBES = 4  # networks that are timed
+NUM_SHALLOW_OF = 32  # of which the two shallowest choose the threads: a layer tells as much as 50
+NUM_DRAWS = 256  # networks whose costs are counted
+COMPARED = (  # fields of a definition that are compared as the command line gives them
+    "budget",
+    "max_macs",
+    "max_activations",
+    "dataset",
+    "image_size",
+    "seed",
+    "pruner",
+    "over_budget",
+    "known",
+)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search that is ready to run; nothing of a new one has been written yet.
+
+    Args:
+        definition: The study.
+        folder: Its folder.
+        is_new: Whether the study does not exist yet.
+        loaded: The space's file.
+        space: The candidates under their caps.
+        data: The training part of the data.
+        known: Known networks that fit space and budget, by name.
+        typical_units: Mean `cost_units` of the space; None on a resume.
+        speed: How long a typical network takes; None on a resume.
+        known_speeds: How long the known ones take; empty on a resume.
+    """
+
+    definition: StudyDefinition
+    folder: StudyFolder
+    is_new: bool
+    loaded: LoadedSpace
+    space: BudgetedSpace
+    data: TrainingData
+    known: Mapping[str, Architecture]
+    typical_units: float | None = None
+    speed: Speed | None = None
+    known_speeds: tuple[Speed, ...] = ()
+
+
+def prepare(request: Request) -> Search:
+    """Check a request, load its data and choose its plan; nothing is written.
+
+    Raises:
+        UsageError: A name is unknown, the budget is below the smallest network, or the data are
+            unusable.
+        StudyMismatchError: The study exists and was defined differently.
+        StorageError: The study exists and is damaged.
+    """
+    require_optuna_5()
+    _check_names(request)
+    folder = StudyFolder(studies_folder(request.studies) / study_name(request))
+    if folder.exists:
+        return _prepare_resume(request, folder)
+    return _prepare_new(request, folder)
+
+
+def find_known(loaded: LoadedSpace, space: BudgetedSpace) -> dict[str, Architecture]:
+    """Return the known networks that space and budget hold: the baseline and two presets."""
+    candidates = {"baseline": loaded.baseline}
+    candidates |= {name: PRESETS[name].architecture for name in KNOWN_PRESETS}
+    found: dict[str, Architecture] = {}
+    ids: set[str] = set()
+    for name, architecture in candidates.items():
+        choices = space.encode(architecture)
+        if choices is None or not space.is_feasible(choices):
+            continue
+        own_id = identify(architecture).id
+        if own_id not in ids:
+            found[name] = architecture
+        ids.add(own_id)
+    return found
+
+
+def _check_names(request: Request) -> None:
+    for what, name, known in (
+        ("data set", request.dataset, DATASETS),
+        ("sampler", request.sampler, SAMPLERS),
+        ("pruner", request.pruner, PRUNERS),
+    ):
+        if name is not None and name not in known:
+            raise unknown_name(what, name, known)
+    get_recipe(request.recipe or DEFAULT_RECIPE).with_overrides(request.overrides)
+
+
+def _prepare_new(request: Request, folder: StudyFolder) -> Search:
+    if request.budget is None:
+        raise UsageError(f"a new study {folder.name!r} needs a budget; give --budget 5e6")
+    loaded = load_space(request.space or DEFAULT_SPACE)
+    recipe = get_recipe(request.recipe or DEFAULT_RECIPE).with_overrides(request.overrides)
+    device = choose_device(request.device or "auto")
+    data = load_training(
+        request.dataset or DEFAULT_DATASET, _path(request.data), request.image_size
+    )
+    caps = Caps(request.budget, request.max_macs, request.max_activations)
+    space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
+    known = find_known(loaded, space) if request.known is not False else {}
+    typical_units, drawn = typical_cost(space, request.seed or 0, device)
+    most = max(1, (os.cpu_count() or 1) // request.workers)
+    shallow = sorted(drawn[:NUM_SHALLOW_OF], key=lambda item: sum(s.depth for s in item.stages))
+    threads = choose_threads(shallow[:2], data.input_spec, recipe, device, most)
+    probes = (*drawn[:NUM_PROBES], *known.values())
+    engine = Engine(device, threads)
+    plan, speed, speeds = _choose_plan(request, recipe, engine, data, probes, typical_units)
+    if "batch_size" not in _overridden(request):  # what --set gives stands as it is given
+        row = fit_batch(get_recipe(request.recipe or DEFAULT_RECIPE), plan.train_images)
+        recipe = row.with_overrides(request.overrides)
+    definition = _define(request, folder, loaded, data, caps, recipe, plan)
+    return Search(
+        definition,
+        folder,
+        True,
+        loaded,
+        space,
+        data,
+        known,
+        typical_units,
+        speed,
+        speeds[NUM_PROBES:],
+    )
+
+
+def _choose_plan(
+    request: Request,
+    recipe: Recipe,
+    engine: Engine,
+    data: TrainingData,
+    probes: Sequence[Architecture],
+    typical_units: float,
+) -> tuple[Plan, Speed, tuple[Speed, ...]]:
+    """Return the plan, the speed of a typical network that it rests on, and the probes' speeds."""
+    spec = data.input_spec
+    speeds = tuple(measure_speed(probe, spec, recipe, engine) for probe in probes)
+    units = [cost_units(probe, spec, engine.is_cuda) for probe in probes]
+    typical = typical_speed(speeds, units, typical_units)
+    train, val = train_and_val(data, request.seed or 0)
+    plan = choose_plan(engine, typical, len(train), len(val), spec.num_classes, request.epochs)
+    return plan, typical, speeds
+
+
+def typical_cost(space: BudgetedSpace, seed: int, device: str) -> tuple[float, list[Architecture]]:
+    """Return the mean `cost_units` of networks drawn uniformly, and the networks."""
+    rng = np.random.default_rng(seed)
+    drawn = [space.decode(space.sample(rng)) for _ in range(NUM_DRAWS)]
+    is_cuda = device != "cpu"
+    return (
+        statistics.fmean(cost_units(item, space.input_spec, is_cuda) for item in drawn),
+        drawn,
+    )
+
+
+def _define(
+    request: Request,
+    folder: StudyFolder,
+    loaded: LoadedSpace,
+    data: TrainingData,
+    caps: Caps,
+    recipe: Recipe,
+    plan: Plan,
+) -> StudyDefinition:
+    return StudyDefinition(
+        name=folder.name,
+        space=_space_reference(request.space or DEFAULT_SPACE),
+        space_hash=loaded.content_hash,
+        budget=caps.budget,
+        max_macs=caps.max_macs,
+        max_activations=caps.max_activations,
+        dataset=data.name,
+        data_dir=str(Path(request.data).resolve()) if request.data else None,
+        data_fingerprint=data.fingerprint,
+        channels=data.input_spec.channels,
+        image_size=data.input_spec.image_size,
+        num_classes=data.input_spec.num_classes,
+        val_fraction=VAL_FRACTION,
+        seed=request.seed or 0,
+        recipe_name=request.recipe or DEFAULT_RECIPE,
+        recipe=recipe.to_dict(),
+        pruner=request.pruner or DEFAULT_PRUNER,
+        over_budget=request.over_budget or "resample",
+        known=request.known is not False,
+        storage=canonical_url(request.storage) if request.storage else None,
+        plan=plan,
+        versions=_versions(),
+        command=request.command,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _prepare_resume(request: Request, folder: StudyFolder) -> Search:
+    existing = folder.load()
+    loaded = load_space(request.space or existing.space)
+    refuse_differences(folder, existing, _given(request, existing, loaded))
+    data = load_training(
+        existing.dataset, _path(request.data or existing.data_dir), existing.image_size
+    )
+    refuse_differences(folder, existing, {"data_fingerprint": data.fingerprint})
+    choose_device(existing.plan.device)
+    space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
+    known = find_known(loaded, space) if existing.known else {}
+    return Search(existing, folder, False, loaded, space, data, known)
+
+
+def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> dict[str, Any]:
+    """Return what the command line says of the study's definition, by field name."""
+    given: dict[str, Any] = {
+        name: getattr(request, name) for name in COMPARED if getattr(request, name) is not None
+    }
+    if loaded.content_hash != existing.space_hash:  # a file may move; its choices may not change
+        given["space_hash"] = loaded.content_hash
+        if request.space is not None:
+            given["space"] = _space_reference(request.space)
+    if request.storage is not None:
+        given["storage"] = canonical_url(request.storage)
+    if request.epochs is not None:
+        given["plan.epochs"] = request.epochs
+    if request.device is not None:
+        given["plan.device"] = choose_device(request.device)
+    if request.recipe is not None:
+        given["recipe_name"] = request.recipe
+    asked = Recipe.from_dict(existing.recipe).with_overrides(request.overrides).to_dict()
+    return given | {f"recipe.{name}": asked[name] for name in _overridden(request)}
+
+
+def _overridden(request: Request) -> frozenset[str]:
+    """Return the fields of the recipe that the command line sets."""
+    return frozenset(text.partition("=")[0].strip() for text in request.overrides)
+
+
+def _space_reference(name_or_path: str) -> str:
+    """Return a shipped space's name, or the absolute path of a file."""
+    if name_or_path.endswith(".py"):
+        return str(Path(name_or_path).resolve())
+    return name_or_path
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text is not None else None
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "nas": nas.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "optuna": optuna.__version__,
+    }

@@ -1,0 +1,131 @@
+"""Several workers on this machine: started, watched and ended by the search."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import nas
+from nas.errors import RunError
+from nas.prepare import Search
+from nas.request import Request
+from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, TIME_LIMIT
+
+POLL_SECONDS = 0.5
+INTERRUPTED_CODE = 130
+STORAGE_VARIABLE, PARENT_VARIABLE = "NAS_STORAGE", "NAS_SEARCH_PID"
+REASONS = (FINISHED, EXHAUSTED, ELSEWHERE, TIME_LIMIT)  # the first that a worker ended with holds
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """A worker, and where it writes why it stopped and what went wrong."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    errors: IO[bytes]
+
+    def text(self, file: IO[bytes]) -> str:
+        """Return what was written to one of its files."""
+        file.seek(0)
+        return file.read().decode(errors="replace").strip()
+
+
+def run_processes(
+    search: Search, request: Request, deadline: float | None, on_poll: Callable[[], None]
+) -> str:
+    """Run the requested number of workers until all have ended.
+
+    A worker that dies does not end the others: they take over its trial.
+
+    Args:
+        search: The search; its study is open.
+        request: Number of workers, data and storage.
+        deadline: Value of `time.monotonic` after which no trial is begun.
+        on_poll: Called again and again while they run.
+
+    Returns:
+        Why they stopped, one of the constants of `nas.worker`.
+
+    Raises:
+        RunError: No worker ended well; the text of the first that failed is its message.
+        KeyboardInterrupt: A signal came; all have ended and given back what they trained.
+    """
+    with _started(search, request, deadline) as workers:
+        while any(worker.process.poll() is None for worker in workers):
+            on_poll()
+            time.sleep(POLL_SECONDS)
+        on_poll()
+        return _conclude(workers)
+
+
+@contextmanager
+def _started(
+    search: Search, request: Request, deadline: float | None
+) -> Iterator[list[WorkerProcess]]:
+    """Start the workers; none outlives the block."""
+    workers: list[WorkerProcess] = []
+    try:
+        for _ in range(request.workers):
+            workers.append(_start(search, request, deadline))
+        yield workers
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.terminate()
+        for worker in workers:
+            worker.process.wait()
+            worker.output.close()
+            worker.errors.close()
+
+
+def _start(search: Search, request: Request, deadline: float | None) -> WorkerProcess:
+    root = str(Path(nas.__file__).resolve().parent.parent)
+    words = [sys.executable, "-m", "nas", "worker", "--study", search.folder.name]
+    words += ["--studies", str(search.folder.path.parent)]
+    if request.data is not None:
+        words += ["--data", request.data]
+    if deadline is not None:
+        words += ["--time-limit", f"{max(deadline - time.monotonic(), 0.1):.1f}s"]
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, PARENT_VARIABLE: str(os.getpid())}
+    if request.storage is not None:
+        environment[STORAGE_VARIABLE] = request.storage  # not in argv: it may hold a password
+    output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  # outlive it
+    process = subprocess.Popen(words, env=environment, stdout=output, stderr=errors)
+    return WorkerProcess(process, output, errors)
+
+
+def _conclude(workers: list[WorkerProcess]) -> str:
+    codes = [worker.process.returncode for worker in workers]
+    if all(code == INTERRUPTED_CODE for code in codes):
+        raise KeyboardInterrupt
+    failed = [worker for worker in workers if worker.process.returncode != 0]
+    texts = [worker.text(worker.errors) for worker in failed]
+    if len(failed) == len(workers):
+        text = texts[0].removeprefix("error: ") or f"it ended with code {codes[0]}"
+        raise RunError(f"all {len(workers)} workers failed; the first: {text}")
+    for worker, text in zip(failed, texts, strict=True):
+        code = worker.process.returncode
+        print(f"a worker ended with code {code}, the rest went on: {text}", file=sys.stderr)
+    ended = {worker.text(worker.output) for worker in workers}
+    return next((reason for reason in REASONS if reason in ended), FINISHED)
+
+
+def require_parent() -> None:
+    """End a worker whose search was killed; one that was started by hand has none.
+
+    Raises:
+        KeyboardInterrupt: The search that started this process is gone.
+    """
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is not None and os.getppid() != int(parent):
+        raise KeyboardInterrupt

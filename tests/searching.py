@@ -1,0 +1,173 @@
+"""Real searches for tests: small images, and real processes that can be killed anywhere.
+
+A process is forked from a server that has imported everything and trained nothing, which takes
+milliseconds where a fresh Python takes seconds.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+from PIL import Image
+
+from nas.architecture import Architecture
+from nas.model import build_model
+from nas.storage import load_study, open_storage
+from nas.study import StudyFolder
+from nas.trials import is_counted, read_rows
+
+TINY = str(Path(__file__).parent / "spaces" / "tiny.py")
+BUDGET = 8_000
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    ["torch._dynamo", "nas.search", "nas.preflight", "nas.commands.search", "nas.data.folder"]
+)
+
+
+def write_images(folder, per_class=30, classes=2, side=8):
+    """Noise whose brightness tells the class, as PNG files: train/<class>/<n>.png."""
+    rng = np.random.default_rng(0)
+    for label in range(classes):
+        own = folder / "train" / f"class{label}"
+        own.mkdir(parents=True)
+        for index in range(per_class):
+            noise = rng.integers(0, 120, (side, side)) + 120 * label / (classes - 1)
+            Image.fromarray(noise.astype(np.uint8)).save(own / f"{index}.png")
+    return folder
+
+
+def words(images, *more, trials=3, epochs=1, budget=BUDGET, space=TINY):
+    """The command line of a small search."""
+    return [
+        *("search", "--space", space, "--budget", str(budget), "--dataset", "folder"),
+        *("--data", str(images), "--image-size", "8"),
+        *("--trials", str(trials), "--epochs", str(epochs), *map(str, more)),
+    ]
+
+
+def _main(argv, environment, output, pause):
+    """In the child: run a command in a process group of its own, its output in files."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
+    os.environ.update(environment)
+    for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
+        file = os.open(f"{output}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, stream.fileno())
+    import torch
+
+    from nas.commands import main
+
+    torch.set_num_threads(1)
+    if pause:
+        pause()
+    code = main(argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+class Running:
+    """A command in a process of its own."""
+
+    def __init__(self, argv, output, prepare=None):
+        self.output = output
+        environment = {
+            name: os.environ[name] for name in os.environ if name.startswith(("NAS_", "XDG_"))
+        }
+        self.process = SERVER.Process(target=_main, args=(argv, environment, output, prepare))
+        self.process.start()
+
+    def wait(self, seconds=120):
+        """The exit code; negative is the signal that killed it."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still runs after {seconds} s: {self.errors()}"
+        return self.process.exitcode
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def kill_group(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.join(30)
+
+    def errors(self):
+        return Path(f"{self.output}.err").read_text()
+
+    def text(self):
+        return Path(f"{self.output}.out").read_text()
+
+
+class Folder:
+    """The studies of one test, and what the tests want to know of them."""
+
+    def __init__(self, path, name):
+        self.path = path
+        self.study_folder = StudyFolder(path / name)
+
+    def definition(self):
+        return json.loads(self.study_folder.definition.read_text())
+
+    def study(self):
+        definition = self.study_folder.load()
+        url = os.environ.get("NAS_STORAGE") or definition.storage
+        storage = open_storage(url, self.study_folder.journal)
+        return load_study(definition.name, storage)
+
+    def trials(self):
+        try:
+            return self.study().get_trials()
+        except Exception:  # not there yet
+            return []
+
+    def rows(self):
+        return read_rows(self.study())
+
+    def attrs(self):
+        return self.study().user_attrs
+
+    def wait_for(self, condition, seconds=60):
+        """Wait until a condition on the trials holds; the trials."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            trials = self.trials() if self.study_folder.definition.exists() else []
+            if condition(trials):
+                return trials
+            time.sleep(0.01)
+        raise AssertionError(f"not within {seconds} s: {[t.state for t in self.trials()]}")
+
+
+def snapshot(folder):
+    """Every file below a folder with its bytes, and every directory."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def assert_sound(folder, target, budget=BUDGET):
+    """What holds of every study that reached its target, whatever happened on the way."""
+    trials = folder.trials()
+    counted = [trial for trial in trials if is_counted(trial)]
+    assert len(counted) == target
+    unfinished = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
+    assert not [t.number for t in trials if t.state in unfinished and t.number < len(counted)]
+    ids = [trial.user_attrs["id"] for trial in counted]
+    assert len(set(ids)) == len(ids), "a network was trained twice"
+    spec = folder.study_folder.load().input_spec
+    for trial in counted:
+        model = build_model(Architecture.from_dict(trial.user_attrs["architecture"]), spec)
+        num_params = sum(parameter.numel() for parameter in model.parameters())
+        assert num_params == trial.user_attrs["num_params"] <= budget
+    for trial in trials:
+        if trial.state == optuna.trial.TrialState.FAIL:
+            assert trial.user_attrs["reason"]
+    return trials

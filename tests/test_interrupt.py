@@ -1,0 +1,87 @@
+"""Signals: at once while a network trains, after the block during bookkeeping, never lost."""
+
+import contextlib
+import os
+import signal
+import threading
+
+import pytest
+
+from nas.interrupt import InterruptGuard
+
+
+def send(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_interrupts_at_once_outside_a_deferred_block(number):
+    with pytest.raises(KeyboardInterrupt), InterruptGuard():
+        send(number)
+
+
+def test_a_deferred_block_ends_first_and_then_raises():
+    done = []
+
+    def write(guard):
+        with guard.deferred():
+            with guard.deferred():
+                send()
+            done.append("inner block does not raise")
+            send(signal.SIGINT)
+            done.append("all of it")
+
+    with InterruptGuard() as guard, pytest.raises(KeyboardInterrupt):
+        write(guard)
+    assert len(done) == 2
+
+
+def test_an_error_inside_a_deferred_block_is_not_hidden_by_a_signal():
+    def fail(guard):
+        with guard.deferred():
+            send()
+            raise ValueError("first")
+
+    with InterruptGuard() as guard:
+        with pytest.raises(ValueError, match="first"):
+            fail(guard)
+        with pytest.raises(KeyboardInterrupt):
+            guard.check()
+
+
+def test_an_interrupt_that_a_callback_swallowed_is_raised_again():
+    with InterruptGuard() as guard:
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does in a destructor
+            send()
+        with pytest.raises(KeyboardInterrupt), guard.deferred():
+            pass
+
+
+def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
+    before = signal.getsignal(signal.SIGTERM)
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with InterruptGuard() as guard:
+            assert signal.getsignal(signal.SIGTERM) != before
+            send(signal.SIGHUP)
+            guard.check()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_in_another_thread_it_does_nothing():
+    failures = []
+
+    def use():
+        try:
+            with InterruptGuard() as guard, guard.deferred():
+                guard.check()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert failures == []

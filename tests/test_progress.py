@@ -1,0 +1,148 @@
+"""The progress line and the time left it shows."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from searching import words
+
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.commands import main
+from nas.forecast import Terms, cost_units, seconds_left
+from nas.progress import ProgressLine, compose_line
+from nas.study import StudyFolder
+from nas.trials import TrialRow, read_rows
+
+RECORDED = json.loads((Path(__file__).parent / "golden" / "recorded_search.json").read_text())
+SPEC = InputSpec(RECORDED["channels"], RECORDED["image_size"], RECORDED["num_classes"])
+TERMS = Terms(SPEC, False, RECORDED["epochs"], 10, RECORDED["sampled_units"])
+SMALL = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
+
+
+def row(**fields):
+    blank = dict.fromkeys(TrialRow.__dataclass_fields__)
+    blank |= {"id": "", "source": "uniform", "num_over_budget": 0, "num_repeats": 0}
+    return TrialRow(**{**blank, "num_epochs": 5, "state": "complete", "number": 0, **fields})
+
+
+def recorded_rows():
+    return [row(**record) for record in RECORDED["rows"]]
+
+
+def after(rows, number):
+    """The rows as they were when so many trials had ended: the other known ones wait."""
+    waiting = [
+        row(number=r.number, state="waiting", num_epochs=0, source="known", elapsed_seconds=None)
+        for r in rows[number:]
+        if r.source == "known"
+    ]
+    return rows[:number] + waiting
+
+
+def test_after_a_tenth_of_the_trials_the_time_left_is_within_30_percent_of_what_it_becomes():
+    rows = recorded_rows()
+    assert [r.source for r in rows[:3]] == ["known"] * 3  # large ones first, ...
+    assert {r.state for r in rows[10:]} >= {"pruned"}  # ... and later some that end early
+    tenth = len(rows) // 10
+    becomes = sum(r.elapsed_seconds for r in rows[tenth:])
+    left = seconds_left(after(rows, tenth), len(rows), TERMS)
+    assert left == pytest.approx(becomes, rel=0.3)
+    assert seconds_left(rows, len(rows), TERMS) == 0
+
+
+def test_the_time_left_is_exact_where_all_trials_are_alike():
+    rows = [
+        row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(4)
+    ]
+    units = cost_units(SMALL, SPEC, is_cuda=False)
+    terms = Terms(SPEC, False, 5, None, units)
+    assert seconds_left(rows, 10, terms) == pytest.approx(18)
+    assert seconds_left(rows, 10, terms, workers=2) == pytest.approx(9)
+    assert seconds_left(rows, 5, terms, workers=4) == pytest.approx(3)  # one trial is one worker's
+    assert seconds_left(rows, 3, terms) == 0
+    assert seconds_left([], 10, terms) is None
+    few = Terms(SPEC, False, 5, None, units, num_networks=6)
+    assert seconds_left(rows, 500, few) == pytest.approx(6)
+
+
+def test_a_machine_that_becomes_slower_shows_soon():
+    rows = [
+        row(number=n, elapsed_seconds=1.0 if n < 20 else 10.0, architecture=SMALL.to_dict())
+        for n in range(40)
+    ]
+    terms = Terms(SPEC, False, 5, None, cost_units(SMALL, SPEC, is_cuda=False))
+    assert seconds_left(rows, 50, terms) == pytest.approx(100, rel=0.15)
+
+
+def test_the_line_names_everything_once():
+    rows = [
+        row(
+            number=0,
+            val_accuracy=0.9,
+            num_params=4_000_000,
+            elapsed_seconds=2.0,
+            architecture=SMALL.to_dict(),
+            num_over_budget=7,
+            num_repeats=2,
+        ),
+        row(number=1, state="pruned", num_epochs=2, elapsed_seconds=1.0),
+        row(number=2, state="broken", num_epochs=1, elapsed_seconds=1.0, reason="diverged"),
+        row(number=3, state="failed", num_epochs=0),
+    ]
+    line = compose_line(rows, 20, 5_000_000, 1000, TERMS)
+    for part in (
+        "3/20 trained",
+        "1 pruned",
+        "7 rejected before training",
+        "2 repeats",
+        "1 broken",
+        "best 90.00% (4.00M, 80.0% of budget)",
+        "s/trial",
+        " left",
+    ):
+        assert line.count(part) == 1, part
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, images):
+    path = tmp_path_factory.mktemp("studies")
+    assert main([*words(images, trials=2), "--studies", str(path)]) == 0
+    return StudyFolder(path / "tiny-8k-folder")
+
+
+def show(study, console):
+    from nas.storage import load_study, open_storage
+
+    definition = study.load()
+    rows = read_rows(load_study(definition.name, open_storage(None, study.journal)))
+    with ProgressLine(console, definition, 2, TERMS) as progress:
+        progress.update(rows[:1])
+        progress.show_now("trial 1: epoch 1/1, 50.0%")
+        progress.update(rows[:1])
+        progress.update(rows)
+
+
+@pytest.mark.parametrize("width", [1, 20, 80, 300])
+def test_on_a_terminal_of_any_width_the_line_is_drawn_and_left_behind(study, width):
+    text = io.StringIO()
+    show(study, Console(file=text, force_terminal=True, width=width, legacy_windows=False))
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.getvalue())
+    assert "2/2trained" in re.sub(r"\s", "", plain)
+
+
+def test_off_a_terminal_one_line_is_written_whenever_something_changed(study):
+    text = io.StringIO()
+    show(study, Console(file=text, force_terminal=False, width=20))
+    assert [line.split(" trained")[0] for line in text.getvalue().splitlines()] == ["1/2", "2/2"]
+    assert "\x1b" not in text.getvalue()
+
+
+def test_a_terminal_that_is_gone_ends_the_showing_and_nothing_else(study):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    show(study, Console(file=Gone(), force_terminal=False))

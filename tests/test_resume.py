@@ -1,0 +1,283 @@
+"""A search that is killed, interrupted or torn anywhere goes on with the same command."""
+
+import json
+import os
+import signal
+import time
+from functools import partial
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from searching import Folder, Running, assert_sound, snapshot, words
+
+from nas.commands import main
+from nas.storage import open_storage
+
+TORN = b'{"op_code":8,"worker_id":"somebody who was kil'
+
+
+def has_epochs(number, epochs):
+    """A condition: the trial runs and has finished some epochs."""
+
+    def holds(trials):
+        if len(trials) <= number:
+            return False
+        trial = trials[number]
+        return trial.state == TrialState.RUNNING and len(trial.intermediate_values) >= epochs
+
+    return holds
+
+
+def curve(folder, number):
+    return json.loads((folder.study_folder.trial(number) / "curve.json").read_text())
+
+
+def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, images, tmp_path):
+    argv = words(images, trials=3, epochs=40)
+    running = Running(argv, tmp_path / "out")
+    folder.wait_for(has_epochs(1, 4))
+    running.kill_group()
+    assert running.wait() == -signal.SIGKILL
+    dead = curve(folder, 1)
+    assert 2 <= len(dead) < 40  # an epoch is reported before its line is written
+    folder.study().enqueue_trial(folder.trials()[0].params)  # something else that waits
+
+    assert main(argv) == 0
+    trials = assert_sound(folder, 3)
+    assert trials[1].state == TrialState.FAIL
+    assert trials[1].user_attrs["reason"] == "killed"
+    heir = trials[3]
+    assert heir.user_attrs["resumes"] == 1
+    assert heir.user_attrs["id"] == trials[1].user_attrs["id"]
+    assert heir.user_attrs["source"] == trials[1].user_attrs["source"]
+    later = [t.datetime_start for t in trials[2:] if t.number != 3 and t.datetime_start]
+    assert heir.datetime_start < min(later)
+    continued = curve(folder, 3)
+    assert len(continued) == 40
+    assert continued[: len(dead)] == dead  # to the microsecond: no epoch was trained again
+    assert not (folder.study_folder.trial(3) / "checkpoint.pt").exists()
+
+
+def die_at_write(number, is_torn):
+    """In the child: die while the n-th record is being written, holding every lock."""
+    from nas import journal
+
+    append = journal.MendingJournal.append_logs
+    writes = iter(range(1, 10**6))
+
+    def append_or_die(self, logs):
+        if next(writes) < number:
+            append(self, logs)
+            return
+        if is_torn:
+            with journal.locked(self._path), self._path.open("ab") as file:
+                file.write(json.dumps(logs[0]).encode()[:-5])
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    journal.MendingJournal.append_logs = append_or_die
+
+
+@pytest.mark.parametrize(
+    "step", [7, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_killed_at_any_write_a_search_goes_on_and_trains_nothing_twice(
+    folder, images, tmp_path, step
+):
+    argv = words(images, trials=3, epochs=2)
+    number = deaths = 0
+    while True:
+        number += step
+        running = Running(argv, tmp_path / "out", partial(die_at_write, number, number % 2 == 0))
+        code = running.wait()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, running.errors()
+        deaths += 1
+        assert deaths < 200, "the search gets nowhere"
+    trials = assert_sound(folder, 3)
+    assert deaths >= 3
+    names = [t.user_attrs.get("known_name") for t in trials if t.state == TrialState.COMPLETE]
+    assert names.count("baseline") == 1
+    copies = list(folder.study_folder.path.glob("journal.log.torn-*"))
+    assert all(not copy.read_bytes().endswith(b"\n") for copy in copies)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+)
+def test_a_signal_gives_the_trial_back_and_the_same_command_goes_on(
+    folder, images, tmp_path, number
+):
+    argv = words(images, trials=2, epochs=20)
+    running = Running(argv, tmp_path / "out")
+    folder.wait_for(has_epochs(0, 3))
+    running.signal(number)
+    for _ in range(5 if number == signal.SIGINT else 0):  # an impatient user
+        time.sleep(0.002)
+        running.signal(number)
+    assert running.wait() == 130, running.errors()
+    assert "the same command resumes" in running.errors()
+    trials = folder.trials()
+    assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
+    assert trials[0].user_attrs["reason"] == "interrupted"
+    dead = curve(folder, 0)
+    assert main(argv) == 0
+    trials = assert_sound(folder, 2)
+    heir = next(trial for trial in trials if trial.user_attrs.get("resumes") == 0)
+    assert heir.user_attrs["known_name"] == "baseline"
+    assert curve(folder, heir.number)[: len(dead)] == dead
+
+
+@pytest.mark.slow
+def test_a_signal_that_the_process_was_told_to_ignore_stays_ignored(folder, images, tmp_path):
+    running = Running(words(images, epochs=20), tmp_path / "out", ignore_hangup)
+    folder.wait_for(has_epochs(0, 1))
+    running.signal(signal.SIGHUP)  # nohup
+    assert running.wait() == 0
+    assert_sound(folder, 3)
+
+
+def ignore_hangup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def die_between_asking_and_claiming(journal):
+    storage = open_storage(None, journal)
+    study_id = storage.get_all_studies()[0]._study_id
+    storage.create_new_trial(study_id)
+    waiting = storage.get_all_trials(study_id, states=(TrialState.WAITING,))
+    for trial in waiting[:1]:
+        storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_whose_process_died_before_it_signed_is_found_at_once(folder, images, tmp_path):
+    assert main(words(images, trials=1)) == 0
+    folder.study().enqueue_trial({**folder.trials()[0].params, "stage1_depth": 2})
+    child = Running(
+        ["--version"],
+        tmp_path / "out",
+        partial(die_between_asking_and_claiming, folder.study_folder.journal),
+    )
+    assert child.wait() == -signal.SIGKILL
+    trials = folder.trials()
+    nameless = [trial.number for trial in trials if trial.state == TrialState.RUNNING]
+    assert nameless == [1, 2]
+    assert main(words(images, trials=3)) == 0
+    trials = assert_sound(folder, 3)
+    assert [trials[number].state for number in nameless] == [TrialState.FAIL] * 2
+    heir = next(trial for trial in trials if trial.user_attrs.get("resumes") == 1)
+    assert heir.state == TrialState.COMPLETE  # it had been enqueued; the other had no network yet
+
+
+def test_a_torn_line_is_cut_back_and_a_copy_kept(folder, images, capsys):
+    assert main(words(images, trials=1)) == 0
+    journal = folder.study_folder.journal
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + TORN)
+    (journal.parent / "journal.log.lock").symlink_to(journal)  # of a tool that was killed
+    started = time.monotonic()
+    assert main(words(images, trials=2)) == 0
+    assert time.monotonic() - started < 25  # nobody waits for a lock of the dead
+    assert_sound(folder, 2)
+    assert journal.read_bytes().startswith(whole)
+    (copy,) = journal.parent.glob("journal.log.torn-*")
+    assert copy.read_bytes() == whole + TORN
+
+
+def test_a_line_torn_while_others_write_loses_nothing(folder, images, tmp_path):
+    running = Running(words(images, trials=2, epochs=15), tmp_path / "out")
+    folder.wait_for(has_epochs(0, 2))
+    from nas.locks import locked
+
+    journal = folder.study_folder.journal
+    with locked(journal), journal.open("ab") as file:
+        file.write(TORN)
+    assert running.wait() == 0, running.errors()
+    trials = assert_sound(folder, 2)
+    assert all(len(t.intermediate_values) == 15 for t in trials if t.state == TrialState.COMPLETE)
+    assert len(list(journal.parent.glob("journal.log.torn-*"))) == 1
+
+
+def test_a_study_killed_before_its_journal_was_made_begins_anew(folder, images):
+    assert main(words(images, trials=1)) == 0
+    for path in (folder.study_folder.journal, *folder.study_folder.trials.glob("*/*")):
+        path.unlink()
+    for path in (*folder.study_folder.trials.iterdir(), folder.study_folder.trials):
+        path.rmdir()
+    assert main(words(images, trials=2)) == 0
+    assert_sound(folder, 2)
+
+
+def test_a_journal_that_is_gone_with_its_trials_is_not_begun_anew(folder, images, capsys):
+    assert main(words(images, trials=1)) == 0
+    folder.study_folder.journal.unlink()
+    before = snapshot(folder.path)
+    assert main(words(images, trials=2)) == 1
+    assert "is gone" in capsys.readouterr().err
+    assert snapshot(folder.path) == before
+
+
+def test_in_two_parts_a_search_proposes_what_it_would_have_in_one(folder, images):
+    argv = [*words(images), "--study"]
+    assert main([*argv, "whole", "--trials", "9"]) == 0
+    assert main([*argv, "parts", "--trials", "6"]) == 0
+    assert main([*argv, "parts", "--trials", "9"]) == 0
+    ids = [
+        [trial.user_attrs["id"] for trial in Folder(folder.path, name).trials()]
+        for name in ("whole", "parts")
+    ]
+    assert ids[0] == ids[1]
+
+
+def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(folder, images, tmp_path):
+    argv = words(images, trials=1, epochs=40)
+    running = Running(argv, tmp_path / "out")
+    folder.wait_for(has_epochs(0, 3))
+    running.kill_group()
+    checkpoint = folder.study_folder.trial(0) / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert main(argv) == 0
+    assert_sound(folder, 1)
+    assert len(curve(folder, 1)) == 40
+
+
+def test_a_trial_on_another_machine_is_left_alone_and_said(folder, images, capsys):
+    assert main(words(images, trials=1)) == 0
+    study = folder.study()
+    other = {"host": "another-machine", "pid": 1, "started_at": 0.0, "lock": "none.lock"}
+    study.add_trial(
+        optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"worker": other})
+    )
+    assert main(words(images, trials=3)) == 0
+    trials = folder.trials()
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.RUNNING,
+        TrialState.COMPLETE,
+    ]
+    assert "run on other machines" in capsys.readouterr().err
+
+
+def test_a_network_that_dies_again_and_again_is_given_up(folder, images, tmp_path):
+    argv = words(images, trials=2, epochs=1)
+    for _ in range(3):
+        running = Running(argv, tmp_path / "out", die_in_training)
+        assert running.wait() == -signal.SIGKILL, running.errors()
+    assert main(argv) == 0
+    trials = assert_sound(folder, 2)
+    broken = [t for t in trials if t.state == TrialState.COMPLETE and "reason" in t.user_attrs]
+    assert len(broken) == 1
+    assert "given up: died 3 times" in broken[0].user_attrs["reason"]
+    assert broken[0].value == 0.0
+
+
+def die_in_training():
+    """In the child: what the kernel does to a process that asks for too much memory."""
+    from nas import objective
+
+    objective.train = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

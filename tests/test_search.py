@@ -1,0 +1,254 @@
+"""A search from an empty folder to its last trial, through the command line."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from optuna.trial import TrialState
+from searching import BUDGET, TINY, Folder, Running, assert_sound, snapshot, words
+
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.commands import main
+from nas.identity import identify
+from nas.model import build_model
+from nas.space import load_space
+
+
+def num_fitting_networks(budget):
+    """By brute force: one or two stages of every kind, depth and width of tests/spaces/tiny.py."""
+    stages = list(itertools.product(("basic", "bottleneck"), (1, 2), (8, 16)))
+    ways = [(first,) for first in stages] + list(itertools.product(stages, stages))
+    networks = [
+        Architecture(
+            Stem("conv3x3", way[0][2]),
+            tuple(
+                Stage(kind, depth, width, stride=1 + (index > 0))
+                for index, (kind, depth, width) in enumerate(way)
+            ),
+        )
+        for way in ways
+    ]
+    models = [build_model(network, InputSpec(1, 8, 2)) for network in networks]
+    sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in models]
+    return sum(size <= budget for size in sizes)
+
+
+def test_a_search_on_digits_keeps_every_promise_and_ends_at_once_when_run_again(
+    folder, monkeypatch, capsys
+):
+    folder = Folder(folder.path, "tiny-8k-digits")
+    argv = [
+        *("search", "--space", TINY, "--budget", "8k", "--dataset", "digits"),
+        *("--trials", "4", "--epochs", "1", "--set", "batch_size=256"),
+    ]
+    assert main(argv) == 0
+    trials = assert_sound(folder, 4)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert all(len(trial.intermediate_values) == 1 for trial in trials)
+    assert trials[0].user_attrs["known_name"] == "baseline"
+    assert trials[0].user_attrs["id"] == identify(load_space(TINY).baseline).id
+    definition = folder.definition()
+    assert definition["budget"] == BUDGET
+    assert definition["plan"]["train_images"] + definition["plan"]["val_images"] == 1797 - 359
+    assert definition["recipe"]["batch_size"] == 256
+    shown = capsys.readouterr()
+    assert "next: python cli.py retrain --best --study tiny-8k-digits" in shown.out
+    assert shown.err.index("space ") < shown.err.index("0/4 trained") < shown.err.index("4/4")
+
+    before = snapshot(folder.path)
+    assert main(argv) == 0
+    assert "finished" in capsys.readouterr().err
+    assert snapshot(folder.path) == before
+
+
+def test_more_trials_go_on_and_a_change_is_logged_with_its_trial(folder, images, capsys):
+    assert main(words(images, trials=2)) == 0
+    assert main([*words(images, trials=4), "--sampler", "random", "--format", "json"]) == 0
+    assert_sound(folder, 4)
+    changes = folder.attrs()["changes"]
+    assert {"trial": 2, "name": "target_trials", "from": 2, "to": 4} in changes
+    assert {"trial": 2, "name": "sampler", "from": "predictor", "to": "random"} in changes
+    out = capsys.readouterr().out
+    record = json.loads(out[out.index("\n{") :])  # the first search printed a table
+    assert record["stopped"] == "finished"
+
+
+def test_with_json_standard_output_holds_json_alone(folder, images, capsys):
+    assert main([*words(images, trials=1), "--format", "json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["funnel"]["counted"] == 1
+
+
+def test_a_dry_run_writes_nothing(folder, images, capsys):
+    assert main([*words(images), "--dry-run"]) == 0
+    assert not folder.path.exists()
+    assert main(words(images, trials=1)) == 0
+    before = snapshot(folder.path)
+    assert main([*words(images, trials=5), "--dry-run"]) == 0
+    assert snapshot(folder.path) == before
+    assert "nothing was written" in capsys.readouterr().err
+
+
+def test_a_time_limit_ends_at_a_trial_s_edge(folder, images, capsys):
+    assert main([*words(images, trials=50, epochs=2), "--time-limit", "1s"]) == 0
+    states = [trial.state for trial in folder.trials() if trial.state != TrialState.WAITING]
+    assert states
+    assert set(states) == {TrialState.COMPLETE}
+    assert len(states) < 50
+    assert "time limit" in capsys.readouterr().err
+
+
+def test_over_budget_networks_are_recorded_and_not_counted_under_prune(folder, images):
+    argv = [*words(images, trials=6, budget=3000), "--over-budget", "prune"]
+    argv += ["--sampler", "random", "--study", "pruning", "--no-known"]
+    assert main(argv) == 0
+    own = Folder(folder.path, "pruning")
+    trials = assert_sound(own, 6, budget=3000)
+    rejected = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert rejected
+    for trial in rejected:
+        assert not trial.intermediate_values
+        assert trial.constraints["budget"] > 0
+        assert trial.user_attrs["num_params"] > 3000
+        assert "over budget" in trial.user_attrs["reason"]
+
+
+def test_a_space_with_fewer_networks_than_trials_ends_well(folder, images, capsys):
+    assert main([*words(images, trials=500, budget=600), "--study", "all"]) == 0
+    own = Folder(folder.path, "all")
+    num_trained = len(assert_sound(own, len(own.trials()), budget=600))
+    assert num_trained == num_fitting_networks(600) > 1
+    assert "every architecture within the budget was tried" in capsys.readouterr().err
+    assert main([*words(images, trials=500, budget=600), "--study", "all"]) == 0
+    assert len(own.trials()) == num_trained
+
+
+def test_a_training_that_diverges_counts_with_the_worst_value_and_its_reason(folder, images):
+    argv = [*words(images, trials=2, epochs=2), "--set", "learning_rate=100"]
+    argv += ["--set", "momentum=0.99", "--set", "warmup_share=0", "--set", "weight_decay=10"]
+    assert main(argv) == 0
+    trials = folder.trials()
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    for trial in trials:
+        assert trial.value == 0.0
+        assert "diverged" in trial.user_attrs["reason"]
+
+
+def test_the_same_seed_proposes_the_same_networks_in_another_process(folder, images, tmp_path):
+    argv = [*words(images, trials=5), "--sampler", "random", "--study", "one"]
+    running = Running(argv, tmp_path / "one")
+    assert main([*argv[:-1], "two"]) == 0
+    assert main([*argv[:-1], "three", "--seed", "1"]) == 0
+    assert running.wait() == 0
+    ids = [
+        [trial.user_attrs["id"] for trial in Folder(folder.path, name).trials()]
+        for name in ("one", "two", "three")
+    ]
+    assert ids[0] == ids[1]
+    assert ids[0] != ids[2]
+
+
+def test_the_median_pruner_prunes_and_never_before_a_fifth_of_the_epochs(folder, images):
+    assert main([*words(images, trials=30, epochs=5), "--sampler", "random"]) == 0
+    trials = assert_sound(folder, 30)
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    assert min(trial.number for trial in pruned) >= 10
+    assert all(len(trial.intermediate_values) >= 2 for trial in pruned)
+
+
+def test_two_searches_on_one_study_at_once_share_its_trials(folder, images, tmp_path):
+    both = [Running(words(images, trials=8, epochs=2), tmp_path / name) for name in "ab"]
+    assert [running.wait() for running in both] == [0, 0], both[0].errors() + both[1].errors()
+    trials = assert_sound(folder, 8)
+    assert len({trial.user_attrs["worker"]["pid"] for trial in trials}) == 2
+    assert not list(folder.study_folder.workers.glob("*-*.lock"))
+
+
+@pytest.mark.slow
+def test_workers_reach_the_target_together_though_one_is_killed(folder, images, tmp_path):
+    running = Running([*words(images, trials=12, epochs=20), "--workers", "2"], tmp_path / "out")
+
+    trials = folder.wait_for(lambda trials: len(_training(trials)) == 2, seconds=120)
+    victim = next(t for t in trials if t.state == TrialState.RUNNING and t.intermediate_values)
+    os.kill(victim.user_attrs["worker"]["pid"], signal.SIGKILL)
+    assert running.wait() == 0, running.errors()
+    trials = assert_sound(folder, 12)
+    assert trials[victim.number].state == TrialState.FAIL
+    assert trials[victim.number].user_attrs["reason"] == "killed"
+    assert "the rest went on" in running.errors()
+
+
+def _without_python():
+    sys.executable = "/bin/false"
+
+
+def test_workers_that_all_fail_fail_the_search(folder, images, tmp_path):
+    running = Running([*words(images), "--workers", "2"], tmp_path / "out", _without_python)
+    assert running.wait() == 1
+    assert "all 2 workers failed" in running.errors()
+    assert main(words(images)) == 0
+    assert_sound(folder, 3)
+
+
+def test_a_search_takes_over_the_network_of_one_that_is_killed(folder, images, tmp_path):
+    both = [Running(words(images, trials=8, epochs=15), tmp_path / name) for name in "ab"]
+    trials = folder.wait_for(lambda trials: len(_training(trials)) == 2)
+    victim = next(trial for trial in trials if _training([trial]))
+    pid = victim.user_attrs["worker"]["pid"]
+    next(running for running in both if running.process.pid == pid).kill_group()
+    assert sorted(running.wait() for running in both) == [-signal.SIGKILL, 0]
+    trials = assert_sound(folder, 8)
+    assert trials[victim.number].user_attrs["reason"] == "killed"
+    heir = next(t for t in trials if t.user_attrs.get("resumes") == victim.number)
+    assert heir.user_attrs["id"] == victim.user_attrs["id"]
+
+
+def _training(trials):
+    return {
+        trial.user_attrs["worker"]["pid"]
+        for trial in trials
+        if trial.state == TrialState.RUNNING and trial.intermediate_values
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_search_and_give_back_what_they_train(
+    folder, images, tmp_path, number
+):
+    argv = [*words(images, trials=6, epochs=40), "--workers", "2"]
+    running = Running(argv, tmp_path / "out")
+    folder.wait_for(lambda trials: len(_training(trials)) == 2, seconds=120)
+    running.signal(number)
+    assert running.wait() == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    trials = folder.wait_for(lambda trials: not _running(trials), seconds=30)
+    assert {t.user_attrs["reason"] for t in trials if t.state == TrialState.FAIL} == {
+        "interrupted"
+    }
+    assert main(words(images, trials=6, epochs=40)) == 0
+    assert_sound(folder, 6)
+
+
+def _running(trials):
+    return [trial for trial in trials if trial.state == TrialState.RUNNING]
+
+
+@pytest.mark.slow
+def test_a_fresh_process_says_how_to_install_what_is_missing_and_runs_when_it_is_there(
+    folder, images
+):
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    done = subprocess.run(
+        [sys.executable, "cli.py", *words(images, trials=2)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_sound(folder, 2)

@@ -1,0 +1,281 @@
+"""The stores: a journal that stays readable, databases that several processes share."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from functools import partial
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import optuna
+import pytest
+from searching import Folder, Running, assert_sound, words
+
+from nas.commands import main
+from nas.errors import StorageError, UsageError
+from nas.journal import MendingJournal, mend
+from nas.storage import (
+    canonical_url,
+    has_study,
+    open_storage,
+    require_optuna_5,
+    without_password,
+)
+
+LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[2]}\n'
+SECRET = "p@ss/wörd"
+
+
+@pytest.mark.parametrize("version", ["4.8.0", "4.0.0b1", "3.6.1", "6.0.0"])
+def test_another_optuna_is_refused_with_one_line_that_says_what_to_install(version):
+    with pytest.raises(UsageError, match=f"needs Optuna 5, but got {version}") as caught:
+        require_optuna_5(version)
+    assert "pip install" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_installed_optuna_is_of_the_right_version():
+    require_optuna_5()
+    require_optuna_5("5.1.0.dev0")
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b'{"op_code":8,"trial_',
+        b"\0" * 4096,  # a file system that grew the file and lost power
+        b'{"op_code":8,"tri\n',
+        b'"text"\n',
+        b'{"op_code":8,"user_attr":"' + b"x" * 200_000,
+    ],
+    ids=["half a line", "zeros", "half a line ended", "no record", "a long half line"],
+)
+def test_a_torn_end_is_cut_back_and_a_copy_kept(tmp_path, tail):
+    path = tmp_path / "journal.log"
+    path.write_bytes(LINE + tail)
+    copy = mend(path)
+    assert copy.read_bytes() == LINE + tail
+    assert path.read_bytes() == LINE
+    assert mend(path) is None
+
+
+@pytest.mark.parametrize("content", [b"", LINE, LINE * 3, b'{"a":"' + b"x" * 200_000 + b'"}\n'])
+def test_a_whole_journal_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "journal.log"
+    path.write_bytes(content)
+    assert mend(path) is None
+    assert [file.name for file in tmp_path.iterdir()] == ["journal.log"]
+    assert path.read_bytes() == content
+    assert mend(tmp_path / "absent.log") is None
+
+
+def test_a_journal_that_is_nothing_but_a_torn_line_becomes_empty(tmp_path):
+    path = tmp_path / "journal.log"
+    path.write_bytes(b'{"op_')
+    mend(path)
+    assert path.read_bytes() == b""
+
+
+def test_many_writers_lose_nothing_and_mend_what_one_leaves_torn(tmp_path):
+    path = tmp_path / "journal.log"
+
+    def write(writer):
+        journal = MendingJournal(path)  # its own lock, as in a process of its own
+        for number in range(50):
+            journal.append_logs([{"writer": writer, "number": number}])
+            if number == 25 and writer == 0:
+                with path.open("ab") as file:
+                    file.write(b'{"writer":')
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(records) == 200
+    for writer in range(4):
+        own = [record["number"] for record in records if record["writer"] == writer]
+        assert own == list(range(50))
+
+
+def _write_too_much(path):
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    journal = MendingJournal(path)
+    journal.append_logs([{"number": 1}])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, 30))
+    try:
+        journal.append_logs([{"number": 2, "text": "x" * 100}])
+    except OSError:
+        os._exit(7)
+    os._exit(0)
+
+
+def test_a_write_for_which_the_disk_is_too_full_leaves_the_journal_as_it_was(tmp_path):
+    path = tmp_path / "journal.log"
+    child = Running([], tmp_path / "out", partial(_write_too_much, path))
+    assert child.wait() == 7
+    assert path.read_bytes() == b'{"number":1}\n'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:200] + b"\xff\xfe" + content[200:],
+        lambda content: content.replace(b'"op_code"', b'"op_kode"', 1),
+        lambda content: b"[1, 2]\n" + content,
+        lambda content: content.replace(b'"op_code":4', b'"op_code":77', 1),
+    ],
+    ids=["bytes", "no code", "a list", "unknown code"],
+)
+def test_a_journal_damaged_in_the_middle_is_refused_and_left_as_it_is(
+    folder, images, capsys, damage
+):
+    assert main(words(images, trials=1)) == 0
+    journal = folder.study_folder.journal
+    damaged = damage(journal.read_bytes()) + b'{"torn'
+    journal.write_bytes(damaged)
+    names = sorted(path.name for path in journal.parent.iterdir())
+    capsys.readouterr()
+    for command in (words(images, trials=2), ["status"], ["best"]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: the journal")
+        assert "damaged" in error
+    assert journal.read_bytes() == damaged
+    assert sorted(path.name for path in journal.parent.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///a/b.db", "sqlite:///a/b.db"),
+        ("postgresql://h/db", "postgresql://h/db"),
+        ("postgresql+psycopg2://u:p@h:5432/db", "postgresql+psycopg2://u@h:5432/db"),
+        ("postgresql://u:p%40q@h/db", "postgresql://u@h/db"),
+        ("postgresql://u:p@[::1]:5/db", "postgresql://u@[::1]:5/db"),
+        ("postgresql://:p@h/db", "postgresql://h/db"),
+        ("postgresql://h/db?user=u&password=p&x=1", "postgresql://h/db?user=u&x=1"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert without_password(url) == shown
+    assert without_password(shown) == shown
+
+
+def test_an_sqlite_file_is_recorded_by_its_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert canonical_url("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert canonical_url("sqlite:////a/x.db") == "sqlite:////a/x.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("mysterious://u:secret-word@h/db", UsageError),
+        ("no url at all", UsageError),
+        ("sqlite:////nowhere/at/all/x.db", StorageError),
+        ("postgresql+psycopg2://u:secret-word@127.0.0.1:1/db", StorageError),
+        ("postgresql+nodriver://u:secret-word@h/db", UsageError),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_one_line_without_the_password(tmp_path, url, error):
+    if "psycopg2" in url:
+        pytest.importorskip("psycopg2")
+    with pytest.raises(error) as caught:
+        open_storage(url, tmp_path / "journal.log")
+    assert "\n" not in str(caught.value)
+    assert "secret-word" not in str(caught.value)
+    assert caught.value.__cause__ is None  # which would be shown with --debug
+
+
+def test_a_wrong_store_leaves_no_study_behind(folder, images):
+    argv = [*words(images), "--storage", "sqlite:////nowhere/at/all/x.db"]
+    assert main(argv) == 1
+    assert not folder.path.exists()
+    assert main([*words(images), "--storage", "what"]) == 2
+    assert not folder.path.exists()
+
+
+def test_a_study_in_sqlite_is_shared_by_processes_that_begin_together(
+    folder, images, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    argv = [*words(images, trials=8, epochs=2), "--storage", f"sqlite:///{tmp_path}/x.db"]
+    three = [Running(argv, tmp_path / name) for name in "abc"]
+    assert [running.wait() for running in three] == [0, 0, 0], three[0].errors()
+    assert_sound(folder, 8)
+    assert not folder.study_folder.journal.exists()
+    assert folder.definition()["storage"] == f"sqlite:///{tmp_path}/x.db"
+    assert main(words(images, trials=9, epochs=2)) == 0  # the folder knows where its trials are
+    assert_sound(folder, 9)
+
+
+def test_a_study_that_the_store_has_and_the_folder_does_not_is_left_alone(
+    folder, images, tmp_path, capsys
+):
+    url = f"sqlite:///{tmp_path}/x.db"
+    storage = open_storage(url, tmp_path / "unused")
+    optuna.create_study(study_name="tiny-8k-folder", storage=storage).add_trial(
+        optuna.trial.create_trial(value=1.0)
+    )
+    assert main([*words(images), "--storage", url]) == 2
+    assert "--study tiny-8k-folder-2" in capsys.readouterr().err
+    assert not folder.path.exists()
+    assert len(optuna.load_study(study_name="tiny-8k-folder", storage=storage).trials) == 1
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """A fresh database on the server that NAS_TEST_POSTGRES names, as a role with a password."""
+    if "NAS_TEST_POSTGRES" not in os.environ:
+        pytest.skip("NAS_TEST_POSTGRES names no server (a URL of a superuser)")
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    server = os.environ["NAS_TEST_POSTGRES"]
+    engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"nas_{os.getpid()}"
+    escaped = SECRET.replace("'", "''")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE ROLE {name} LOGIN PASSWORD '{escaped}'"))
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name} OWNER {name}"))
+    parts = urlsplit(server)
+    host = parts.netloc.rpartition("@")[2]
+    yield urlunsplit(
+        parts._replace(netloc=f"{name}:{quote(SECRET, safe='')}@{host}", path=f"/{name}")
+    )
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        connection.execute(sqlalchemy.text(f"DROP ROLE {name}"))
+    engine.dispose()
+
+
+def test_a_study_in_postgresql_is_shared_killed_and_resumed_and_hides_its_password(
+    folder, images, tmp_path, postgres, monkeypatch, capsys
+):
+    monkeypatch.setenv("NAS_STORAGE", postgres)
+    monkeypatch.setattr(sys, "argv", ["cli.py", "search", "--storage", postgres])
+    argv = words(images, trials=8, epochs=10)
+    both = [Running(argv, tmp_path / name) for name in "ab"]
+    folder.wait_for(lambda trials: any(trial.intermediate_values for trial in trials))
+    for running in both:
+        running.kill_group()
+    assert main([*argv, "--workers", "2"]) == 0
+    assert_sound(folder, 8)
+    monkeypatch.delenv("NAS_STORAGE")
+    assert main(argv) == 1  # the folder alone does not know the password
+    shown = capsys.readouterr()
+    files = b"".join(p.read_bytes() for p in folder.path.rglob("*") if p.is_file())
+    for secret in (SECRET, quote(SECRET, safe="")):
+        assert secret.encode() not in files
+        assert secret not in shown.out + shown.err + both[0].errors() + both[1].errors()
+
+
+def test_has_study_says_whether_a_store_has_it(tmp_path):
+    storage = open_storage(None, tmp_path / "journal.log")
+    assert not has_study("a", storage)
+    optuna.create_study(study_name="a", storage=storage)
+    assert has_study("a", storage)
+    assert Folder(tmp_path, "a").trials() == []

@@ -1,0 +1,264 @@
+"""A study's definition: what resumes it, what is refused, and that a refusal changes nothing."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from searching import TINY, Folder, Running, assert_sound, snapshot, words, write_images
+
+from nas.commands import main
+from nas.errors import UsageError
+from nas.study import default_name, find_study, fresh_name, require_name
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, images):
+    """The folder of a study of one trial; not to be changed."""
+    path = tmp_path_factory.mktemp("begun")
+    os.environ["NAS_CACHE"] = str(images / "cache")
+    assert main([*words(images, trials=1), "--studies", str(path), "--set", "momentum=0.8"]) == 0
+    return path
+
+
+@pytest.fixture
+def own(begun, folder):
+    """A copy of that study, in NAS_STUDIES."""
+    shutil.copytree(begun, folder.path)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "difference"),
+    [
+        (["--budget", "7999"], "budget: 8000 -> 7999"),
+        (["--max-macs", "1e6"], "max_macs: None -> 1000000"),
+        (["--max-activations", "1e6"], "max_activations: None -> 1000000"),
+        (["--dataset", "digits"], "dataset: folder -> digits"),
+        (["--image-size", "10"], "image_size: 8 -> 10"),
+        (["--seed", "1"], "seed: 0 -> 1"),
+        (["--recipe", "modern"], "recipe_name: short -> modern"),
+        (["--set", "momentum=0.9"], "recipe.momentum: 0.8 -> 0.9"),
+        (["--set", "label_smoothing=0.2"], "recipe.label_smoothing: 0.1 -> 0.2"),
+        (["--set", "batch_size=8"], "recipe.batch_size: 16 -> 8"),
+        (["--epochs", "2"], "epochs: 1 -> 2"),
+        (["--pruner", "none"], "pruner: median -> none"),
+        (["--over-budget", "prune"], "over_budget: resample -> prune"),
+        (["--no-known"], "known: True -> False"),
+        (["--space", "resnet"], "-> resnet"),
+        (["--storage", "sqlite:////tmp/x.db"], "storage: None -> sqlite:////tmp/x.db"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_study_that_differs_is_refused_with_the_difference(
+    own, images, capsys, more, difference
+):
+    before = snapshot(own.path)
+    argv = [*words(images, trials=2), "--study", own.study_folder.name, *more]
+    assert main(argv) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: study 'tiny-8k-folder' exists and was defined differently")
+    assert difference in error
+    assert "--study tiny-8k-folder-2" in error
+    assert snapshot(own.path) == before
+
+
+def test_another_space_or_other_data_are_refused(own, images, tmp_path, capsys):
+    before = snapshot(own.path)
+    edited = tmp_path / "tiny.py"
+    edited.write_text(Path(TINY).read_text().replace("widths=(8, 16)", "widths=(8, 24)"))
+    assert main(words(images, trials=2, space=str(edited))) == 2
+    assert "space_hash" in capsys.readouterr().err
+    others = write_images(tmp_path / "others", per_class=31)
+    assert main(words(others, trials=2)) == 2
+    assert "data_fingerprint" in capsys.readouterr().err
+    assert snapshot(own.path) == before
+
+
+def test_the_same_space_and_data_elsewhere_are_the_same_study(own, images, tmp_path):
+    moved = tmp_path / "tiny.py"
+    moved.write_text(Path(TINY).read_text())
+    data = shutil.copytree(images / "train", tmp_path / "data" / "train").parent
+    assert main(words(data, trials=2, space=str(moved))) == 0
+    assert_sound(own, 2)
+
+
+def test_what_is_not_given_comes_from_the_study(own):
+    argv = ["search", "--study", own.study_folder.name, "--trials", "2"]
+    assert main(argv) == 0
+    assert_sound(own, 2)
+    assert main([*argv, "--set", "momentum=0.8", "--epochs", "1", "--seed", "0"]) == 0
+
+
+def test_a_renamed_folder_stays_a_study(own):
+    own.study_folder.path.rename(own.path / "renamed")
+    assert main(["search", "--study", "renamed", "--trials", "2"]) == 0
+    assert_sound(Folder(own.path, "renamed"), 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: text.replace('"schema": 1', '"schema": 99'),
+        lambda text: text.replace('"budget": 8000', '"budget": "many"'),
+        lambda text: text.replace('"budget": 8000', '"budget": -1'),
+        lambda text: text.replace('"seed": 0,', ""),
+        lambda text: text.replace('"epochs": 1', '"epochs": null'),
+        lambda text: text.replace('"momentum"', '"momentous"'),
+        lambda text: text.replace('"plan": {', '"plan": 5, "x": {'),
+        lambda text: "\udcff",
+    ],
+)
+def test_a_damaged_definition_is_one_message_and_stays_as_it_is(own, images, capsys, damage):
+    path = own.study_folder.definition
+    path.write_text(damage(path.read_text()), errors="surrogateescape")
+    before = snapshot(own.path)
+    for command in (words(images, trials=2), ["status", "--study", own.study_folder.name]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ")
+        assert "study.json is damaged" in error
+    assert snapshot(own.path) == before
+
+
+def test_a_journal_without_its_definition_is_said(own, images, capsys):
+    own.study_folder.definition.unlink()
+    before = snapshot(own.path)
+    assert main(words(images, trials=2)) == 1
+    assert "no study.json" in capsys.readouterr().err
+    assert snapshot(own.path) == before
+
+
+def without_rights():
+    """In the child: root obeys the permission bits too."""
+    import ctypes
+
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    assert ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()) == 0
+
+
+@pytest.mark.parametrize("closed", ["studies", "study", "definition", "journal"])
+def test_without_the_permission_nothing_is_written_and_that_is_said(
+    own, images, tmp_path, closed
+):
+    path = {
+        "studies": own.path,
+        "study": own.study_folder.path,
+        "definition": own.study_folder.definition,
+        "journal": own.study_folder.journal,
+    }[closed]
+    for child in (own.study_folder.workers, *own.study_folder.workers.iterdir()):
+        child.chmod(0o555)
+    more = ["--study", "another"] if closed == "studies" else []
+    before = snapshot(own.path)
+    mode = path.stat().st_mode
+    path.chmod(0o000 if path.is_file() else 0o555)
+    try:
+        running = Running([*words(images, trials=2), *more], tmp_path / "out", without_rights)
+        assert running.wait() == 1
+    finally:
+        path.chmod(mode)
+    error = running.errors().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "ermission" in error
+    assert "Traceback" not in running.errors()
+    assert snapshot(own.path) == before
+
+
+class FullDisk:
+    """In the child: no file grows beyond so many bytes."""
+
+    def __init__(self, num_bytes):
+        self.num_bytes = num_bytes
+
+    def __call__(self):
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
+
+
+def test_a_new_study_for_which_the_disk_is_too_full_leaves_nothing(folder, images, tmp_path):
+    assert main([*words(images), "--dry-run"]) == 0  # the cache of the data is not the study's
+    running = Running(words(images, trials=2), tmp_path / "out", FullDisk(1_200))
+    assert running.wait() == 1, running.errors()
+    error = running.errors().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "too large" in error
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("num_bytes", [5_000, 12_000])
+def test_a_disk_that_fills_during_the_search_costs_nothing_that_was_measured(
+    folder, images, tmp_path, num_bytes
+):
+    running = Running(words(images, trials=4), tmp_path / "out", FullDisk(num_bytes))
+    assert running.wait() == 1, running.errors()
+    error = running.errors().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "Traceback" not in running.errors()
+    measured = {trial.number: trial.value for trial in folder.trials() if trial.value is not None}
+    assert main(words(images, trials=4)) == 0
+    trials = assert_sound(folder, 4)
+    assert {number: trials[number].value for number in measured} == measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["4k", "8k", "16k"])  # the definition, the journal's first page
+def test_a_file_system_that_is_full_in_truth_is_one_message(folder, images, tmp_path, size):
+    assert main([*words(images), "--dry-run"]) == 0
+    folder.path.mkdir(parents=True)
+    if os.system(f"mount -t tmpfs -o size={size} tmpfs {folder.path} 2>/dev/null") != 0:
+        pytest.skip("this process may not mount")
+    try:
+        running = Running(words(images, trials=9), tmp_path / "out")
+        assert running.wait() == 1
+        assert "No space left" in running.errors().splitlines()[-1]
+        assert "Traceback" not in running.errors()
+        assert size != "4k" or not list(folder.path.iterdir())
+    finally:
+        os.system(f"umount {folder.path}")
+
+
+@pytest.mark.parametrize(
+    ("space", "budget", "name"),
+    [
+        ("resnet", 5_000_000, "resnet-5M-cifar10"),
+        ("resnet", 300_000, "resnet-300k-cifar10"),
+        ("a/b/my space.py", 12_345, "my-space-12345-cifar10"),
+    ],
+)
+def test_a_study_has_a_name_that_folders_and_urls_can_hold(space, budget, name):
+    assert default_name(space, budget, "cifar10") == name == require_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a b", "x" * 101, "a\n"])
+def test_other_names_are_refused(name):
+    with pytest.raises(UsageError):
+        require_name(name)
+
+
+def test_the_study_that_was_written_last_is_the_one_meant(tmp_path):
+    with pytest.raises(UsageError, match="begin with"):
+        find_study(tmp_path, None)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.json").write_text(json.dumps({}))
+        os.utime(tmp_path / name / "study.json", (1000, 1000 + ord(name)))
+    (tmp_path / "retrain").mkdir()
+    assert find_study(tmp_path, None).name == "c"
+    (tmp_path / "a" / "journal.log").write_text("")
+    assert find_study(tmp_path, None).name == "a"
+    time.sleep(0.01)
+    (tmp_path / "b" / "trials").mkdir()  # a study in a database has no journal
+    assert find_study(tmp_path, None).name == "b"
+    assert find_study(tmp_path, "c").name == "c"
+    with pytest.raises(UsageError, match=r"no study 'd'.*a, b, c"):
+        find_study(tmp_path, "d")
+    assert fresh_name(tmp_path, "a") == "a-2"

@@ -1,0 +1,199 @@
+"""The rules that keep workers apart, on a real store with trials in every state."""
+
+import os
+import signal
+from dataclasses import replace
+from functools import partial
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from searching import Running
+
+from nas.claims import GIVEN_BACK, Ledger, count_fruitless, num_claimed
+from nas.liveness import WORKER, is_dead, is_elsewhere, presence
+from nas.storage import open_storage
+from nas.study import StudyFolder
+from nas.trials import ID, NUM_PARAMS, REASON, RESUMES
+
+X = optuna.distributions.IntDistribution(0, 9)
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def ledger(request, tmp_path):
+    folder = StudyFolder(tmp_path / "study")
+    folder.workers.mkdir(parents=True)
+    url = None if request.param == "journal" else f"sqlite:///{tmp_path}/x.db"
+    storage = open_storage(url, folder.journal)
+    study = optuna.create_study(
+        study_name="s",
+        storage=storage,
+        direction="maximize",
+        sampler=optuna.samplers.RandomSampler(0),
+    )
+    return Ledger(study, storage, folder, frozenset({"x"}), is_local=True)
+
+
+def add(ledger, state, x=None, steps=0, **attrs):
+    """Add a trial as another process would have left it."""
+    value = 0.5 if state == TrialState.COMPLETE else None
+    params = {} if x is None else {"x": x}
+    ledger.study.add_trial(
+        create_trial(
+            state=state,
+            value=value,
+            params=params,
+            distributions={name: X for name in params},
+            intermediate_values={step: 0.5 for step in range(steps)},
+            user_attrs=attrs,
+        )
+    )
+    return len(ledger.trials()) - 1
+
+
+def test_what_was_given_back_begins_before_what_waited_longer(ledger):
+    ledger.study.enqueue_trial({"x": 1})
+    dead = add(ledger, TrialState.RUNNING, x=2, id="two", worker={"host": "h", "pid": 1})
+    ledger.study.enqueue_trial({"x": 3})
+    ledger.give_back(dead, "killed")
+    begun = [ledger.begin({"host": "h"}) for _ in range(4)]
+    assert [trial.suggest_int("x", 0, 9) for trial in begun[:3]] == [2, 1, 3]
+    assert [trial.number for trial in begun] == [3, 0, 2, 4]
+    assert begun[0].user_attrs[RESUMES] == dead
+    assert all(trial.user_attrs[WORKER] == {"host": "h"} for trial in begun)
+
+
+def test_giving_back_is_finished_by_whoever_comes_next_and_done_once(ledger):
+    number = add(ledger, TrialState.RUNNING, x=2)
+    ledger.withdraw(number, "killed", **{GIVEN_BACK: True})  # and here the process died
+    for _ in range(3):
+        ledger.revive_dead()
+    waiting = ledger.trials(TrialState.WAITING)
+    assert [trial.system_attrs["fixed_params"] for trial in waiting] == [{"x": 2}]
+    ledger.give_back(number, "killed")
+    assert len(ledger.trials()) == 2
+
+
+def test_a_trial_without_a_network_is_not_enqueued_again(ledger):
+    number = add(ledger, TrialState.RUNNING)
+    ledger.give_back(number, "killed")
+    assert [trial.state for trial in ledger.trials()] == [TrialState.FAIL]
+
+
+def test_an_ended_trial_stays_as_it_is(ledger):
+    number = add(ledger, TrialState.COMPLETE, x=1)
+    ledger.withdraw(number, "surplus")
+    ledger.give_back(number, "killed")
+    (trial,) = ledger.trials()
+    assert trial.state == TrialState.COMPLETE
+    assert REASON not in trial.user_attrs
+
+
+def test_of_two_trials_with_one_network_the_lower_number_trains(ledger):
+    low = add(ledger, TrialState.RUNNING, x=1, id="a")
+    high = add(ledger, TrialState.RUNNING, x=1, id="a")
+    other = add(ledger, TrialState.RUNNING, x=2, id="b")
+    assert ledger.refusal(low, target=9) is None
+    assert ledger.refusal(high, target=9) == f"repeat of trial {low}"
+    assert ledger.refusal(other, target=9) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "steps", "is_repeat"),
+    [
+        (TrialState.COMPLETE, 0, True),
+        (TrialState.PRUNED, 2, True),
+        (TrialState.PRUNED, 0, False),  # over budget: never trained
+        (TrialState.FAIL, 2, False),  # killed: to be trained again
+    ],
+)
+def test_a_network_is_a_repeat_if_it_was_measured(ledger, state, steps, is_repeat):
+    add(ledger, state, x=1, steps=steps, id="a")
+    number = add(ledger, TrialState.RUNNING, x=1, id="a")
+    assert (ledger.refusal(number, target=9) is not None) == is_repeat
+
+
+def test_beyond_the_target_the_higher_numbers_are_withdrawn(ledger):
+    add(ledger, TrialState.COMPLETE, x=1, id="a")
+    add(ledger, TrialState.FAIL, x=2, id="b")
+    add(ledger, TrialState.PRUNED, x=3, id="c")
+    numbers = [add(ledger, TrialState.RUNNING, x=x, id=str(x)) for x in (4, 5, 6)]
+    refusals = [ledger.refusal(number, target=3) for number in numbers]
+    assert [refusal is None for refusal in refusals] == [True, True, False]
+    assert "surplus" in refusals[2]
+    assert num_claimed(ledger.trials()) == 4
+
+
+def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they_train(ledger):
+    shared = replace(ledger, is_local=False)
+    low = add(ledger, TrialState.RUNNING, x=1)  # just begun by another machine
+    high = add(ledger, TrialState.RUNNING, x=1, id="a")
+    import threading
+    import time
+
+    timer = threading.Timer(0.5, partial(ledger.set_attr, low, ID, "a"))
+    timer.start()
+    started = time.monotonic()
+    assert shared.refusal(high, target=9) == f"repeat of trial {low}"
+    assert time.monotonic() - started < 4
+    timer.join()
+
+
+def test_deaths_count_while_no_epoch_ends_between_them(ledger):
+    begun = {NUM_PARAMS: 10}
+    first = add(ledger, TrialState.FAIL, x=1, reason="killed", **begun)
+    second = add(ledger, TrialState.FAIL, x=1, reason="error: Boom", resumes=first, **begun)
+    third = add(ledger, TrialState.RUNNING, x=1, resumes=second, **begun)
+    assert count_fruitless(ledger.trials(), third, "killed") == 3
+    assert count_fruitless(ledger.trials(), third, "interrupted") == 0
+    assert count_fruitless(ledger.trials(), third, "machine: disk full") == 0
+    ahead = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=second, **begun)
+    assert count_fruitless(ledger.trials(), ahead, "killed") == 0
+    heir = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=ahead, **begun)
+    assert count_fruitless(ledger.trials(), heir, "killed") == 1
+
+
+def _live_and_wait(workers, record_path):
+    import json
+    import time
+
+    with presence(workers) as worker:
+        record_path.write_text(json.dumps(worker))
+        time.sleep(60)
+
+
+def test_a_process_lives_until_the_kernel_says_it_is_gone(tmp_path):
+    import json
+    import time
+
+    workers, record = tmp_path / "workers", tmp_path / "record.json"
+    child = Running([], tmp_path / "out", partial(_live_and_wait, workers, record))
+    while not record.exists() or not record.read_text():
+        time.sleep(0.01)
+    worker = json.loads(record.read_text())
+    trial = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: worker})
+    renamed = create_trial(
+        state=TrialState.RUNNING, user_attrs={WORKER: {**worker, "host": "a-container", "pid": 1}}
+    )
+    assert not is_dead(trial, workers)
+    assert not is_dead(trial)  # by its process number alone
+    assert not is_dead(renamed, workers)
+    assert not is_elsewhere(renamed, workers)
+    os.kill(child.process.pid, signal.SIGSTOP)
+    assert not is_dead(trial, workers)  # asleep is not dead
+    child.kill_group()
+    assert is_dead(trial, workers)
+    assert is_dead(trial)
+    assert is_dead(renamed, workers)
+    (workers / worker["lock"]).unlink()
+    assert is_dead(trial, workers)
+    assert not is_dead(renamed, workers)  # of a machine without this folder nothing is known
+    assert is_elsewhere(renamed, workers)
+
+
+def test_a_process_number_that_was_given_to_another_process_is_not_the_worker(tmp_path):
+    with presence(tmp_path) as worker:
+        old = {**worker, "started_at": worker["started_at"] - 100, "lock": "gone.lock"}
+        trial = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: old})
+        assert is_dead(trial, tmp_path)
+    assert not list(tmp_path.iterdir())
