@@ -17,51 +17,24 @@ import argparse
 import hashlib
 import itertools
 import json
-import math
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.contenders import CONTENDERS, make_problem
+from benchmarks.regrets import Result, append_result, format_text, read_results, summarise
 from benchmarks.tables import TableSpace, load_table
 from nas.budget import parse_count
 from nas.errors import NasError, UsageError, unknown_name
 from nas.samplers import DEFAULT_SAMPLER
-
-
-@dataclass(frozen=True)
-class Result:
-    """One search.
-
-    Args:
-        table: Digest of the table and of how its codes are read.
-        budget: As given, `p25` or a number of parameters.
-        sampler: A key of `CONTENDERS`.
-        seed: The repetition.
-        evaluations: Checkpoints.
-        regrets: Regret of the named network at each, in accuracy points.
-        raw_regrets: Regret of the most accurate measurement at each.
-        elapsed_seconds: Time of the search.
-    """
-
-    table: str
-    budget: str
-    sampler: str
-    seed: int
-    evaluations: tuple[int, ...]
-    regrets: tuple[float, ...]
-    raw_regrets: tuple[float, ...]
-    elapsed_seconds: float
 
 
 def run_search(
@@ -86,112 +59,6 @@ def run_search(
             regrets[number] = last
     reached = [regrets.get(min(mark, space.num_feasible()), last) for mark in checkpoints]
     return tuple(pair[0] for pair in reached), tuple(pair[1] for pair in reached)
-
-
-def read_results(path: Path | None) -> list[Result]:
-    """Return the searches of earlier runs; a torn last line is left out."""
-    if path is None or not path.exists():
-        return []
-    results = []
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            record: dict[str, Any] = json.loads(line)
-            for name in ("evaluations", "regrets", "raw_regrets"):
-                record[name] = tuple(record[name])
-            results.append(Result(**record))
-    return results
-
-
-def append_result(path: Path | None, result: Result) -> None:
-    """Write a search behind the others, on a line of its own."""
-    if path is None:
-        return
-    torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-    with path.open("a") as file:
-        file.write(("\n" if torn else "") + json.dumps(asdict(result)) + "\n")
-
-
-def mean_interval(values: Iterable[float]) -> tuple[float, float]:
-    """Return the mean and the half-width of its 95% interval.
-
-    Source: Student's t distribution.
-    """
-    array = np.array(list(values))
-    if len(array) < 2:
-        return float(array.mean()), math.nan
-    quantile = float(stats.t.ppf(0.975, len(array) - 1))
-    return float(array.mean()), quantile * float(array.std(ddof=1)) / math.sqrt(len(array))
-
-
-def summarise(results: Sequence[Result], reference: str) -> dict[str, Any]:
-    """Return mean regrets, and paired differences of the reference at its first checkpoint.
-
-    A difference is the reference's regret at its first checkpoint less the other's at its last,
-    over the seeds that both have: below 0 the reference is better with fewer evaluations.
-    """
-    by_search = {(item.budget, item.sampler, item.seed): item for item in results}
-    groups = sorted({(item.budget, item.sampler) for item in results})
-    rows, differences = [], []
-    for budget, sampler in groups:
-        items = [item for item in results if (item.budget, item.sampler) == (budget, sampler)]
-        for index, evaluations in enumerate(items[0].evaluations):
-            mean, half = mean_interval(item.regrets[index] for item in items)
-            raw, _ = mean_interval(item.raw_regrets[index] for item in items)
-            rows.append(
-                {
-                    "budget": budget,
-                    "sampler": sampler,
-                    "evaluations": evaluations,
-                    "n": len(items),
-                    "mean_regret": mean,
-                    "half_width": half,
-                    "mean_raw_regret": raw,
-                    "seconds_per_search": float(np.mean([i.elapsed_seconds for i in items])),
-                }
-            )
-        pairs = [(by_search.get((budget, reference, item.seed)), item) for item in items]
-        paired = [(ours, item) for ours, item in pairs if ours is not None]
-        if sampler != reference and paired:
-            for first, last, wording in ((0, -1, "first to last"), (0, 0, "first to first")):
-                mean, half = mean_interval(
-                    ours.regrets[first] - item.regrets[last] for ours, item in paired
-                )
-                differences.append(
-                    {
-                        "budget": budget,
-                        "reference": reference,
-                        "reference_evaluations": paired[0][0].evaluations[first],
-                        "sampler": sampler,
-                        "evaluations": paired[0][1].evaluations[last],
-                        "compared": wording,
-                        "n": len(paired),
-                        "mean_difference": mean,
-                        "half_width": half,
-                    }
-                )
-    return {"regrets": rows, "differences": differences}
-
-
-def format_text(summary: dict[str, Any]) -> str:
-    """Return the summary as two tables."""
-    lines = ["budget  sampler                 evaluations    n  regret (95%)      raw    s/search"]
-    for row in summary["regrets"]:
-        lines.append(
-            f"{row['budget']:7} {row['sampler']:23} {row['evaluations']:11} {row['n']:4}  "
-            f"{row['mean_regret']:.3f} +- {row['half_width']:.3f}  {row['mean_raw_regret']:.3f}  "
-            f"{row['seconds_per_search']:8.1f}"
-        )
-    if summary["differences"]:
-        lines += ["", "paired differences of regret (below 0: the reference is better)"]
-    for row in summary["differences"]:
-        low = row["mean_difference"] - row["half_width"]
-        high = row["mean_difference"] + row["half_width"]
-        lines.append(
-            f"{row['budget']:7} {row['reference']}@{row['reference_evaluations']} - "
-            f"{row['sampler']}@{row['evaluations']}: {row['mean_difference']:+.3f} "
-            f"[{low:+.3f}, {high:+.3f}]  n={row['n']}"
-        )
-    return "\n".join(lines)
 
 
 def read_budget(text: str, num_params: np.ndarray) -> int:

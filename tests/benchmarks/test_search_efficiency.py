@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from benchmarks.contenders import BASELINES, CONTENDERS, make_problem
-from benchmarks.search_efficiency import main, mean_interval, run_search
+from benchmarks.regrets import mean_interval
+from benchmarks.search_efficiency import main, run_search
 from benchmarks.tables import TableSpace, load_table
 from nas.samplers import SAMPLERS
 
@@ -22,7 +23,9 @@ def table_path(tmp_path_factory):
     entries = {}
     for code in itertools.product(range(3), repeat=4):
         params = 1000 + sum(50 * 3**value for value in code)
-        accuracy = 60 + sum(weight * math.sqrt(v) for weight, v in zip((1, 2, 3, 4), code))
+        accuracy = 60 + sum(
+            weight * math.sqrt(v) for weight, v in zip((1, 2, 3, 4), code, strict=True)
+        )
         entries["".join(map(str, code))] = {
             "test_acc": [accuracy - 0.3, accuracy, accuracy + 0.3],
             "params": params,

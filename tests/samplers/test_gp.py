@@ -1,15 +1,27 @@
 import numpy as np
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import (
+    ConstantKernel,
+    DotProduct,
+    Matern,
+    WhiteKernel,
+)
 
 from nas.samplers.gp import (
     LENGTH_SCALES,
+    LINEAR_SHARE,
     NOISES,
     Hyperparameters,
     choose_hyperparameters,
     condition,
 )
+
+
+def peer_kernel(variance, length_scale, num_columns=5):
+    """The kernel that the head of the module states, of scikit-learn's parts."""
+    trend = ConstantKernel(LINEAR_SHARE * variance / num_columns) * DotProduct(1e-12, "fixed")
+    return ConstantKernel(variance) * Matern(length_scale, nu=2.5) + trend
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +36,7 @@ def test_the_posterior_is_that_of_scikit_learn(data):
     x, y, z = data
     ratios = np.linspace(1.0, 4.0, len(y))
     process = condition(x, y, ratios, Hyperparameters(length_scale=2.0, noise=0.3))
-    kernel = ConstantKernel(process.signal_variance) * Matern(length_scale=2.0, nu=2.5)
+    kernel = peer_kernel(process.signal_variance, 2.0)
     alpha = process.signal_variance * 0.3 * ratios
     peer = GaussianProcessRegressor(kernel, alpha=alpha, optimizer=None).fit(x, y)
     expected_mean, expected_deviation = peer.predict(z, return_std=True)
@@ -38,7 +50,7 @@ def test_the_variance_of_the_signal_is_the_most_likely_one(data):
     process = condition(x, y, np.ones(len(y)), Hyperparameters(2.0, 0.3))
 
     def likelihood(variance):
-        kernel = ConstantKernel(variance) * Matern(2.0, nu=2.5) + WhiteKernel(0.3 * variance)
+        kernel = peer_kernel(variance, 2.0) + WhiteKernel(0.3 * variance)
         peer = GaussianProcessRegressor(kernel, optimizer=None, alpha=0.0).fit(x, y)
         return peer.log_marginal_likelihood_value_
 
@@ -54,7 +66,7 @@ def test_the_hyperparameters_are_as_likely_as_any_of_the_grid(data):
 
     def likelihood(length_scale, noise):
         variance = condition(x, y, ratios, Hyperparameters(length_scale, noise)).signal_variance
-        kernel = ConstantKernel(variance) * Matern(length_scale, nu=2.5)
+        kernel = peer_kernel(variance, length_scale)
         peer = GaussianProcessRegressor(
             kernel + WhiteKernel(noise * variance), optimizer=None, alpha=0.0
         ).fit(x, y)
