@@ -141,6 +141,7 @@ class RunFolder:
         """Draw loss and accuracy by epoch."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
@@ -151,6 +152,7 @@ class RunFolder:
                 if values[0] is not None:
                     axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", label=part)
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(name)
             axes.grid(alpha=0.3)
             axes.legend()

@@ -27,7 +27,13 @@ from nas.progress import ProgressLine
 from nas.pruners import make_pruner
 from nas.request import DEFAULT_TRIALS, Request, quote_command
 from nas.samplers import DEFAULT_SAMPLER, make_sampler
-from nas.storage import has_study, load_study, open_storage, store_errors
+from nas.storage import (
+    has_study,
+    let_readers_and_writers_meet,
+    load_study,
+    open_storage,
+    store_errors,
+)
 from nas.study import StudyFolder, fresh_name
 from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, SOURCE, read_rows
 from nas.worker import FINISHED, TARGET, Assignment, run_worker
@@ -190,6 +196,7 @@ def _create(search: Search, request: Request) -> BaseStorage:
                 f"another with --study {fresh_name(folder.path.parent, name)}, or give --studies "
                 "the folder in which it was begun"
             )
+        let_readers_and_writers_meet(storage)
         folder.create(search.definition)
     else:
         folder.create(search.definition)

@@ -32,8 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--space", metavar="NAME|FILE", help="the search space (default: resnet); see `spaces`"
     )
-    group.add_argument("--epochs", type=int, metavar="N", help="epochs of every trial")
-    group.add_argument("--sampler", metavar="NAME", help="random, tpe, ...: what proposes")
+    group.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="epochs of every trial (default: chosen for the machine)",
+    )
+    group.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="predictor (default), tpe, evolution or random: what proposes",
+    )
     group.add_argument(
         "--pruner", metavar="NAME", help="median (default), halving or none: what stops early"
     )
@@ -68,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="say what would happen; write nothing"
     )
-    add_study(parser)
+    add_study(parser, "<space>-<budget>-<dataset>")
     add_training(parser)
     add_format(parser)
 
