@@ -13,7 +13,7 @@ The rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas.lineage import (
+    GIVEN_BACK,
+    KILLED,
+    count_fruitless,
+    list_given_back,
+    num_claimed,
+)
 from nas.liveness import UNCLAIMED_GRACE, WORKER, is_dead
 from nas.locks import locked
 from nas.study import StudyFolder
@@ -31,15 +38,12 @@ from nas.trials import (
     ARCHITECTURE,
     ID,
     KNOWN_NAME,
-    NUM_PARAMS,
     REASON,
     RESUMES,
     SOURCE,
     is_counted,
 )
 
-GIVEN_BACK = "given_back"  # user attribute of a FAIL trial: its network is to be trained again
-KILLED, INTERRUPTED = "killed", "interrupted"
 MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
 WORST_ACCURACY = 0.0
 KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network that is enqueued again keeps
@@ -201,55 +205,6 @@ class Ledger:
 
     def _trial_id(self, number: int) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-
-
-def num_claimed(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many trials count to the target or run."""
-    return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
-
-
-def list_given_back(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the given-back trials that no trial continues yet."""
-    continued = {trial.user_attrs.get(RESUMES) for trial in trials}
-    return [
-        trial
-        for trial in trials
-        if trial.state == TrialState.FAIL
-        and trial.user_attrs.get(GIVEN_BACK)
-        and trial.number not in continued
-    ]
-
-
-def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
-    """Return the trials that one continues, the nearest first."""
-    found: list[int] = []
-    while (number := trials[number].user_attrs.get(RESUMES, -1)) >= 0:
-        found.append(number)
-    return found
-
-
-def count_fruitless(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
-    """Return how often in a row a network's training died without finishing an epoch.
-
-    A death is a kill or an error of the training; interrupts, the store's errors and what happened
-    before the training began are none.
-
-    Args:
-        trials: All trials.
-        number: The trial that is being given back.
-        reason: Why.
-    """
-    chain = [number, *ancestors(trials, number)]
-    reasons = [reason, *(trials[item].user_attrs.get(REASON, "") for item in chain[1:])]
-    lengths = [*(len(trials[item].intermediate_values) for item in chain), 0]
-    deaths = 0
-    for index, text in enumerate(reasons):
-        has_begun = NUM_PARAMS in trials[chain[index]].user_attrs
-        is_death = has_begun and (text == KILLED or text.startswith("error"))
-        if not is_death or lengths[index] > lengths[index + 1]:
-            break
-        deaths += 1
-    return deaths
 
 
 def _is_unsettled(trial: FrozenTrial) -> bool:

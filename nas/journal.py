@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from nas.locks import locked
+from nas.locks import lock_file
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,11 @@ class MendingJournal(BaseJournalBackend):
         """Append records, all of them or none, and flush them to disk.
 
         Raises:
-            OSError: The disk is full or the file may not be written; it is as it was.
+            OSError: The disk is full, the file is gone or may not be written; it is as it was.
         """
         content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        with locked(self._path), self._path.open("r+b", buffering=0) as file:
+        with self._path.open("r+b", buffering=0) as file:  # a journal that is gone stays gone
+            lock_file(file)
             _mend(self._path, file)
             size = file.seek(0, os.SEEK_END)
             try:
@@ -75,7 +76,8 @@ def mend(path: Path) -> Path | None:
     with path.open("rb") as file:
         if _length_of_whole_lines(file) is None:
             return None
-    with locked(path), path.open("r+b") as file:
+    with path.open("r+b") as file:
+        lock_file(file)
         return _mend(path, file)
 
 

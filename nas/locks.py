@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -29,6 +30,11 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)  # releases the lock
+
+
+def lock_file(file: IO[bytes]) -> None:
+    """Take the lock of an open file, waiting for it; closing the file gives it back."""
+    fcntl.flock(file.fileno(), fcntl.LOCK_EX)
 
 
 @contextmanager

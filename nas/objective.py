@@ -16,13 +16,14 @@ from nas.architecture import Architecture
 from nas.batches import PlacedParts, make_batches
 from nas.budget import format_share
 from nas.checkpoint import load_checkpoint
-from nas.claims import WORST_ACCURACY, ancestors, list_given_back
+from nas.claims import WORST_ACCURACY
 from nas.complexity import count
 from nas.device import Engine
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import write_text_atomically
 from nas.identity import identify
 from nas.interrupt import InterruptGuard
+from nas.lineage import ancestors, list_given_back
 from nas.recipe import Recipe
 from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal

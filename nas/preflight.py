@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nas.budget import format_share
 from nas.forecast import expected_epochs, pruned_share, terms_of
-from nas.plan import Speed
 from nas.prepare import Search
 from nas.pruners import STARTUP_TRIALS
+from nas.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.trials import resolvable_difference
 from nas.units import format_duration
@@ -32,8 +32,8 @@ def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
     ]
     if search.known:
         lines.append(f"known     {', '.join(search.known)}: trained first, named apart")
-    if search.speed is not None:
-        lines.append(f"time      {_describe_time(search, search.speed, num_trials, workers)}")
+    if search.sizing is not None:
+        lines.append(f"time      {_describe_time(search, search.sizing, num_trials, workers)}")
     lines += [f"note      {note}" for note in search.data.notes]
     return lines
 
@@ -74,8 +74,8 @@ def _describe_pruner(name: str) -> str:
     return name
 
 
-def _describe_time(search: Search, speed: Speed, num_trials: int, workers: int) -> str:
-    plan, known = search.definition.plan, search.known_speeds[:num_trials]
+def _describe_time(search: Search, sizing: Sizing, num_trials: int, workers: int) -> str:
+    plan, speed, known = sizing.plan, sizing.speed, sizing.known_speeds[:num_trials]
     num_sampled, terms = num_trials - len(known), terms_of(search.definition)
     epochs = expected_epochs(num_sampled, len(known), pruned_share(plan.epochs), terms)
     seconds = sum(item.trial_seconds(plan) for item in known)

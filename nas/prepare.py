@@ -5,16 +5,13 @@ A new study's plan is chosen here, once; an existing one's definition is read an
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import torch
 
@@ -23,25 +20,22 @@ from nas.architecture import Architecture
 from nas.budget import Caps
 from nas.data.datasets import DATASETS, load_training
 from nas.data.records import TrainingData
-from nas.data.split import VAL_FRACTION, train_and_val
-from nas.device import Engine, choose_device
+from nas.data.split import VAL_FRACTION
+from nas.device import choose_device
 from nas.errors import UsageError, unknown_name
-from nas.forecast import cost_units
 from nas.identity import identify
-from nas.plan import Speed, choose_plan, choose_threads, fit_batch, measure_speed, typical_speed
+from nas.plan import fit_batch
 from nas.presets import PRESETS
 from nas.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.recipe import Recipe, get_recipe
 from nas.request import DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_SPACE, Request, study_name
 from nas.samplers import SAMPLERS
+from nas.sizing import Sizing, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.storage import canonical_url, require_optuna_5
 from nas.study import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
 
 KNOWN_PRESETS = ("final", "basic-443")
-NUM_PROBES = 4  # networks that are timed
-NUM_SHALLOW_OF = 32  # of which the two shallowest choose the threads: a layer tells as much as 50
-NUM_DRAWS = 256  # networks whose costs are counted
 COMPARED = (  # fields of a definition that are compared as the command line gives them
     "budget",
     "max_macs",
@@ -67,9 +61,7 @@ class Search:
         space: The candidates under their caps.
         data: The training part of the data.
         known: Known networks that fit space and budget, by name.
-        typical_units: Mean `cost_units` of the space; None on a resume.
-        speed: How long a typical network takes; None on a resume.
-        known_speeds: How long the known ones take; empty on a resume.
+        sizing: What a new study's plan rests on; None on a resume.
     """
 
     definition: StudyDefinition
@@ -79,9 +71,7 @@ class Search:
     space: BudgetedSpace
     data: TrainingData
     known: Mapping[str, Architecture]
-    typical_units: float | None = None
-    speed: Speed | None = None
-    known_speeds: tuple[Speed, ...] = ()
+    sizing: Sizing | None = None
 
 
 def prepare(request: Request) -> Search:
@@ -141,58 +131,13 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     caps = Caps(request.budget, request.max_macs, request.max_activations)
     space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
     known = find_known(loaded, space) if request.known is not False else {}
-    typical_units, drawn = typical_cost(space, request.seed or 0, device)
-    most = max(1, (os.cpu_count() or 1) // request.workers)
-    shallow = sorted(drawn[:NUM_SHALLOW_OF], key=lambda item: sum(s.depth for s in item.stages))
-    threads = choose_threads(shallow[:2], data.input_spec, recipe, device, most)
-    probes = (*drawn[:NUM_PROBES], *known.values())
-    engine = Engine(device, threads)
-    plan, speed, speeds = _choose_plan(request, recipe, engine, data, probes, typical_units)
+    sizing = size_trials(request, device, recipe, space, data, known)
+    plan = sizing.plan
     if "batch_size" not in _overridden(request):  # what --set gives stands as it is given
         row = fit_batch(get_recipe(request.recipe or DEFAULT_RECIPE), plan.train_images)
         recipe = row.with_overrides(request.overrides)
     definition = _define(request, folder, loaded, data, caps, recipe, plan)
-    return Search(
-        definition,
-        folder,
-        True,
-        loaded,
-        space,
-        data,
-        known,
-        typical_units,
-        speed,
-        speeds[NUM_PROBES:],
-    )
-
-
-def _choose_plan(
-    request: Request,
-    recipe: Recipe,
-    engine: Engine,
-    data: TrainingData,
-    probes: Sequence[Architecture],
-    typical_units: float,
-) -> tuple[Plan, Speed, tuple[Speed, ...]]:
-    """Return the plan, the speed of a typical network that it rests on, and the probes' speeds."""
-    spec = data.input_spec
-    speeds = tuple(measure_speed(probe, spec, recipe, engine) for probe in probes)
-    units = [cost_units(probe, spec, engine.is_cuda) for probe in probes]
-    typical = typical_speed(speeds, units, typical_units)
-    train, val = train_and_val(data, request.seed or 0)
-    plan = choose_plan(engine, typical, len(train), len(val), spec.num_classes, request.epochs)
-    return plan, typical, speeds
-
-
-def typical_cost(space: BudgetedSpace, seed: int, device: str) -> tuple[float, list[Architecture]]:
-    """Return the mean `cost_units` of networks drawn uniformly, and the networks."""
-    rng = np.random.default_rng(seed)
-    drawn = [space.decode(space.sample(rng)) for _ in range(NUM_DRAWS)]
-    is_cuda = device != "cpu"
-    return (
-        statistics.fmean(cost_units(item, space.input_spec, is_cuda) for item in drawn),
-        drawn,
-    )
+    return Search(definition, folder, True, loaded, space, data, known, sizing)
 
 
 def _define(

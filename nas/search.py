@@ -2,85 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
-
-import optuna
-from optuna.storages import BaseStorage
 
 from nas.batches import place_search_parts
 from nas.claims import Ledger
-from nas.errors import StorageError, StudyMismatchError
+from nas.errors import StorageError
 from nas.forecast import terms_of
 from nas.interrupt import InterruptGuard
-from nas.journal import mend
 from nas.liveness import presence
-from nas.locks import locked
 from nas.objective import Objective
+from nas.opening import SAMPLED_UNITS, SAMPLER, load_ledger, open_study
 from nas.prepare import Search, prepare
 from nas.processes import require_parent, run_processes
 from nas.progress import ProgressLine
 from nas.pruners import make_pruner
-from nas.request import DEFAULT_TRIALS, Request, quote_command
-from nas.samplers import DEFAULT_SAMPLER, make_sampler
+from nas.request import Request, quote_command
+from nas.samplers import make_sampler
 from nas.storage import (
-    has_study,
-    let_readers_and_writers_meet,
     load_study,
     open_storage,
     store_errors,
 )
-from nas.study import StudyFolder, fresh_name
-from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, SOURCE, read_rows
+from nas.trials import read_rows
 from nas.worker import FINISHED, TARGET, Assignment, run_worker
 
-__all__ = ["Request", "Search", "open_study", "prepare", "quote_command", "run", "work"]
-
-SAMPLER, CHANGES = "sampler", "changes"  # attributes of the Optuna study
-WORKERS, TIME_LIMIT_SECONDS = "workers", "time_limit_seconds"
-KNOWN_ENQUEUED, SAMPLED_UNITS = "known_enqueued", "sampled_cost_units"
-
-
-def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
-    """Open the store, creating folder and study where they are new, and make it ready to go on.
-
-    A torn journal is mended, the trials of dead processes are given back, the known networks are
-    enqueued, and what the command line may change is recorded. A new study that cannot be written
-    leaves nothing behind.
-
-    Returns:
-        The search, prepared anew where another process made the study in the meantime; and its
-        trials.
-
-    Raises:
-        StorageError: The store is damaged, unreachable, or may not be written.
-        StudyMismatchError: The store holds a study of this name that the folder does not know.
-    """
-    folder = search.folder
-    with store_errors(f"the study {folder.path}"), ExitStack() as stack:
-        if search.is_new:
-            stack.enter_context(_no_empty_folders(folder))
-            stack.enter_context(locked(folder.claim_lock))
-            if folder.exists:  # made by another process since we looked
-                search = prepare(request)
-                storage = _open_existing(search, request)
-            else:
-                stack.enter_context(_removed_on_error(folder))
-                storage = _create(search, request)
-        else:
-            storage = _open_existing(search, request)  # refuses before anything is written
-            stack.enter_context(locked(folder.claim_lock))
-        _mend(search)
-        ledger = _load(search, storage)
-        for number in ledger.revive_dead():
-            print(f"trial {number} was killed; its network goes first", file=sys.stderr)
-        _enqueue_known(ledger.study, search)
-        _record_changes(ledger.study, request)
-        return search, ledger
+__all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
 
 
 def run(search: Search, request: Request, console: Any) -> str:
@@ -143,7 +92,7 @@ def work(request: Request) -> str:
     search = prepare(request)
     with InterruptGuard() as guard, store_errors(f"the study {search.folder.path}"):
         storage = open_storage(request.storage or search.definition.storage, search.folder.journal)
-        ledger = _load(search, storage)
+        ledger = load_ledger(search, storage)
         if TARGET not in ledger.study.user_attrs:
             raise StorageError(
                 f"study {search.folder.name!r} was not begun in full; "
@@ -183,129 +132,6 @@ def _assigned(
     objective = Objective(definition, search.folder, search.loaded.space, parts)
     with presence(search.folder.workers) as worker:
         yield Assignment(own, worker, sampler, objective, deadline, on_change)
-
-
-def _create(search: Search, request: Request) -> BaseStorage:
-    """Write a new study: its definition first, so that a crash leaves what can be resumed."""
-    name, folder = search.definition.name, search.folder
-    if request.storage is not None:
-        storage = open_storage(request.storage, folder.journal)
-        if has_study(name, storage):
-            raise StudyMismatchError(
-                f"the store already has a study {name!r} that {folder.path} does not know; begin "
-                f"another with --study {fresh_name(folder.path.parent, name)}, or give --studies "
-                "the folder in which it was begun"
-            )
-        let_readers_and_writers_meet(storage)
-        folder.create(search.definition)
-    else:
-        folder.create(search.definition)
-        storage = open_storage(None, folder.journal)
-    optuna.create_study(study_name=name, storage=storage, direction="maximize")
-    return storage
-
-
-def _open_existing(search: Search, request: Request) -> BaseStorage:
-    """Open the store of a study; one that was killed before it had trials is begun anew."""
-    definition, folder = search.definition, search.folder
-    url = request.storage or definition.storage
-    has_trials = folder.trials.is_dir() and any(folder.trials.iterdir())
-    if url is None and has_trials and not folder.journal.exists():
-        raise StorageError(
-            f"{folder.journal} is gone, and with it what the trials in {folder.trials} reached; "
-            "restore it from a copy, or start a study under another name"
-        )
-    storage = open_storage(url, folder.journal)
-    if not has_study(definition.name, storage):
-        if has_trials:
-            raise StorageError(
-                f"the store has no study {definition.name!r}, but {folder.trials} has its trials; "
-                "restore the store, or start a study under another name"
-            )
-        optuna.create_study(
-            study_name=definition.name,
-            storage=storage,
-            direction="maximize",
-            load_if_exists=True,
-        )
-    return storage
-
-
-def _load(search: Search, storage: BaseStorage) -> Ledger:
-    url = search.definition.storage
-    return Ledger(
-        load_study(search.definition.name, storage),
-        storage,
-        search.folder,
-        frozenset(search.space.distributions),
-        is_local=url is None or url.startswith("sqlite"),
-    )
-
-
-def _mend(search: Search) -> None:
-    if search.definition.storage is None:
-        mend(search.folder.journal)
-
-
-@contextmanager
-def _removed_on_error(folder: StudyFolder) -> Iterator[None]:
-    """Remove the files of a study that this process could not make in full."""
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder.workers, ignore_errors=True)
-        for path in (folder.definition, folder.journal):
-            path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _no_empty_folders(folder: StudyFolder) -> Iterator[None]:
-    """Remove the folders that were made for a study that then could not be."""
-    ways = (folder.workers, folder.path, *folder.path.parents)
-    missing = [path for path in ways if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        for path in missing:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        raise
-
-
-def _enqueue_known(study: optuna.Study, search: Search) -> None:
-    if study.user_attrs.get(KNOWN_ENQUEUED):
-        return
-    for name, architecture in search.known.items():
-        choices = search.space.encode(architecture)
-        assert choices is not None
-        attrs = {SOURCE: KNOWN, KNOWN_NAME: name, ARCHITECTURE: architecture.to_dict()}
-        study.enqueue_trial(choices, user_attrs=attrs, skip_if_exists=True)
-    study.set_user_attr(SAMPLED_UNITS, search.typical_units)
-    study.set_user_attr(KNOWN_ENQUEUED, True)
-
-
-def _record_changes(study: optuna.Study, request: Request) -> None:
-    """Write down what may change from run to run; a change is logged with the trial's number."""
-    current = study.user_attrs
-    wanted = {
-        TARGET: request.trials or current.get(TARGET, DEFAULT_TRIALS),
-        SAMPLER: request.sampler or current.get(SAMPLER, DEFAULT_SAMPLER),
-        WORKERS: request.workers,
-        TIME_LIMIT_SECONDS: request.time_limit_seconds,
-    }
-    for name, value in wanted.items():
-        if name in current and current[name] == value:
-            continue
-        if name in current:
-            entry = {
-                "trial": len(study.get_trials(deepcopy=False)),
-                "name": name,
-                "from": current[name],
-                "to": value,
-            }
-            study.set_user_attr(CHANGES, [*study.user_attrs.get(CHANGES, []), entry])
-        study.set_user_attr(name, value)
 
 
 def _deadline(request: Request) -> float | None:

@@ -6,137 +6,34 @@ that the same command line resumes it and a different one is refused before anyt
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import InputSpec
-from nas.budget import Caps
+from nas.definition import Plan, StudyDefinition
 from nas.errors import StorageError, StudyMismatchError, UsageError
 from nas.files import write_text_atomically
-from nas.recipe import Recipe
+
+__all__ = [
+    "Plan",
+    "StudyDefinition",
+    "StudyFolder",
+    "default_name",
+    "find_study",
+    "fresh_name",
+    "list_studies",
+    "refuse_differences",
+    "require_name",
+    "studies_folder",
+]
 
 DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"
-SCHEMA = 1
 DEFAULT_FOLDER = "studies"
 FOLDER_VARIABLE = "NAS_STUDIES"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How each candidate of a study is trained.
-
-    Args:
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        num_threads: CPU threads of a training; results repeat bit for bit at equal counts.
-        train_images: Images of the stratified training slice.
-        val_images: Images of the stratified validation slice.
-        epochs: Epochs of every trial, over which its schedule is annealed to zero.
-    """
-
-    device: str
-    num_threads: int
-    train_images: int
-    val_images: int
-    epochs: int
-
-
-@dataclass(frozen=True)
-class StudyDefinition:
-    """Everything that defines a study.
-
-    `recipe` is the complete record of the recipe, batch size included; `versions` and `command`
-    are recorded and never compared.
-    """
-
-    name: str
-    space: str
-    space_hash: str
-    budget: int
-    max_macs: int | None
-    max_activations: int | None
-    dataset: str
-    data_dir: str | None
-    data_fingerprint: str
-    channels: int
-    image_size: int
-    num_classes: int
-    val_fraction: float
-    seed: int
-    recipe_name: str
-    recipe: Mapping[str, Any]
-    pruner: str
-    over_budget: str
-    known: bool
-    storage: str | None
-    plan: Plan
-    versions: Mapping[str, str]
-    command: str
-    created_at: str
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """Return the input that the study's networks take."""
-        return InputSpec(self.channels, self.image_size, self.num_classes)
-
-    @property
-    def caps(self) -> Caps:
-        """Return the caps that a candidate must keep."""
-        return Caps(self.budget, self.max_macs, self.max_activations)
-
-    def to_json(self) -> str:
-        """Return the record as indented JSON."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> StudyDefinition:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError: The text is no JSON, or a field is absent, unknown, or of another type or
-                out of its range.
-        """
-        record = json.loads(text)
-        if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
-            raise ValueError(f"schema must be {SCHEMA}")
-        _check_fields(cls, record)
-        _check_fields(Plan, record["plan"])
-        definition = cls(**{**record, "plan": Plan(**record["plan"])})
-        try:
-            _ = definition.caps, definition.input_spec, Recipe.from_dict(definition.recipe)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        return definition
-
-
-_JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "bool": (bool,),
-    "str | None": (str, type(None)),
-    "int | None": (int, type(None)),
-}
-
-
-def _check_fields(record_type: type, record: Any) -> None:
-    """Refuse a JSON value that is not the record's: its names, its types."""
-    if not isinstance(record, dict):
-        raise ValueError(f"{record_type.__name__} must be an object, but is {record!r}")
-    known = {field.name: str(field.type) for field in fields(record_type)}
-    wrong = set(record) ^ set(known)
-    if wrong:
-        raise ValueError(f"missing or unknown fields: {', '.join(sorted(wrong))}")
-    for name, kind in known.items():
-        value, types = record[name], _JSON_TYPES.get(kind, (dict,))
-        is_bool = isinstance(value, bool) and bool not in types
-        if is_bool or not isinstance(value, types):
-            raise ValueError(f"{name} must be {kind}, but is {value!r}")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.architecture import Architecture
-from nas.claims import INTERRUPTED, Ledger, num_claimed
+from nas.claims import Ledger
 from nas.errors import StorageError
 from nas.interrupt import InterruptGuard
+from nas.lineage import INTERRUPTED, num_claimed
 from nas.liveness import WORKER, is_elsewhere
 from nas.objective import Objective
 from nas.samplers.adapter import BudgetSampler

@@ -16,8 +16,12 @@ def send(number=signal.SIGTERM):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_interrupts_at_once_outside_a_deferred_block(number):
-    with pytest.raises(KeyboardInterrupt), InterruptGuard():
-        send(number)
+    before = signal.signal(number, signal.default_int_handler)  # under nohup SIGHUP is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), InterruptGuard():
+            send(number)
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_deferred_block_ends_first_and_then_raises():

@@ -4,6 +4,7 @@ import re
 
 from searching import words
 
+from nas import space_index
 from nas.commands import main
 from nas.preflight import describe_search
 from nas.prepare import find_known, prepare
@@ -16,7 +17,18 @@ def request(images, **fields):
     return Request(dataset="folder", data=str(images), **{"budget": 5_000_000, **fields})
 
 
-def test_the_preflight_says_space_plan_resolution_and_time(folder, images):
+def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
+    folder, images, monkeypatch
+):
+    built = []
+    for name in [name for name in dir(space_index) if name.endswith("Index")]:
+        cls = getattr(space_index, name)
+
+        def record(self, *args, _original=cls.__init__, **kwargs):
+            built.append(type(self).__name__)
+            _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(cls, "__init__", record)
     search = prepare(request(images, epochs=3))
     lines = {line.split()[0]: line for line in describe_search(search, 20, 1)}
     assert list(lines)[:8] == [
@@ -29,26 +41,9 @@ def test_the_preflight_says_space_plan_resolution_and_time(folder, images):
     assert "3 epochs" in lines["plan"]
     assert "about" in lines["time"]
     assert "20 trials" in lines["time"]
-    assert not folder.path.exists()
-
-
-def test_the_index_of_the_space_is_built_once(folder, images, monkeypatch):
-    from nas import space_index
-
-    built = []
-    for name in [name for name in dir(space_index) if name.endswith("Index")]:
-        cls = getattr(space_index, name)
-        original = cls.__init__
-
-        def record(self, *args, _original=original, **kwargs):
-            built.append(type(self).__name__)
-            _original(self, *args, **kwargs)
-
-        monkeypatch.setattr(cls, "__init__", record)
-    search = prepare(request(images, epochs=1))
-    describe_search(search, 20, 1)
-    search.space.num_feasible()
+    assert search.space.num_feasible() == counts[1]
     assert len(built) == len(set(built))
+    assert not folder.path.exists()
 
 
 def test_known_networks_are_those_that_space_and_budget_hold_each_once(images):

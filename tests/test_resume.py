@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from functools import partial
@@ -62,6 +63,7 @@ def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, im
 def die_at_write(number, is_torn):
     """In the child: die while the n-th record is being written, holding every lock."""
     from nas import journal
+    from nas.locks import lock_file
 
     append = journal.MendingJournal.append_logs
     writes = iter(range(1, 10**6))
@@ -71,7 +73,8 @@ def die_at_write(number, is_torn):
             append(self, logs)
             return
         if is_torn:
-            with journal.locked(self._path), self._path.open("ab") as file:
+            with self._path.open("ab") as file:
+                lock_file(file)
                 file.write(json.dumps(logs[0]).encode()[:-5])
                 file.flush()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -232,6 +235,16 @@ def test_in_two_parts_a_search_proposes_what_it_would_have_in_one(folder, images
         for name in ("whole", "parts")
     ]
     assert ids[0] == ids[1]
+
+
+def test_a_study_whose_folder_is_removed_under_it_ends_with_one_message(folder, images, tmp_path):
+    running = Running(words(images, epochs=40), tmp_path / "out")
+    folder.wait_for(has_epochs(0, 1))
+    shutil.rmtree(folder.study_folder.path, ignore_errors=True)
+    assert running.wait() == 1
+    assert running.errors().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in running.errors()
+    assert not folder.study_folder.journal.exists()
 
 
 def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(folder, images, tmp_path):

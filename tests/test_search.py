@@ -153,8 +153,8 @@ def test_the_same_seed_proposes_the_same_networks_in_another_process(folder, ima
 
 
 def test_the_median_pruner_prunes_and_never_before_a_fifth_of_the_epochs(folder, images):
-    assert main([*words(images, trials=30, epochs=5), "--sampler", "random"]) == 0
-    trials = assert_sound(folder, 30)
+    assert main([*words(images, trials=20, epochs=5), "--sampler", "random"]) == 0
+    trials = assert_sound(folder, 20)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     assert pruned
     assert min(trial.number for trial in pruned) >= 10

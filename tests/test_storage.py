@@ -204,14 +204,14 @@ def test_a_study_in_sqlite_is_shared_by_processes_that_begin_together(
     folder, images, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    argv = [*words(images, trials=8, epochs=2), "--storage", f"sqlite:///{tmp_path}/x.db"]
+    argv = [*words(images, trials=6, epochs=2), "--storage", f"sqlite:///{tmp_path}/x.db"]
     three = [Running(argv, tmp_path / name) for name in "abc"]
     assert [running.wait() for running in three] == [0, 0, 0], three[0].errors()
-    assert_sound(folder, 8)
+    assert_sound(folder, 6)
     assert not folder.study_folder.journal.exists()
     assert folder.definition()["storage"] == f"sqlite:///{tmp_path}/x.db"
-    assert main(words(images, trials=9, epochs=2)) == 0  # the folder knows where its trials are
-    assert_sound(folder, 9)
+    assert main(words(images, trials=7, epochs=2)) == 0  # the folder knows where its trials are
+    assert_sound(folder, 7)
 
 
 def test_a_study_that_the_store_has_and_the_folder_does_not_is_left_alone(

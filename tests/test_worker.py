@@ -10,7 +10,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from searching import Running
 
-from nas.claims import GIVEN_BACK, Ledger, count_fruitless, num_claimed
+from nas.claims import Ledger
+from nas.lineage import GIVEN_BACK, count_fruitless, num_claimed
 from nas.liveness import WORKER, is_dead, is_elsewhere, presence
 from nas.storage import open_storage
 from nas.study import StudyFolder

@@ -235,7 +235,7 @@ def test_fashion_mnist_packed_is_the_same(fashion_mnist, tmp_path):
     assert load_training("fashion-mnist", directory).fingerprint == expected
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"other")])
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"other")], ids=["bare", "gzip"])
 def test_a_damaged_fashion_mnist_file_is_refused(fashion_mnist, content):
     name = "train-images-idx3-ubyte"
     (fashion_mnist / name).unlink()

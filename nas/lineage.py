@@ -1,0 +1,61 @@
+"""Which trials count, which continue which, and which are to be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.trials import NUM_PARAMS, REASON, RESUMES, is_counted
+
+GIVEN_BACK = "given_back"  # user attribute of a FAIL trial: its network is to be trained again
+KILLED, INTERRUPTED = "killed", "interrupted"
+
+
+def num_claimed(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many trials count to the target or run."""
+    return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
+
+
+def list_given_back(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the given-back trials that no trial continues yet."""
+    continued = {trial.user_attrs.get(RESUMES) for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL
+        and trial.user_attrs.get(GIVEN_BACK)
+        and trial.number not in continued
+    ]
+
+
+def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
+    """Return the trials that one continues, the nearest first."""
+    found: list[int] = []
+    while (number := trials[number].user_attrs.get(RESUMES, -1)) >= 0:
+        found.append(number)
+    return found
+
+
+def count_fruitless(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
+    """Return how often in a row a network's training died without finishing an epoch.
+
+    A death is a kill or an error of the training; interrupts, the store's errors and what happened
+    before the training began are none.
+
+    Args:
+        trials: All trials.
+        number: The trial that is being given back.
+        reason: Why.
+    """
+    chain = [number, *ancestors(trials, number)]
+    reasons = [reason, *(trials[item].user_attrs.get(REASON, "") for item in chain[1:])]
+    lengths = [*(len(trials[item].intermediate_values) for item in chain), 0]
+    deaths = 0
+    for index, text in enumerate(reasons):
+        has_begun = NUM_PARAMS in trials[chain[index]].user_attrs
+        is_death = has_begun and (text == KILLED or text.startswith("error"))
+        if not is_death or lengths[index] > lengths[index + 1]:
+            break
+        deaths += 1
+    return deaths
