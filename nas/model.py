@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, InputSpec
@@ -92,6 +93,20 @@ class AddShortcut(nn.Module):
         return x + shortcut
 
 
+class SubsampledConv(nn.Conv2d):
+    """A 1x1 convolution with a stride, taken as what it is: one without, on every n-th pixel.
+
+    NOTE: oneDNN 3.12, in PyTorch 2.14 on a CPU, writes past its workspace in the
+    backward pass of channels-last maps with few channels: wrong gradients, an endless loop or an
+    abort (github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, w_in, H, W) -> (N, w_out, H', W')
+        """Return the map."""
+        down, across = self.stride
+        return F.conv2d(x[:, :, ::down, ::across], self.weight)
+
+
 class SqueezeExcitation(nn.Module):
     """Scale each channel by a gate computed from the pooled map.
 
@@ -151,6 +166,8 @@ def _build_layer(layer: Layer) -> nn.Module:
 
 
 def _build_conv(record: Conv) -> nn.Conv2d:
-    return nn.Conv2d(
+    subsampled = record.kernel == 1 and record.stride > 1 and record.padding == 0
+    kind = SubsampledConv if subsampled else nn.Conv2d
+    return kind(
         record.w_in, record.w_out, record.kernel, record.stride, record.padding, bias=False
     )

@@ -8,8 +8,9 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.blocks import Scale
 from nas.complexity import count
+from nas.device import Engine
 from nas.errors import InfeasibleError
-from nas.model import SqueezeExcitation, build_model
+from nas.model import SqueezeExcitation, SubsampledConv, build_model
 from nas.presets import PRESETS
 from tests.reference import LAWFUL_KERNELS, random_architecture
 
@@ -152,3 +153,34 @@ def test_one_seed_builds_one_network():
         torch.manual_seed(7)
         states.append(build_model(architecture).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("w_in", [2, 8, 12, 64])
+def test_a_strided_projection_has_the_gradients_of_a_convolution(w_in):
+    stage = Stage("basic", 1, 16, stride=2)
+    model = build_model(Architecture(Stem("conv3x3", w_in), (stage,)))
+    projection = model.get_submodule("stage1.block1.shortcut1.projection")
+    plain = nn.Conv2d(w_in, 16, 1, stride=2, bias=False)
+    plain.load_state_dict(projection.state_dict())
+    x = torch.randn(32, w_in, 32, 32)
+    channels_last = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    contiguous = x.clone().requires_grad_()
+    with Engine("cpu", 2).applied():  # where oneDNN's own overruns its workspace
+        projection.to(memory_format=torch.channels_last)
+        fast, slow = projection(channels_last), plain(contiguous)
+        into = torch.randn_like(slow)
+        fast.backward(into)
+        slow.backward(into)
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(channels_last.grad, contiguous.grad)
+    torch.testing.assert_close(projection.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_no_convolution_of_one_pixel_has_a_stride_of_its_own():
+    model = build_model(PRESETS["final"].architecture)
+    strided = {
+        type(module)
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride[0] > 1
+    }
+    assert strided == {SubsampledConv}
