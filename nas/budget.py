@@ -101,18 +101,6 @@ def format_count(value: int) -> str:
     return f"{scaled:.{2 - digits_before}f}{' kMGTPE'[thousands]}"
 
 
-def format_short(value: int) -> str:
-    """Return the shortest spelling that `parse_count` reads back exactly: ``5M``, ``1.5M``."""
-    spellings = [str(value)]
-    for suffix, scale in (("k", 10**3), ("M", 10**6), ("G", 10**9)):
-        if value >= scale:
-            scaled = format(Decimal(value) / scale, "f")
-            spellings.append(
-                (scaled.rstrip("0").rstrip(".") if "." in scaled else scaled) + suffix
-            )
-    return min(spellings, key=len)
-
-
 def format_share(value: int, cap: int) -> str:
     """Return the share of a cap in percent, never rounded across the cap.
 

@@ -166,9 +166,7 @@ def _stage_cost(
 
 
 @lru_cache(maxsize=2**16)
-def _block_cost(
-    kind: str, w_in: int, w_out: int, stride: int, kernel: int, size: int
-) -> _Part:
+def _block_cost(kind: str, w_in: int, w_out: int, stride: int, kernel: int, size: int) -> _Part:
     if kernel % 2 == 0 and size % 2:
         raise InfeasibleError(
             f"kernel {kernel} needs an even map, but got {size}x{size}; use kernel 3"

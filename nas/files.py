@@ -1,18 +1,29 @@
-"""Files that are whole or absent: written aside, flushed to disk, then renamed."""
+"""Files that are whole or absent: written aside, flushed to disk, then renamed.
+
+A writer holds the lock of the file it writes aside. The kernel releases it when the writer is
+killed, so that the next one knows which of these files nobody will finish, and removes them.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from nas.errors import StorageError
+from nas.locks import lock_file, try_lock
+
+SUFFIX = ".tmp"  # of a file that is being written aside
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, whole.
+
+    What earlier writers of this file left behind when they were killed is removed first.
 
     Args:
         path: The file; its folder exists.
@@ -24,15 +35,14 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
+        remove_leftovers(path)
+        with _open_aside(path) as file:
             temporary = Path(file.name)
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+            temporary.chmod(0o644)
+            temporary.replace(path)  # not later: with its lock it loses its protection
         _flush_folder(path.parent)
     except (OSError, RuntimeError) as error:  # PyTorch's writer reports a full disk as the latter
         raise StorageError(f"{path} could not be written: {error}") from error
@@ -46,11 +56,31 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of this file left beside it; what may not be removed stays."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{SUFFIX}"):
+        with suppress(OSError), leftover.open("rb") as file:
+            if try_lock(file.fileno()):
+                leftover.unlink()
+
+
+def _open_aside(path: Path) -> IO[bytes]:
+    """Open a new file beside another, locked."""
+    while True:
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  # the caller closes it
+            dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX, delete=False
+        )
+        with suppress(OSError):  # a file system without locks: there leftovers stay
+            lock_file(file)
+        if os.fstat(file.fileno()).st_nlink:  # else taken for a leftover before it was locked
+            return file
+        file.close()
+
+
 def _flush_folder(folder: Path) -> None:
     """Make a rename in the folder survive a power cut."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

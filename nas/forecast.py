@@ -26,7 +26,7 @@ ACTIVATION_MACS, BLOCK_MACS = 130.0, 200_000.0
 PRUNED_SHARE = 0.75
 # Of the space's mean cost, in trials, against that of the sampled ones: a sampler begins anywhere
 # and ends near the budget, where most networks of a space are
-UNITS_WEIGHT = 15.0
+UNITS_WEIGHT = 8.0
 RECENCY = 0.9  # weight of a trial against that of the next one; half after seven
 SHARE_WEIGHT = 5.0  # of `PRUNED_SHARE`, in trials, against what the pruner did so far
 

@@ -1,6 +1,6 @@
 """Locks that the kernel releases when their process ends, however it ends.
 
-They are advisory `flock`s on files of the study's folder, held by open file descriptors: a killed
+They are advisory `flock`s on files and folders, held by open file descriptors: a killed
 process leaves none behind, and other containers on the same machine see them. POSIX only.
 """
 
@@ -32,9 +32,37 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)  # releases the lock
 
 
+@contextmanager
+def locked_folder(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder itself, waiting for it; no file is made for it.
+
+    Raises:
+        OSError: The folder is absent, or its file system has no locks.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock
+
+
 def lock_file(file: IO[bytes]) -> None:
     """Take the lock of an open file, waiting for it; closing the file gives it back."""
     fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file if nobody holds it; closing the file gives it back.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

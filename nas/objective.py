@@ -20,7 +20,7 @@ from nas.claims import WORST_ACCURACY
 from nas.complexity import count
 from nas.device import Engine
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
-from nas.files import write_text_atomically
+from nas.files import remove_leftovers, write_text_atomically
 from nas.identity import identify
 from nas.interrupt import InterruptGuard
 from nas.lineage import ancestors, list_given_back
@@ -201,8 +201,8 @@ class Objective:
             if trial.number not in kept:
                 shutil.rmtree(own, ignore_errors=True)
                 continue
-            for path in (own / CHECKPOINT_FILE, *own.glob(f".{CHECKPOINT_FILE}.*")):
-                path.unlink(missing_ok=True)
+            (own / CHECKPOINT_FILE).unlink(missing_ok=True)
+            remove_leftovers(own / CHECKPOINT_FILE)
 
     def _prepare_folder(self, trial: optuna.Trial, job: Job) -> Path:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""

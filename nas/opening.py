@@ -25,12 +25,11 @@ from nas.storage import (
     store_errors,
 )
 from nas.study import StudyFolder, fresh_name
-from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, SOURCE
-from nas.worker import TARGET
+from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, SAMPLED_UNITS, SOURCE, TARGET
 
 SAMPLER, CHANGES = "sampler", "changes"  # attributes of the Optuna study
 WORKERS, TIME_LIMIT_SECONDS = "workers", "time_limit_seconds"
-KNOWN_ENQUEUED, SAMPLED_UNITS = "known_enqueued", "sampled_cost_units"
+KNOWN_ENQUEUED = "known_enqueued"
 
 
 def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
@@ -38,7 +37,7 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
 
     A torn journal is mended, the trials of dead processes are given back, the known networks are
     enqueued, and what the command line may change is recorded. A new study that cannot be written
-    leaves nothing behind.
+    leaves nothing behind; one that a database has taken stays, and the same command goes on.
 
     Returns:
         The search, prepared anew where another process made the study in the meantime; and its
@@ -56,9 +55,12 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
             if folder.exists:  # made by another process since we looked
                 search = prepare(request)
                 storage = _open_existing(search, request)
-            else:
+            elif request.storage is None:
                 stack.enter_context(_removed_on_error(folder))
                 storage = _create(search, request)
+            else:  # once the database has it, its folder must stay: it could not be begun again
+                with _removed_on_error(folder):
+                    storage = _create(search, request)
         else:
             storage = _open_existing(search, request)  # refuses before anything is written
             stack.enter_context(locked(folder.claim_lock))

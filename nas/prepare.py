@@ -157,7 +157,7 @@ def _define(
         max_macs=caps.max_macs,
         max_activations=caps.max_activations,
         dataset=data.name,
-        data_dir=str(Path(request.data).resolve()) if request.data else None,
+        data_dir=str(Path(request.data).expanduser().resolve()) if request.data else None,
         data_fingerprint=data.fingerprint,
         channels=data.input_spec.channels,
         image_size=data.input_spec.image_size,

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,11 +17,12 @@ import nas
 from nas.errors import RunError
 from nas.prepare import Search
 from nas.request import Request
+from nas.study import STORAGE_VARIABLE
 from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, TIME_LIMIT
 
 POLL_SECONDS = 0.5
 INTERRUPTED_CODE = 130
-STORAGE_VARIABLE, PARENT_VARIABLE = "NAS_STORAGE", "NAS_SEARCH_PID"
+PARENT_VARIABLE = "NAS_SEARCH_PID"
 REASONS = (FINISHED, EXHAUSTED, ELSEWHERE, TIME_LIMIT)  # the first that a worker ended with holds
 
 
@@ -73,35 +74,44 @@ def _started(
 ) -> Iterator[list[WorkerProcess]]:
     """Start the workers; none outlives the block."""
     workers: list[WorkerProcess] = []
-    try:
-        for _ in range(request.workers):
-            workers.append(_start(search, request, deadline))
-        yield workers
-    finally:
-        for worker in workers:
-            if worker.process.poll() is None:
-                worker.process.terminate()
-        for worker in workers:
-            worker.process.wait()
-            worker.output.close()
-            worker.errors.close()
+    with ExitStack() as files:
+        try:
+            for _ in range(request.workers):
+                output = files.enter_context(tempfile.TemporaryFile())
+                errors = files.enter_context(tempfile.TemporaryFile())
+                process = subprocess.Popen(
+                    _command(search, request, deadline),
+                    env=_environment(request),
+                    stdout=output,
+                    stderr=errors,
+                )
+                workers.append(WorkerProcess(process, output, errors))
+            yield workers
+        finally:
+            for worker in workers:
+                if worker.process.poll() is None:
+                    worker.process.terminate()
+            for worker in workers:
+                worker.process.wait()
 
 
-def _start(search: Search, request: Request, deadline: float | None) -> WorkerProcess:
-    root = str(Path(nas.__file__).resolve().parent.parent)
+def _command(search: Search, request: Request, deadline: float | None) -> list[str]:
     words = [sys.executable, "-m", "nas", "worker", "--study", search.folder.name]
     words += ["--studies", str(search.folder.path.parent)]
     if request.data is not None:
         words += ["--data", request.data]
     if deadline is not None:
         words += ["--time-limit", f"{max(deadline - time.monotonic(), 0.1):.1f}s"]
+    return words
+
+
+def _environment(request: Request) -> dict[str, str]:
+    root = str(Path(nas.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, PARENT_VARIABLE: str(os.getpid())}
     if request.storage is not None:
         environment[STORAGE_VARIABLE] = request.storage  # not in argv: it may hold a password
-    output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  # outlive it
-    process = subprocess.Popen(words, env=environment, stdout=output, stderr=errors)
-    return WorkerProcess(process, output, errors)
+    return environment
 
 
 def _conclude(workers: list[WorkerProcess]) -> str:

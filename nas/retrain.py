@@ -51,7 +51,8 @@ def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None
         mode: As for `retrain`.
 
     Raises:
-        UsageError: The folder holds a run with other settings, or an unfinished one.
+        UsageError: The folder holds a run with other settings, an unfinished one, or a checkpoint
+            of which nothing tells what it is of.
         StorageError: Its metrics are damaged.
     """
     if mode == "restart":
@@ -61,7 +62,14 @@ def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None
         refuse_other_settings(run.folder, found["settings"], settings_of(run, data))
         if found["status"] in ENDED:
             return found
-    if mode == "begin" and run.folder.checkpoint.exists():
+    if not run.folder.checkpoint.exists():
+        return None
+    if found is None:  # a checkpoint knows its network and recipe, and not its data
+        raise UsageError(
+            f"{run.folder.path} holds a checkpoint, but no {run.folder.metrics.name} that says "
+            "what it was trained on; begin again with --restart"
+        )
+    if mode == "begin":
         raise UsageError(
             f"{run.folder.path} holds an unfinished run; go on with --resume, or begin again "
             "with --restart"
@@ -173,7 +181,7 @@ def _train(
     curve: list[EpochRecord] = []
 
     def record(epoch: EpochRecord) -> bool:
-        curve.append(epoch)
+        curve[epoch.epoch - 1 :] = [epoch]  # a training that began again repeats its epochs
         if epoch.epoch >= done:
             run.folder.write_curve(curve)
         if epoch.epoch > done:

@@ -25,8 +25,9 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.errors import StorageError, UsageError
-from nas.files import write_atomically, write_text_atomically
+from nas.files import remove_leftovers, write_atomically, write_text_atomically
 from nas.identity import identify
+from nas.locks import try_lock
 from nas.result import EpochRecord
 
 RUNNING = "running"
@@ -118,12 +119,17 @@ class RunFolder:
             raise StorageError(f"cannot create {self.path}: {error.strerror}") from error
 
     def begin(self, architecture: Architecture, metrics: Mapping[str, Any]) -> None:
-        """Remove what an earlier run left and write down what this one is."""
-        for path in (self.weights, self.checkpoint, self.curve_table, self.curve_picture):
-            _remove(path)
+        """Write down what this run is and remove what an earlier one left.
+
+        In an order that lets a kill at any point leave the earlier run with its metrics and
+        weights, or one that is known to have begun and has no checkpoint of another.
+        """
+        _remove(self.checkpoint)
+        self.write(metrics)
         text = json.dumps(architecture.to_dict(), indent=2) + "\n"
         write_text_atomically(self.architecture, text)
-        self.write(metrics)
+        for path in (self.weights, self.curve_table, self.curve_picture):
+            _remove(path)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
         """Write the metrics."""
@@ -165,25 +171,19 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep every other process from training here; a killed one holds nothing.
 
+        What a process left that was killed while it wrote is removed first.
+
         Raises:
             UsageError: Another process trains here.
         """
-        if os.name != "posix":
-            yield
-            return
-        import fcntl
-
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not try_lock(descriptor):
                 raise UsageError(
                     f"another process trains in {self.path}; wait for it, or stop it first"
-                ) from error
+                )
             for name in FILES:
-                for path in self.path.glob(f".{name}.*"):  # of a process killed while it wrote
-                    _remove(path)
+                remove_leftovers(self.path / name)
             yield
         finally:
             os.close(descriptor)

@@ -14,7 +14,7 @@ from nas.forecast import terms_of
 from nas.interrupt import InterruptGuard
 from nas.liveness import presence
 from nas.objective import Objective
-from nas.opening import SAMPLED_UNITS, SAMPLER, load_ledger, open_study
+from nas.opening import SAMPLER, load_ledger, open_study
 from nas.prepare import Search, prepare
 from nas.processes import require_parent, run_processes
 from nas.progress import ProgressLine
@@ -26,8 +26,8 @@ from nas.storage import (
     open_storage,
     store_errors,
 )
-from nas.trials import read_rows
-from nas.worker import FINISHED, TARGET, Assignment, run_worker
+from nas.trials import SAMPLED_UNITS, TARGET, read_rows
+from nas.worker import FINISHED, Assignment, run_worker
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
 

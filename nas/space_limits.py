@@ -51,10 +51,7 @@ def find_fitting(
     for position, (cap_name, unit) in enumerate(COSTS):
         path = smallest(space, input_spec, position)
         if path is None:
-            size = input_spec.image_size
-            raise InfeasibleError(
-                f"no network of space {name!r} can be built at {size}x{size} pixels"
-            )
+            raise _nothing_buildable(name, input_spec)
         least, cap = path.cost[position], caps[position]
         if least > cap:
             raise BudgetError(
@@ -93,6 +90,8 @@ def _find_by_probing(
         if all(value <= cap for value, cap in zip(cost, caps, strict=True)):
             return space.canonical(choices)
         least = min(least, cost.num_params)
+    if least == math.inf:
+        raise _nothing_buildable(name, input_spec)
     raise BudgetError(
         f"none of {NUM_PROBES:,} random networks of space {name!r} keeps the caps "
         f"({_spell(caps)}); the smallest of them has {least:,} parameters"
@@ -111,6 +110,14 @@ def _probe(
             yield choices, architecture, count(architecture, input_spec)
         except ArchitectureError:
             continue
+
+
+def _nothing_buildable(name: str, input_spec: InputSpec) -> InfeasibleError:
+    size = input_spec.image_size
+    return InfeasibleError(
+        f"no network of space {name!r} can be built at {size}x{size} pixels; choose another "
+        "--image-size, or another space"
+    )
 
 
 def _spell(caps: tuple[float, float, float]) -> str:

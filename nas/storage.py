@@ -18,6 +18,7 @@ from nas.journal import MendingJournal
 
 SQLITE_WAIT_SECONDS = 60  # for another process that writes
 SQLITE_PREFIX = "sqlite:///"
+URL_RULE = "a store is sqlite:///FILE or postgresql+psycopg2://HOST/DB"
 
 
 def require_optuna_5(version: str = optuna.__version__) -> None:
@@ -53,15 +54,11 @@ def open_storage(url: str | None, journal_path: Path) -> BaseStorage:
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **wait})
     except (ImportError, ValueError) as error:
         raise UsageError(
-            "--storage takes sqlite:///FILE or postgresql+psycopg2://HOST/DB, but got "
-            f"{without_password(url)!r}: {_first_line(error, url)}"
+            f"{URL_RULE}, but got {without_password(url)!r}: {_first_line(error, url)}"
         ) from None  # NOTE: the cause may hold the password
     except Exception as error:  # SQLAlchemy's and the driver's own trees, a line each
         if _is_malformed(error):
-            raise UsageError(
-                "--storage takes sqlite:///FILE or postgresql+psycopg2://HOST/DB, but got "
-                f"{without_password(url)!r}"
-            ) from None
+            raise UsageError(f"{URL_RULE}, but got {without_password(url)!r}") from None
         raise StorageError(
             f"cannot open {without_password(url)}: {_first_line(error, url)}; a password goes "
             "into $NAS_STORAGE or ~/.pgpass"
@@ -115,8 +112,15 @@ def store_errors(what: object) -> Iterator[None]:
 
 
 def without_password(url: str) -> str:
-    """Return a storage URL without its password, fit for files, argument lists and messages."""
-    parts = urlsplit(url)
+    """Return a storage URL without its password, fit for files, argument lists and messages.
+
+    Raises:
+        UsageError: It is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{URL_RULE}, but got {error}") from None  # not the URL: it has secrets
     login, at, host = parts.netloc.rpartition("@")
     user = login.partition(":")[0]
     query = parts.query

@@ -33,7 +33,7 @@ __all__ = [
 DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"
 DEFAULT_FOLDER = "studies"
-FOLDER_VARIABLE = "NAS_STUDIES"
+FOLDER_VARIABLE, STORAGE_VARIABLE = "NAS_STUDIES", "NAS_STORAGE"
 
 
 @dataclass(frozen=True)

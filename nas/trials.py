@@ -10,12 +10,17 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.liveness import is_dead
+
+# User attributes of the study
+TARGET = "target_trials"  # trials it is to have in total
+SAMPLED_UNITS = "sampled_cost_units"  # see `nas.forecast.Terms`
 
 # User attributes of a trial
 ID, SHAPE_ID = "id", "shape_id"
@@ -213,7 +218,12 @@ def _state(trial: FrozenTrial) -> str:
             return "waiting"
 
 
-def count_workers(study: optuna.Study) -> int:
-    """Return how many trials are being trained by a process that this host sees, or elsewhere."""
+def count_workers(study: optuna.Study, workers: Path) -> int:
+    """Return how many trials are being trained by a process that this host sees, or elsewhere.
+
+    Args:
+        study: The study.
+        workers: The folder of the workers' lock files.
+    """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return sum(not is_dead(trial) for trial in running)
+    return sum(not is_dead(trial, workers) for trial in running)

@@ -25,11 +25,10 @@ from nas.liveness import WORKER, is_elsewhere
 from nas.objective import Objective
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
-from nas.trials import is_counted
+from nas.trials import TARGET, is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 ELSEWHERE = "the last trials run on other machines"
-TARGET = "target_trials"  # attribute of the Optuna study
 WAIT_SECONDS = 0.5  # between two looks at what the others do
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.budget import Caps, format_count, format_share, format_short, parse_count
+from nas.budget import Caps, format_count, format_share, parse_count
 from nas.complexity import Complexity
 from nas.errors import BudgetError, UsageError
 
@@ -61,20 +61,6 @@ def test_a_count_beyond_any_network_is_refused(text):
 def test_the_message_names_what_was_counted():
     with pytest.raises(BudgetError, match="max-macs must be"):
         parse_count("many", name="max-macs")
-
-
-@given(st.integers(1, 10**18))
-def test_the_short_spelling_reads_back_exactly(value):
-    assert parse_count(format_short(value)) == value
-    assert len(format_short(value)) <= len(str(value))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(5_000_000, "5M"), (300_000, "300k"), (1_500_000, "1.5M"), (4_997_194, "4997194"), (7, "7")],
-)
-def test_the_short_spelling_is_the_one_people_write(value, text):
-    assert format_short(value) == text
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_only_the_best_folders_stay_and_no_checkpoint_of_an_ended_trial(folder, 
             create_trial(value=number / 100 + 0.5, user_attrs={"num_params": 5, "id": str(number)})
         )
         make(folder, number)
-        make(folder, number, ".checkpoint.pt.x1y2z3")  # killed while it was written
+        make(folder, number, ".checkpoint.pt.x1y2z3.tmp")  # killed while it was written
         make(folder, number, "curve.json")
     objective.clear(study)
     kept = sorted(int(path.name) for path in folder.study_folder.trials.iterdir())

@@ -54,9 +54,7 @@ def test_after_a_tenth_of_the_trials_the_time_left_is_within_30_percent_of_what_
 
 
 def test_the_time_left_is_exact_where_all_trials_are_alike():
-    rows = [
-        row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(4)
-    ]
+    rows = [row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(4)]
     units = cost_units(SMALL, SPEC, is_cuda=False)
     terms = Terms(SPEC, False, 5, None, units)
     assert seconds_left(rows, 10, terms) == pytest.approx(18)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from small_study import SPEC, add_trial, copy_studies, create_study, net, snapsh
 
 import nas.retrain
 import nas.run
+import nas.run_folder
 import nas.run_time
+import nas.train
 from nas.architecture import Architecture
 from nas.commands import main
 from nas.data.datasets import load_test, load_training
@@ -210,7 +213,7 @@ def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies,
     folder = only_run(studies).path
     assert metrics_of(folder)["status"] == "running"
     assert not (folder / "weights.safetensors").exists()
-    (folder / ".checkpoint.pt.abc123").write_bytes(b"half")  # as a kill during a write leaves it
+    (folder / ".checkpoint.pt.abc123.tmp").write_bytes(b"half")  # of a kill during a write
     assert main([*line, "--resume"]) == 0
     whole = tmp_path / "whole"
     assert main([*line, "--studies", str(whole)]) == 0
@@ -272,6 +275,61 @@ def test_a_finished_folder_with_other_settings_is_refused_with_the_difference(st
     assert snapshot(studies) == before
     assert main(words("--set", "weight_decay=0.01", "--restart", epochs=2)) == 0
     assert metrics_of(only_run(studies).path)["settings"]["epochs"] == 2
+
+
+def test_a_resume_on_images_that_have_changed_is_refused(studies, tmp_path, capsys):
+    root = tmp_path / "images"
+    for part, label, index in product(("train", "test"), ("cat", "dog"), range(4)):
+        (root / part / label).mkdir(parents=True, exist_ok=True)
+        image = Image.new("L", (8, 8), 100 * (label == "dog") + 10 * index)
+        image.save(root / part / label / f"{index}.png")
+    line = f"retrain --arch {NOTATION} --dataset folder --data {root} --epochs 1".split()
+    line += ["--set", "batch_size=4", "--resume"]
+    assert main(line) == 0
+    folder = only_run(studies)
+    folder.weights.unlink()  # as a kill after the last epoch leaves it
+    folder.write({**metrics_of(folder.path), "status": "running"})
+    Image.new("L", (8, 8), 55).save(root / "train" / "cat" / "more.png")
+    before = snapshot(studies)
+    assert main(line) == 2
+    assert "data_fingerprint" in capsys.readouterr().err
+    assert snapshot(studies) == before
+    folder.metrics.unlink()  # nothing says any more which images the checkpoint was trained on
+    assert main(line) == 2
+    assert "--restart" in capsys.readouterr().err
+
+
+def test_a_kill_while_a_restart_begins_leaves_the_finished_run_with_its_weights(
+    studies, monkeypatch
+):
+    assert main(words(epochs=1)) == 0
+    folder = only_run(studies)
+    metrics, weights = folder.metrics.read_bytes(), folder.weights.read_bytes()
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nas.run_folder, "write_text_atomically", die)
+        assert main(words("--restart", epochs=1)) == 130
+    assert (folder.metrics.read_bytes(), folder.weights.read_bytes()) == (metrics, weights)
+    assert main(words(epochs=1)) == 0  # it has come to its end, and has what that promises
+
+
+def test_a_training_that_begins_again_in_smaller_pieces_has_every_epoch_once(studies, monkeypatch):
+    train_epoch, calls = nas.train._train_epoch, []
+
+    def train_epoch_or_fail(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_epoch(*args)
+
+    monkeypatch.setattr(nas.train, "_train_epoch", train_epoch_or_fail)
+    assert main(words(epochs=3)) == 0
+    lines = only_run(studies).curve_table.read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
+    assert metrics_of(only_run(studies).path)["micro_batch"] == 64
 
 
 def test_resume_without_anything_begins(studies):

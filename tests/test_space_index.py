@@ -272,6 +272,15 @@ def test_an_impossible_function_space_is_refused_with_the_smallest_seen():
     assert named in sorted(costs)[: len(costs) // 20]
 
 
+def test_a_function_space_of_which_nothing_can_be_built_is_refused_as_that():
+    def suggest(trial):
+        depth = trial.suggest_int("depth", 1, 5)
+        return Architecture(Stem("conv3x3", 8), (Stage("basic", depth, 8, 1, kernel=2),))
+
+    with pytest.raises(InfeasibleError, match=r"'mine' can be built at 9x9 pixels"):
+        BudgetedSpace(FunctionSpace(suggest), InputSpec(image_size=9), Caps(10**6), "mine")
+
+
 def test_the_resnet_space_has_as_many_networks_as_was_counted_for_the_project():
     # FACTS.md, "Counting a space without enumerating it", without dropout
     resnet = load_space("resnet").space

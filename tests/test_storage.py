@@ -5,14 +5,18 @@ import os
 import signal
 import sys
 import threading
+from argparse import Namespace
 from functools import partial
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import optuna
 import pytest
 from searching import Folder, Running, assert_sound, words
+from small_study import definition
 
+import nas.opening
 from nas.commands import main
+from nas.commands.common import storage_url
 from nas.errors import StorageError, UsageError
 from nas.journal import MendingJournal, mend
 from nas.storage import (
@@ -166,6 +170,22 @@ def test_a_url_is_shown_without_its_password(url, shown):
     assert without_password(shown) == shown
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "recorded", "opened"),
+    [
+        (None, "postgresql://u:p@h/db", "postgresql://u@h/db", "postgresql://u:p@h/db"),
+        (None, "postgresql://u:p@h/other", "postgresql://u@h/db", "postgresql://u@h/db"),
+        (None, "postgresql://u:p@h/db", None, None),
+        (None, "", "postgresql://u@h/db", "postgresql://u@h/db"),
+        ("sqlite:///x.db", "postgresql://u:p@h/db", None, "sqlite:///x.db"),
+    ],
+    ids=["its password", "another database", "a journal", "empty", "given"],
+)
+def test_a_study_is_opened_where_it_was_begun(monkeypatch, given, environment, recorded, opened):
+    monkeypatch.setenv("NAS_STORAGE", environment)
+    assert storage_url(Namespace(storage=given), definition(storage=recorded)) == opened
+
+
 def test_an_sqlite_file_is_recorded_by_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert canonical_url("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
@@ -177,6 +197,7 @@ def test_an_sqlite_file_is_recorded_by_its_absolute_path(tmp_path, monkeypatch):
     [
         ("mysterious://u:secret-word@h/db", UsageError),
         ("no url at all", UsageError),
+        ("mysterious://u:secret-word@[h/db", UsageError),
         ("sqlite:////nowhere/at/all/x.db", StorageError),
         ("postgresql+psycopg2://u:secret-word@127.0.0.1:1/db", StorageError),
         ("postgresql+nodriver://u:secret-word@h/db", UsageError),
@@ -212,6 +233,20 @@ def test_a_study_in_sqlite_is_shared_by_processes_that_begin_together(
     assert folder.definition()["storage"] == f"sqlite:///{tmp_path}/x.db"
     assert main(words(images, trials=7, epochs=2)) == 0  # the folder knows where its trials are
     assert_sound(folder, 7)
+
+
+def test_a_study_whose_database_fails_as_it_begins_goes_on_with_the_same_command(
+    folder, images, tmp_path, monkeypatch
+):
+    def fail(*args):
+        raise OSError(5, "Input/output error")
+
+    argv = [*words(images), "--storage", f"sqlite:///{tmp_path}/x.db"]
+    with monkeypatch.context() as patch:
+        patch.setattr(nas.opening, "_enqueue_known", fail)
+        assert main(argv) == 1
+    assert main(argv) == 0
+    assert_sound(folder, 3)
 
 
 def test_a_study_that_the_store_has_and_the_folder_does_not_is_left_alone(

@@ -93,6 +93,50 @@ def test_what_is_not_given_comes_from_the_study(own):
     assert main([*argv, "--set", "momentum=0.8", "--epochs", "1", "--seed", "0"]) == 0
 
 
+def test_data_named_from_the_home_folder_are_found_again(folder, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(images.parent))  # no shell unfolds `--data=~/images`
+    assert main(words(f"~/{images.name}", trials=1)) == 0
+    assert folder.definition()["data_dir"] == str(images)
+    assert main(["search", "--study", folder.study_folder.name, "--trials", "2"]) == 0
+
+
+def test_a_study_with_a_journal_stays_in_it_whatever_the_environment_says(
+    own, images, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("NAS_STORAGE", f"sqlite:///{tmp_path}/another.db")
+    for command in (["status"], ["best"], ["worker"], words(images, trials=2)):
+        capsys.readouterr()
+        assert main(command) == 0
+    assert "note: $NAS_STORAGE is for new studies" in capsys.readouterr().err
+    assert not (tmp_path / "another.db").exists()
+    monkeypatch.delenv("NAS_STORAGE")
+    assert_sound(own, 2)
+
+
+def test_a_new_study_is_begun_where_the_environment_says_and_stays_there(
+    folder, images, tmp_path, monkeypatch, capsys
+):
+    url = f"sqlite:///{tmp_path}/x.db"
+    monkeypatch.setenv("NAS_STORAGE", url)
+    assert main(words(images, trials=1)) == 0
+    assert folder.definition()["storage"] == url
+    assert not folder.study_folder.journal.exists()
+    monkeypatch.setenv("NAS_STORAGE", f"sqlite:///{tmp_path}/another.db")
+    capsys.readouterr()
+    assert main(words(images, trials=2)) == 0
+    assert f"stays in {url}" in capsys.readouterr().err
+    assert not (tmp_path / "another.db").exists()
+    monkeypatch.delenv("NAS_STORAGE")
+    assert_sound(folder, 2)
+
+
+def test_a_worker_says_which_study_it_took_where_none_was_named(own, capsys):
+    assert main(["worker"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"study: {own.study_folder.name}\n"
+    assert shown.out == "finished\n"
+
+
 def test_a_renamed_folder_stays_a_study(own):
     own.study_folder.path.rename(own.path / "renamed")
     assert main(["search", "--study", "renamed", "--trials", "2"]) == 0
@@ -144,9 +188,7 @@ def without_rights():
 
 
 @pytest.mark.parametrize("closed", ["studies", "study", "definition", "journal"])
-def test_without_the_permission_nothing_is_written_and_that_is_said(
-    own, images, tmp_path, closed
-):
+def test_without_the_permission_nothing_is_written_and_that_is_said(own, images, tmp_path, closed):
     path = {
         "studies": own.path,
         "study": own.study_folder.path,

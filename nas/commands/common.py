@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from nas.study import StudyDefinition, StudyFolder
     from nas.trials import TrialRow
 
-STORAGE_VARIABLE = "NAS_STORAGE"
 SQLITE = "sqlite:///"
 
 
@@ -54,9 +53,9 @@ def add_study(parser: argparse.ArgumentParser, default: str = "the most recent")
     group.add_argument(
         "--storage",
         metavar="URL",
-        default=os.environ.get(STORAGE_VARIABLE),
-        help="sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal; "
-        "passwords belong into $NAS_STORAGE or ~/.pgpass, not here",
+        help="sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal "
+        "(default: where the study was begun; of a new one $NAS_STORAGE); passwords belong into "
+        "$NAS_STORAGE or ~/.pgpass, not here",
     )
 
 
@@ -122,7 +121,32 @@ def find_definition(args: argparse.Namespace) -> StudyDefinition:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
-    return _find_folder(args).load()
+    return find_folder(args).load()
+
+
+def storage_url(args: argparse.Namespace, definition: StudyDefinition | None) -> str | None:
+    """Return the store that a command opens, as --storage says; None is the study's journal.
+
+    A study stays where it was begun, whatever $NAS_STORAGE says: that is for new studies, and has
+    the password of a study which is kept in that very database.
+
+    Args:
+        args: The arguments of `add_study`.
+        definition: The study; None for a new one.
+    """
+    from nas.study import STORAGE_VARIABLE
+
+    given: str | None = args.storage
+    if given is not None:
+        return given
+    own = os.environ.get(STORAGE_VARIABLE) or None
+    if definition is None:
+        return own
+    if definition.storage is None or own is None:
+        return definition.storage
+    from nas.storage import canonical_url
+
+    return own if canonical_url(own) == definition.storage else definition.storage
 
 
 def open_study(args: argparse.Namespace) -> OpenedStudy:
@@ -137,9 +161,9 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
     from nas.storage import load_study, open_storage
     from nas.trials import read_rows
 
-    folder = _find_folder(args)
+    folder = find_folder(args)
     definition = folder.load()
-    url = args.storage or definition.storage
+    url = storage_url(args, definition)
     path = Path(url.removeprefix(SQLITE)) if url and url.startswith(SQLITE) else folder.journal
     if (url is None or url.startswith(SQLITE)) and not path.is_file():
         raise StorageError(
@@ -171,7 +195,14 @@ def find_trial(opened: OpenedStudy, number: int) -> TrialRow:
     return row
 
 
-def _find_folder(args: argparse.Namespace) -> StudyFolder:
+def find_folder(args: argparse.Namespace) -> StudyFolder:
+    """Return the folder of the study that the arguments name, or of the most recent one.
+
+    Which one that is stands on standard error.
+
+    Raises:
+        UsageError: There is no such study.
+    """
     from nas.study import find_study, list_studies, studies_folder
 
     parent = studies_folder(args.studies)

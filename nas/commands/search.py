@@ -8,14 +8,23 @@ command line resumes a search that was interrupted or killed; --trials is the st
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.budget import Caps, parse_count
-from nas.commands.common import add_format, add_study, add_training, print_json, print_table
-from nas.errors import UsageError
+from nas.commands.common import (
+    add_format,
+    add_study,
+    add_training,
+    print_json,
+    print_table,
+    require_at_least,
+    storage_url,
+)
 from nas.units import parse_duration
 
 if TYPE_CHECKING:
@@ -85,12 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prepare, say what will happen, search, say what was found."""
     trials = parse_count(args.trials, "trials") if args.trials is not None else None
-    for name in ("epochs", "workers"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} must be at least 1, but got {value}")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"--seed must be at least 0, but got {args.seed}")
+    require_at_least(args, 1, "epochs", "workers", "image_size")
+    require_at_least(args, 0, "seed")
     _check_budget(args)
     from rich.console import Console
 
@@ -99,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.request import DEFAULT_TRIALS
     from nas.search import run as run_search
 
-    request = _make_request(args, trials)
+    request = _in_its_store(args, _make_request(args, trials))
     search = prepare(request)
     lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
     print("\n".join(lines), file=sys.stderr)
@@ -121,7 +126,6 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
     return Request(
         study=args.study,
         studies=args.studies,
-        storage=args.storage,
         space=args.space,
         budget=args.budget,
         max_macs=args.max_macs,
@@ -143,6 +147,23 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
         time_limit_seconds=args.time_limit,
         command=quote_command(sys.argv[1:]),
     )
+
+
+def _in_its_store(args: argparse.Namespace, request: Request) -> Request:
+    """Return the request with the study's store; say where $NAS_STORAGE is left out of account."""
+    from nas.request import study_name
+    from nas.study import STORAGE_VARIABLE, StudyFolder, studies_folder
+
+    folder = StudyFolder(studies_folder(request.studies) / study_name(request))
+    definition = folder.load() if folder.exists else None
+    url = storage_url(args, definition)
+    if args.storage is None and os.environ.get(STORAGE_VARIABLE, "") not in ("", url):
+        print(
+            f"note: ${STORAGE_VARIABLE} is for new studies; {folder.name!r} stays in "
+            f"{url or folder.journal}",
+            file=sys.stderr,
+        )
+    return replace(request, storage=url)
 
 
 def _check_budget(args: argparse.Namespace) -> None:

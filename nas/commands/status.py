@@ -21,43 +21,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
+    from nas.forecast import seconds_left, terms_of
     from nas.summary import summarise, summary_record
-    from nas.trials import count_workers, mean_seconds
+    from nas.trials import SAMPLED_UNITS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
     summary = summarise(
         definition.name, definition.budget, definition.plan.val_images, opened.rows
     )
-    target = int(opened.study.user_attrs.get("target_trials", 0))
+    target = int(opened.study.user_attrs.get(TARGET, 0))
     seconds = mean_seconds(opened.rows)
-    left = max(target - summary.funnel.counted, 0)
-    workers = count_workers(opened.study)
+    workers = count_workers(opened.study, opened.folder.workers)
+    terms = terms_of(definition, opened.study.user_attrs.get(SAMPLED_UNITS))
+    left = seconds_left(opened.rows, target, terms, workers)
     if args.format == "json":
         print_json(
             {
                 **summary_record(summary),
                 "target_trials": target,
                 "seconds_per_trial": seconds,
-                "seconds_left": seconds * left / max(workers, 1) if seconds is not None else None,
+                "seconds_left": left,
                 "workers": workers,
                 "changes": opened.study.user_attrs.get("changes", []),
             }
         )
         return 0
-    print("\n".join(_lines(opened, summary, target, seconds, workers)))
+    print("\n".join(_lines(opened, summary, target, seconds, left, workers)))
     return 0
 
 
 def _lines(
-    opened: OpenedStudy, summary: Summary, target: int, seconds: float | None, workers: int
+    opened: OpenedStudy,
+    summary: Summary,
+    target: int,
+    seconds: float | None,
+    left: float | None,
+    workers: int,
 ) -> list[str]:
     from nas.question import describe_answer
     from nas.summary import percent
 
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan
-    left = max(target - funnel.counted, 0)
     running = f"{workers} training now" if workers else "nothing is training now"
     lines = [
         f"study     {definition.name} in {opened.folder.path}",
@@ -81,12 +87,11 @@ def _lines(
             f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
             f"{best.notation or best.id}"
         )
-    if left == 0:
+    if funnel.counted >= target:
         lines.append(f"time      the study has its trials; {running}")
-    elif seconds is not None:
+    elif seconds is not None and left is not None:
         lines.append(
-            f"time      {seconds:.1f} s a trial, about "
-            f"{format_duration(seconds * left / max(workers, 1))} left; {running}"
+            f"time      {seconds:.1f} s a trial, about {format_duration(left)} left; {running}"
         )
     else:
         lines.append(f"time      not known before the first trial ends; {running}")

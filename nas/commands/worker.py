@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from nas.commands.common import add_study
+from nas.commands.common import add_study, find_folder, storage_url
 from nas.units import parse_duration
 
 
@@ -25,13 +25,12 @@ def run(args: argparse.Namespace) -> int:
     """Train trials until the study has its number; print why that was the end."""
     from nas.request import Request
     from nas.search import work
-    from nas.study import find_study, studies_folder
 
-    folder = find_study(studies_folder(args.studies), args.study)
+    folder = find_folder(args)
     request = Request(
         study=folder.name,
         studies=args.studies,
-        storage=args.storage,
+        storage=storage_url(args, folder.load()),
         data=args.data,
         time_limit_seconds=args.time_limit,
     )

@@ -11,13 +11,15 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.data.cache import cache_dir, make_directory
 from nas.data.download import fetch, md5_of
 from nas.errors import DataError, DownloadError, StorageError
+from nas.locks import locked_folder
 
 
 @dataclass(frozen=True)
@@ -135,19 +137,40 @@ def unpacked(
     archive = find({remote.name: remote.md5}, own)
     place = download_dir(remote.dataset)
     kept = place / folder
-    if all((kept / n).is_file() and md5_of(kept / n) == md5 for n, md5 in files.items()):
+    if _has_all(kept, files):
         return kept
     downloaded = archive is None
     archive = archive or obtain(remote, data_dir)
-    _extract(archive, folder, place)
+    with _turn(place):
+        if not _has_all(kept, files):  # else another process was faster
+            _extract(archive, folder, place)
     if downloaded:
-        archive.unlink()
+        archive.unlink(missing_ok=True)
     return kept
+
+
+def _has_all(directory: Path, files: Mapping[str, str]) -> bool:
+    paths = {directory / name: md5 for name, md5 in files.items()}
+    return all(path.is_file() and md5_of(path) == md5 for path, md5 in paths.items())
+
+
+@contextmanager
+def _turn(place: Path) -> Iterator[None]:
+    """Keep other processes from unpacking here; what a killed one left behind is removed."""
+    make_directory(place)
+    try:
+        with locked_folder(place):
+            for leftover in place.glob(".unpack-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield
+    except OSError as error:
+        raise StorageError(
+            f"archives are unpacked in {place}, but {error}; name another directory: NAS_CACHE=DIR"
+        ) from error
 
 
 def _extract(archive: Path, folder: str, place: Path) -> None:
     """Unpack one directory of an archive to place/folder; whole or not at all."""
-    make_directory(place)
     try:
         with tempfile.TemporaryDirectory(dir=place, prefix=".unpack-") as temporary:
             with tarfile.open(archive) as tar:

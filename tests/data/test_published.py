@@ -171,6 +171,14 @@ def test_a_damaged_download_is_fetched_again(cifar, mirror, own_cache):
     assert load_training(name).fingerprint == expected
 
 
+def test_what_a_process_left_that_was_killed_while_it_unpacked_is_removed(cifar, own_cache):
+    name, kind, directory = cifar
+    place = own_cache / "downloads" / name
+    (place / ".unpack-abc123" / kind.base_folder).mkdir(parents=True)
+    load_training(name, directory)
+    assert [path.name for path in place.iterdir()] == [kind.base_folder]
+
+
 def test_svhn_is_what_torchvision_reads(tmp_path, monkeypatch):
     kind = torchvision_datasets.SVHN
     listed = {}
