@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import takewhile
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,9 @@ def build_model(
     """Build the network, on the default device of PyTorch, with its weights initialised.
 
     Module paths equal the names of `nas.complexity.count_layers`. Convolutions start from He's
-    normal distribution (fan out), norms from 1 and 0, the classifier from PyTorch's default.
+    normal distribution (fan out), projections from one that keeps the variance (fan in, gain 1):
+    no norm follows them, so theirs multiply from stage to stage. Norms start from 1 and 0, the
+    classifier from PyTorch's default.
 
     Args:
         architecture: The network.
@@ -58,7 +61,34 @@ def build_model(
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in model.modules():
+        if isinstance(module, AddShortcut) and isinstance(module.projection, nn.Conv2d):
+            nn.init.kaiming_normal_(module.projection.weight, nonlinearity="linear")
     return model
+
+
+def scale_branches(model: nn.Module) -> None:
+    """Make each residual branch begin `1 / n` times as large, n those it is added up with.
+
+    The branches between one projection and the next are added to one map. Their scales then sum
+    to 1 at any depth, and a deep network can be trained within a few epochs. Scales the last norm
+    of each branch, or its last convolution.
+
+    Args:
+        model: As `build_model` returns it; changed in place.
+
+    Source: Hanin and Rolnick 2018, How to start training, section 3: the sum has to be bounded.
+    """
+    runs: list[list[ResidualBlock]] = [[]]
+    for block in model.modules():
+        if isinstance(block, ResidualBlock):
+            if block.has_projection():
+                runs.append([])
+            runs[-1].append(block)
+    with torch.no_grad():
+        for run in runs:
+            for block in run:
+                block.last_weight().div_(len(run))
 
 
 class ResidualBlock(nn.Module):
@@ -76,6 +106,19 @@ class ResidualBlock(nn.Module):
         for layer in self.children():
             x = layer(x, block_input) if isinstance(layer, AddShortcut) else layer(x)
         return x
+
+    def has_projection(self) -> bool:
+        """Tell whether the block's input is projected before it is added."""
+        shortcuts = (layer for layer in self.children() if isinstance(layer, AddShortcut))
+        return any(isinstance(shortcut.projection, nn.Conv2d) for shortcut in shortcuts)
+
+    def last_weight(self) -> nn.Parameter:
+        """Return the weight that scales what the branch adds: of its last norm or convolution."""
+        branch = takewhile(lambda layer: not isinstance(layer, AddShortcut), self.children())
+        *_, last = (layer for layer in branch if isinstance(layer, (nn.BatchNorm2d, nn.Conv2d)))
+        weight = last.weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
 
 
 class AddShortcut(nn.Module):

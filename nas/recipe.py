@@ -8,7 +8,6 @@ graphs) is no part of it: see `nas.device.Engine`. Standard library only.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -53,6 +52,8 @@ class Recipe:
             off. With it, the average is the result.
         sam_rho: Radius of sharpness-aware minimisation; 0 is off. Doubles the cost of a step.
         sam_adaptive: Scale the radius by the weights (ASAM).
+        scaled_branches: Begin with residual branches that are the smaller the more there are;
+            see `nas.model.scale_branches`.
         precision: ``auto`` is bfloat16 autocast on CUDA and float32 elsewhere.
 
     Raises:
@@ -80,6 +81,7 @@ class Recipe:
     ema_half_life_share: float = ruled(Range(0, 1), 0.0)
     sam_rho: float = ruled(Range(0, 10), 0.0)
     sam_adaptive: bool = False
+    scaled_branches: bool = False
     precision: str = ruled(Choice(PRECISIONS), "auto")
 
     def __post_init__(self) -> None:
@@ -137,10 +139,6 @@ class Recipe:
         """Return the record as JSON-ready values."""
         return asdict(self)
 
-    def to_json(self) -> str:
-        """Return the record as one line of JSON; `from_json` reads it back unchanged."""
-        return json.dumps(self.to_dict())
-
     @classmethod
     def from_dict(cls, record: Any) -> Recipe:
         """Read what `to_dict` wrote; an absent field takes its default.
@@ -156,19 +154,6 @@ class Recipe:
                 raise RecipeError(str(unknown_name("recipe field", str(name), known)))
         return cls(**record)
 
-    @classmethod
-    def from_json(cls, text: str) -> Recipe:
-        """Read what `to_json` wrote.
-
-        Raises:
-            RecipeError: The text is no JSON, or describes no recipe.
-        """
-        try:
-            record = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"a recipe must be JSON, but {error}") from error
-        return cls.from_dict(record)
-
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -181,6 +166,7 @@ RECIPES: dict[str, Recipe] = {
             weight_decay=5e-4,
             batch_size=128,
             label_smoothing=0.1,
+            scaled_branches=True,
         ),
         Recipe(
             name="modern",  # a retraining's, at 200 epochs: 5 of warm-up, half-life 1 epoch
@@ -194,6 +180,7 @@ RECIPES: dict[str, Recipe] = {
             mixing_alpha=0.3,
             mixing_off_share=0.1,
             ema_half_life_share=0.005,
+            scaled_branches=True,
         ),
     )
 }

@@ -14,7 +14,7 @@ from nas.checkpoint import load_checkpoint, save_checkpoint
 from nas.device import Engine
 from nas.ema import WeightAverage
 from nas.errors import StudyMismatchError
-from nas.model import build_model
+from nas.model import build_model, scale_branches
 from nas.optimizer import make_optimizer
 from nas.recipe import Recipe
 from nas.result import EpochRecord
@@ -131,6 +131,8 @@ def make_state(job: Job, engine: Engine, steps_per_epoch: int, micro_batch: int)
     """
     engine.seed_generators(derive_seed(job.seed, "weights"))
     model = build_model(job.architecture, job.input_spec)  # on the CPU: equal on every device
+    if job.recipe.scaled_branches:
+        scale_branches(model)
     model.to(engine.device, memory_format=engine.memory_format)  # type: ignore[call-overload]
     half_life_steps = job.recipe.ema_half_life_share * job.epochs * steps_per_epoch
     return TrainState(

@@ -1,4 +1,5 @@
 import random
+from itertools import takewhile
 
 import pytest
 import torch
@@ -6,11 +7,11 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.blocks import Scale
+from nas.blocks import BLOCKS, Scale
 from nas.complexity import count
 from nas.device import Engine
 from nas.errors import InfeasibleError
-from nas.model import SqueezeExcitation, SubsampledConv, build_model
+from nas.model import SqueezeExcitation, SubsampledConv, build_model, scale_branches
 from nas.presets import PRESETS
 from tests.reference import LAWFUL_KERNELS, random_architecture
 
@@ -139,9 +140,11 @@ def test_convolutions_start_from_he_normal_weights():
     torch.manual_seed(0)
     model = build_model(PRESETS["basic-333"].architecture)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and module.weight.numel() > 10_000:
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 5_000:
             fan_out = module.out_channels * module.kernel_size[0] ** 2
             expected = (2 / fan_out) ** 0.5  # He et al. 2015, equation 14
+            if "projection" in name:
+                expected = (1 / module.in_channels) ** 0.5  # as much variance out as in
             assert module.weight.std().item() == pytest.approx(expected, rel=0.05), name
             assert module.bias is None
 
@@ -184,3 +187,51 @@ def test_no_convolution_of_one_pixel_has_a_stride_of_its_own():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride[0] > 1
     }
     assert strided == {SubsampledConv}
+
+
+@pytest.mark.parametrize("kind", sorted(set(BLOCKS) - {"basic_se"}))  # its gate moves too
+def test_scaled_branches_add_the_less_the_more_there_are(kind):
+    kernel = 2 if kind == "basic_pooled" else 3
+    stages = (Stage(kind, 4, 16, 1, kernel), Stage(kind, 2, 32, 2, kernel))
+    if kernel == 2:
+        stages = stages[:1]
+    model = build_model(Architecture(Stem("conv3x3", 16), stages)).eval()
+    x = model.get_submodule("stem")(torch.randn(2, 3, 32, 32))
+    blocks = [(model.get_submodule("stage1.block3"), x, 4)]
+    if kernel == 3:
+        halved = model.get_submodule("stage1")(x)
+        blocks.append((model.get_submodule("stage2.block1"), halved, 2))  # begins anew: projected
+    before = [branch(block, x) for block, x, _ in blocks]
+    scale_branches(model)
+    for (block, x, number), whole in zip(blocks, before, strict=True):
+        torch.testing.assert_close(branch(block, x), whole / number)
+
+
+def branch(block, x):
+    """What a block adds to its input, before the last activation."""
+    layers = takewhile(lambda layer: type(layer).__name__ != "AddShortcut", block.children())
+    return nn.Sequential(*layers)(x)
+
+
+def test_a_stage_in_two_parts_begins_like_the_whole():
+    whole = Architecture(Stem("conv3x3", 16), (Stage("basic", 4, 16, 1),))
+    parts = Architecture(Stem("conv3x3", 16), (Stage("basic", 1, 16, 1), Stage("basic", 3, 16, 1)))
+    outputs = []
+    for architecture in (whole, parts):
+        torch.manual_seed(0)
+        model = build_model(architecture)
+        scale_branches(model)
+        outputs.append(model(torch.ones(2, 3, 32, 32)))
+    assert torch.equal(*outputs)
+
+
+def test_a_deep_net_with_scaled_branches_begins_with_features_like_a_shallow_one():
+    torch.manual_seed(0)
+    deep, shallow = (
+        build_model(Architecture(Stem("conv3x3", 16), (Stage("basic", depth, 16, 1),)))
+        for depth in (26, 1)
+    )
+    scale_branches(deep)
+    x = torch.randn(8, 3, 32, 32)
+    sizes = [nn.Sequential(*list(model)[:-1])(x).std() for model in (deep, shallow)]
+    assert 0.5 < sizes[0] / sizes[1] < 2

@@ -59,7 +59,7 @@ def test_a_small_net_learns_the_digits():
 
 
 def test_modern_learns_the_digits():
-    job = make_job("modern", epochs=8)
+    job = make_job("modern", epochs=12)
     result = train(job, make_batches(job, num_train=1440, num_val=350), CPU)
     assert result.val_accuracy > 0.8
 
