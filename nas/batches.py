@@ -96,6 +96,7 @@ def make_batches(parts: PlacedParts, recipe: Recipe, seed: int) -> Batches:
         flip=recipe.flip and parts.flip_is_lawful,
         crop_padding=recipe.crop_padding(side),
         cutout_size=recipe.cutout_size(side),
+        policy=recipe.policy,
     )
     return Batches(
         DeviceLoader(parts.train, recipe.batch_size, augmentation, seed),

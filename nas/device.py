@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,8 +55,9 @@ class Engine:
         """Return the context that forward passes run in.
 
         Args:
-            precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA, float32 elsewhere
-                (on the CPUs measured so far bfloat16 is slower).
+            precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA, float32 elsewhere.
+                oneDNN 3.12's bfloat16 is faster on some CPUs, but with two threads its gradients
+                for 3x3 kernels on 1x1 maps are not numbers (LOG.md, 2026-11-23).
         """
         if precision == "bfloat16" or (precision == "auto" and self.is_cuda):
             return torch.autocast(torch.device(self.device).type, torch.bfloat16)
@@ -109,6 +112,20 @@ def choose_device(name: str = "auto") -> str:
     if int(index or 0) >= num_gpus:
         raise UsageError(f"device {name!r} needs a GPU, but PyTorch sees {num_gpus}; use cpu")
     return name
+
+
+def hardware(engine: Engine) -> str:
+    """Return the name of the device, with the threads where it is a CPU."""
+    if engine.is_cuda:
+        return torch.cuda.get_device_name(engine.device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    threads = engine.num_threads or torch.get_num_threads()
+    return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
 
 
 def free_memory(device: str) -> None:

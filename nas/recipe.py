@@ -18,6 +18,7 @@ from nas.schedule import SCHEDULES, learning_rate_at
 
 OPTIMIZERS = ("sgd", "adamw")
 MIXINGS = ("none", "cutmix", "ricap")
+POLICIES = ("none", "trivial")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -44,6 +45,7 @@ class Recipe:
         flip: Mirror each image with probability 1/2, where the data set allows it.
         crop_share: Padding of the random crop, as a share of the image size (4 of 32: 0.125).
         cutout_share: Side of the erased square, as a share of the image size; 0 is off.
+        policy: ``none``, or ``trivial``: TrivialAugment, one random operation on each image.
         mixing: ``none``, ``cutmix`` or ``ricap``.
         mixing_alpha: Both parameters of the beta distribution that draws the cut.
         mixing_probability: Share of the batches that are mixed.
@@ -54,7 +56,8 @@ class Recipe:
         sam_adaptive: Scale the radius by the weights (ASAM).
         scaled_branches: Begin with residual branches that are the smaller the more there are;
             see `nas.model.scale_branches`.
-        precision: ``auto`` is bfloat16 autocast on CUDA and float32 elsewhere.
+        precision: ``auto`` is bfloat16 autocast on CUDA and float32 elsewhere; see
+            `nas.device.Engine.autocast`.
 
     Raises:
         RecipeError: A value is of the wrong type or out of its range; both are named.
@@ -74,6 +77,7 @@ class Recipe:
     flip: bool = True
     crop_share: float = ruled(Range(0, 0.5), 0.125)
     cutout_share: float = ruled(Range(0, 1), 0.0)
+    policy: str = ruled(Choice(POLICIES), "none")
     mixing: str = ruled(Choice(MIXINGS), "none")
     mixing_alpha: float = ruled(Range(0, 100, low_included=False), 1.0)
     mixing_probability: float = ruled(Range(0, 1), 1.0)

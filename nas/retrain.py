@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from nas.complexity import count
 from nas.data.datasets import load_test
 from nas.data.loader import EvalLoader
 from nas.data.records import TrainingData
-from nas.device import Engine
+from nas.device import Engine, hardware
 from nas.errors import UsageError
 from nas.evaluate import evaluate
 from nas.files import write_atomically
@@ -157,20 +156,6 @@ def measure_test(run: Run, data: TrainingData, model: nn.Module) -> dict[str, An
         "test_images": plain.num_images,
         "test_accuracy_flip_tta": mirrored.accuracy if mirrored is not None else None,
     }
-
-
-def hardware(engine: Engine) -> str:
-    """Return the name of the device, with the threads where it is a CPU."""
-    if engine.is_cuda:
-        return torch.cuda.get_device_name(engine.device)
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    threads = engine.num_threads or torch.get_num_threads()
-    return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
 
 
 def _train(

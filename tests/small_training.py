@@ -45,7 +45,9 @@ def make_job(recipe="short", epochs=4, seed=0, net=NET, **fields):
 def make_batches(job, num_train=400, num_val=150, seed=0, device="cpu"):
     """The first images to train on, the last ones to validate; their number leaves a rest."""
     augmentation = Augmentation(
-        crop_padding=job.recipe.crop_padding(8), cutout_size=job.recipe.cutout_size(8)
+        crop_padding=job.recipe.crop_padding(8),
+        cutout_size=job.recipe.cutout_size(8),
+        policy=job.recipe.policy,
     )
     train = part(0, num_train, device)
     loader = DeviceLoader(train, job.recipe.batch_size, augmentation, seed)

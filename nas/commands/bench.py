@@ -42,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     from nas.bench.contenders import Pictures, peak_macs_per_second
     from nas.bench.run import bench_network
-    from nas.device import Engine, choose_device
+    from nas.device import Engine, choose_device, hardware
     from nas.recipe import get_recipe
-    from nas.retrain import hardware
 
     engine = Engine(choose_device(args.device or "auto"))
     engine = replace(engine, num_threads=torch.get_num_threads())
@@ -89,7 +88,7 @@ def _plan(args: argparse.Namespace, is_cuda: bool) -> Any:
     if is_cuda:
         return Plan(args.batch or 256, 7, 0.3 if args.quick else 1.0, (0, 4, 8, 16))
     if args.quick:
-        return Plan(args.batch or 16, 7, 0.1, (0,))
+        return Plan(args.batch or 8, 7, 0.05, (0,))
     return Plan(args.batch or 128, 7, 1.0, (0, 1, 2))
 
 
@@ -124,7 +123,7 @@ def _print(record: dict[str, Any]) -> None:
                 f"{net['images_per_second']:,.0f}",
                 f"{net['plain_images_per_second']:,.0f}",
                 f"{net['ratio']:.2f} [{low:.2f}, {high:.2f}]",
-                f"{net['ratio_channels_last']:.2f}",
+                _or_dash(net["ratio_channels_last"]),
                 f"{100 * net['data_share']:.1f}%",
                 f"{100 * net['peak_share']:.0f}%",
                 f"{net['setup_seconds']:.2f}",
@@ -145,3 +144,7 @@ def _print(record: dict[str, Any]) -> None:
         if net["without"]:
             parts = [f"{trick} {item['slowdown']:.2f}" for trick, item in net["without"].items()]
             print(f"\n{net['name']}, times as slow without: {', '.join(parts)}")
+
+
+def _or_dash(ratio: float | None) -> str:
+    return f"{ratio:.2f}" if ratio is not None else "-"

@@ -211,7 +211,7 @@ def _run_one(item: Run, material: Material, mode: str) -> dict[str, Any]:
 
 
 def _describe(item: Run, material: Material, seconds: float | None) -> str:
-    from nas.retrain import hardware
+    from nas.device import hardware
 
     parts = material.parts
     val = f", {len(parts.val):,} held out" if parts.val is not None else ""

@@ -7,6 +7,7 @@ a loop over images and without a wait for the device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ class Augmentation:
         flip: Mirror left and right with probability 1/2.
         crop_padding: Black pixels added on each side before a crop back to size; 0 is no crop.
         cutout_size: Side of the square set to the mean, in pixels; 0 is none.
+        policy: ``none``, or a key of `nas.data.policy.POLICIES`.
 
     Raises:
         DataError: A size is negative.
@@ -32,6 +34,7 @@ class Augmentation:
     flip: bool = False
     crop_padding: int = 0
     cutout_size: int = 0
+    policy: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout_size"):
@@ -95,9 +98,14 @@ def draw(
 
 
 def augment(
-    images: Tensor, draws: Draws, augmentation: Augmentation, scale: Tensor, shift: Tensor
+    images: Tensor,
+    draws: Draws,
+    augmentation: Augmentation,
+    scale: Tensor,
+    shift: Tensor,
+    policy: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Crop, flip, normalise, cut out, in this order.
+    """Crop, flip, apply the policy, normalise, cut out, in this order.
 
     Args:
         images: uint8, (N, C, H, W).
@@ -105,6 +113,7 @@ def augment(
         augmentation: What the draws were made for.
         scale: As `normalise`.
         shift: As `normalise`.
+        policy: Maps uint8 images (N, C, H, W) to such; None leaves them.
 
     Returns:
         float, (N, C, H, W), channels last.
@@ -113,6 +122,8 @@ def augment(
         images = crop(images, draws.crop_offsets, augmentation.crop_padding)
     if draws.flips is not None:
         images = flip(images, draws.flips)
+    if policy is not None:
+        images = policy(images)
     normalised = normalise(images, scale, shift)
     if draws.cutout_centers is not None:
         normalised = cutout(normalised, draws.cutout_centers, augmentation.cutout_size)

@@ -11,9 +11,10 @@ a captured graph can read them from static buffers (`epoch(..., into=...)`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple
 
 import torch
@@ -138,6 +139,7 @@ class DeviceLoader:
         order = torch.randperm(len(placed), generator=generator)[: len(self) * size]
         image_size = placed.input_spec.image_size
         draws = draw(self.augmentation, len(order), image_size, generator).to(placed.device)
+        policy = self._policy(epoch)
         for step, (raw, labels) in enumerate(_fetch(placed, order, size)):
             images = augment(
                 raw,
@@ -145,6 +147,7 @@ class DeviceLoader:
                 self.augmentation,
                 placed.scale,
                 placed.shift,
+                policy,
             )
             if into is None:
                 yield Batch(images, labels)
@@ -152,6 +155,15 @@ class DeviceLoader:
                 into.images.copy_(images)
                 into.labels.copy_(labels)
                 yield into
+
+    def _policy(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
+        if self.augmentation.policy == "none":
+            return None
+        from nas.data.policy import POLICIES  # torchvision: only where it is used
+
+        apply = POLICIES[self.augmentation.policy]
+        rng = Random(derive_seed(self.seed, "policy", epoch))
+        return lambda images: apply(images, rng)
 
 
 class EvalLoader:

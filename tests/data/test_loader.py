@@ -67,6 +67,22 @@ def test_every_place_in_the_order_takes_every_image():
     assert float((counts - 50).square().sum() / 50) < 81 + 5 * (2 * 81) ** 0.5
 
 
+def test_a_policy_acts_between_the_crop_and_the_normalising_and_is_the_seeds():
+    plain, trivial = (
+        DeviceLoader(placed(random_part()), 50, Augmentation(flip=True, policy=policy), seed=3)
+        for policy in ("none", "trivial")
+    )
+    assert batches_equal(trivial.epoch(1), trivial.epoch(1))
+    assert not batches_equal(trivial.epoch(1), trivial.epoch(2))
+    kept = changed = 0
+    for before, after in zip(plain.epoch(1), trivial.epoch(1), strict=True):
+        assert torch.equal(before.labels, after.labels)
+        same = (before.images == after.images).flatten(1).all(1)
+        kept, changed = kept + int(same.sum()), changed + int((~same).sum())
+        assert torch.equal(after.images, after.images.round().clamp(0, 255))  # still bytes
+    assert changed > kept > 0  # some operations leave an image as it is
+
+
 def test_epochs_and_seeds_give_other_orders():
     orders = [
         tuple(numbers(DeviceLoader(placed(), 100, Augmentation(), seed).epoch(epoch)))

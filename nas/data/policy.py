@@ -103,3 +103,5 @@ TRIVIAL_OPERATIONS: dict[str, Operation] = {
     "AutoContrast": Operation(lambda images, _: F.autocontrast(images)),
     "Equalize": Operation(lambda images, _: F.equalize(images)),
 }
+
+POLICIES: dict[str, Callable[[Tensor, Random], Tensor]] = {"trivial": trivial_augment}

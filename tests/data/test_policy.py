@@ -6,7 +6,8 @@ import torch
 from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from nas.image_policy import TRIVIAL_OPERATIONS, trivial_augment
+from nas.data.policy import POLICIES, TRIVIAL_OPERATIONS, trivial_augment
+from nas.recipe import POLICIES as RECIPE_POLICIES
 
 SPACE = TrivialAugmentWide()._augmentation_space(31)
 
@@ -63,3 +64,7 @@ def test_equal_seeds_augment_equally_and_spare_the_input():
     assert torch.equal(trivial_augment(images, Random(3)), trivial_augment(images, Random(3)))
     assert torch.equal(images, before)
     assert not torch.equal(trivial_augment(images, Random(3)), trivial_augment(images, Random(4)))
+
+
+def test_a_recipe_names_every_policy():
+    assert set(RECIPE_POLICIES) == {"none", *POLICIES}

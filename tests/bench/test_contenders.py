@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import nn
+
+from nas.architecture import Architecture, Stage, Stem
+from nas.bench.contenders import OurLoop, Pictures, PlainLoop
+from nas.device import Engine
+from nas.recipe import get_recipe
+
+NET = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1), Stage("basic", 1, 16, 2)))
+ENGINE = Engine("cpu", 1)
+RECIPE = get_recipe("short").with_overrides(["batch_size=8"])
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return Pictures(tmp_path_factory.mktemp("pictures"), num_images=40)
+
+
+def test_both_loops_train_the_same_network_with_the_same_optimizer(pictures):
+    ours = OurLoop(NET, RECIPE, ENGINE, pictures)
+    plain = PlainLoop(NET, RECIPE, ENGINE, pictures, num_workers=0)
+    for groups in zip(ours.optimizer.param_groups, plain.optimizer.param_groups, strict=True):
+        shapes = [[parameter.shape for parameter in group["params"]] for group in groups]
+        assert shapes[0] == shapes[1]
+        for field in ("momentum", "nesterov", "weight_decay"):
+            assert groups[0][field] == groups[1][field]
+
+
+def test_both_loops_see_the_same_pixels(pictures):
+    plain = PlainLoop(NET, RECIPE, ENGINE, pictures, num_workers=0)
+    ours = OurLoop(NET, RECIPE, ENGINE, pictures)
+    images = torch.cat([images for images, _ in plain.loader])
+    theirs = next(ours.batches)[0]
+    for batch in (images, theirs):  # (byte / 255 - 0.5) / 0.25, of all bytes
+        assert batch.shape[1:] == (3, 32, 32)
+        assert batch.min() == -2.0
+        assert batch.max() == pytest.approx(2.0)
+    assert len(images) == len(ours.loader) * 8 == 40
+
+
+def test_a_run_trains_and_the_plain_loop_is_plain(pictures):
+    plain = PlainLoop(NET, RECIPE, ENGINE, pictures, num_workers=0)
+    conv = next(module for module in plain.model.modules() if isinstance(module, nn.Conv2d))
+    before = conv.weight.clone()
+    assert plain.run(2) > 0
+    assert not torch.equal(conv.weight, before)
+    assert conv.weight.is_contiguous()
+    nearly = PlainLoop(NET, RECIPE, ENGINE, pictures, num_workers=0, channels_last=True)
+    weight = next(m for m in nearly.model.modules() if isinstance(m, nn.Conv2d)).weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()

@@ -1,0 +1,49 @@
+from random import Random
+
+import pytest
+from scipy.stats import binom
+
+from nas.bench.pairs import median_ratio, skippable, time_in_turn
+
+
+@pytest.mark.parametrize("num_values", [6, 7, 9, 12, 20, 51])
+def test_the_interval_is_the_narrowest_that_holds_the_median_in_95_percent(num_values):
+    skipped = skippable(num_values)
+    outside = 2 * binom.cdf(skipped, num_values, 0.5)  # so few values on one side of the median
+    assert outside <= 0.05 < 2 * binom.cdf(skipped + 1, num_values, 0.5)
+
+
+def test_too_few_values_have_no_interval():
+    with pytest.raises(ValueError, match="at least 6 values, but got 5"):
+        skippable(5)
+
+
+def test_the_interval_holds_the_true_median_as_often_as_it_says():
+    rng = Random(0)
+    ones = [1.0] * 9
+    hits = 0
+    for _ in range(2000):
+        ratio = median_ratio([rng.lognormvariate(0, 1) for _ in ones], ones)
+        hits += ratio.low <= 1.0 <= ratio.high
+    assert hits / 2000 >= 0.95
+
+
+def test_ratios_are_taken_within_a_pair():
+    drift = [1.0, 10.0, 100.0, 1.0, 10.0, 100.0, 1.0]  # the machine's, not the contenders'
+    ratio = median_ratio([2 * speed for speed in drift], drift)
+    assert ratio == (2.0, 2.0, 2.0)
+
+
+def test_contenders_take_turns_and_the_order_is_reversed_in_every_second_round():
+    order = []
+
+    def contender(number):
+        def run():
+            order.append(number)
+            return float(number)
+
+        return run
+
+    rounds = time_in_turn([contender(1), contender(2), contender(3)], 3)
+    assert rounds == [(1.0, 2.0, 3.0)] * 3
+    assert order == [1, 2, 3, 3, 2, 1, 1, 2, 3]
