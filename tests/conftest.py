@@ -1,6 +1,7 @@
 """What every test shares: one thread, repeatable draws, and the data that a tier needs."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ settings.load_profile("repeatable")
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)  # results and times do not depend on the number of cores
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_arrive():
+    # a shell ignores these for what it runs in the background, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
