@@ -7,11 +7,10 @@ torchvision folder of decoded PIL images; a DataLoader; float32, eager, NCHW, Py
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -20,20 +19,20 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from nas.architecture import Architecture, InputSpec
+from nas.architecture import Architecture
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, PlacedImages, place
+from nas.data.records import LabelledImages
 from nas.device import Engine
 from nas.feed import feed_epoch
 from nas.graph import with_graph
-from nas.model import build_model
+from nas.model import build_model, scale_branches
 from nas.optimizer import set_learning_rate, split_by_decay
 from nas.recipe import Recipe
 from nas.state import Job, make_state
 from nas.step import EpochTotals, make_step
 
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 NUM_CLASSES = 10
 EPOCHS = 1000  # of the schedule; the bench ends long before
 
@@ -41,33 +40,43 @@ Launch = Callable[[], float]  # trains a few steps, returns their seconds
 
 
 class Pictures:
-    """Random images, the same for all contenders: as files in a folder, and as a tensor.
+    """The same training images for all contenders: as files in a folder, and as a tensor.
 
     Args:
-        folder: An empty folder.
-        num_images: Images.
-        image_size: Side in pixels.
+        folder: An empty folder; receives a lossless file for each image.
+        part: The images.
+        mean: Of each channel, in [0, 1].
+        std: Of each channel.
     """
 
-    def __init__(self, folder: Path, num_images: int, image_size: int = 32) -> None:
-        self.folder = folder
-        self.input_spec = InputSpec(3, image_size, NUM_CLASSES)
-        rng = np.random.default_rng(0)
-        shape = (num_images, image_size, image_size, 3)
-        self.array = rng.integers(0, 256, shape, dtype=np.uint8)
-        for index, image in enumerate(self.array):
-            path = folder / str(index % NUM_CLASSES) / f"{index:05d}.png"
+    def __init__(
+        self, folder: Path, part: LabelledImages, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        self.folder, self.part = folder, part
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.input_spec = part.input_spec
+        pixels = part.images.permute(0, 2, 3, 1).numpy()
+        for index, (image, label) in enumerate(zip(pixels, part.labels.tolist(), strict=True)):
+            path = folder / f"{label:04d}" / f"{index:05d}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(image).save(path, compress_level=0)
 
     def place(self, engine: Engine, resident: bool) -> PlacedImages:
         """Return the images where the engine's batches are made from them."""
-        part = labelled_images(
-            torch.from_numpy(self.array).permute(0, 3, 1, 2).contiguous(),
-            torch.arange(len(self.array)) % NUM_CLASSES,
-            tuple(str(number) for number in range(NUM_CLASSES)),
-        )
-        return place(part, MEAN, STD, torch.device(engine.device), None if resident else 0)
+        device = torch.device(engine.device)
+        return place(self.part, self.mean, self.std, device, None if resident else 0)
+
+
+def noise_pictures(folder: Path, num_images: int, image_size: int = 32) -> Pictures:
+    """Return random colour images of ten classes: what they show does not matter to a clock."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (num_images, 3, image_size, image_size)
+    part = labelled_images(
+        torch.randint(256, shape, dtype=torch.uint8, generator=generator),
+        torch.arange(num_images) % NUM_CLASSES,
+        tuple(str(number) for number in range(NUM_CLASSES)),
+    )
+    return Pictures(folder, part, (0.5,) * 3, (0.25,) * 3)
 
 
 class OurLoop:
@@ -91,7 +100,8 @@ class OurLoop:
     ) -> None:
         started = time.perf_counter()
         self.engine, self.recipe = engine, recipe
-        augmentation = Augmentation(recipe.flip, recipe.crop_padding(32))
+        side = pictures.input_spec.image_size
+        augmentation = Augmentation(recipe.flip, recipe.crop_padding(side))
         self.loader = DeviceLoader(
             pictures.place(engine, resident), recipe.batch_size, augmentation, seed=0
         )
@@ -144,6 +154,7 @@ class PlainLoop:
         pictures: On what.
         num_workers: Of the DataLoader.
         channels_last: The one trick that is a line: the model in channels-last.
+        epochs: Of the schedule.
     """
 
     def __init__(
@@ -154,8 +165,9 @@ class PlainLoop:
         pictures: Pictures,
         num_workers: int,
         channels_last: bool = False,
+        epochs: int = EPOCHS,
     ) -> None:
-        self.engine, self.recipe = engine, recipe
+        self.engine, self.recipe, self.epochs = engine, recipe, epochs
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         padding = recipe.crop_padding(pictures.input_spec.image_size)
         decoded = {
@@ -167,9 +179,9 @@ class PlainLoop:
             transforms.Compose(
                 [
                     transforms.RandomCrop(pictures.input_spec.image_size, padding=padding),
-                    transforms.RandomHorizontalFlip(),
+                    *([transforms.RandomHorizontalFlip()] if recipe.flip else []),
                     transforms.ToTensor(),
-                    transforms.Normalize(MEAN, STD),
+                    transforms.Normalize(pictures.mean, pictures.std),
                 ]
             ),
             loader=decoded.__getitem__,
@@ -178,6 +190,8 @@ class PlainLoop:
             dataset, recipe.batch_size, shuffle=True, num_workers=num_workers, drop_last=True
         )
         model: nn.Module = build_model(architecture, pictures.input_spec)
+        if recipe.scaled_branches:
+            scale_branches(model)
         self.model = model.to(engine.device, memory_format=self.memory_format).train()  # type: ignore[call-overload]  # torch's stubs
         decayed, others = split_by_decay(self.model)
         self.optimizer = torch.optim.SGD(
@@ -191,7 +205,6 @@ class PlainLoop:
         )
         self.batches = self._endless()
         self.num_done = 0
-        self.run(1)
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
@@ -201,7 +214,7 @@ class PlainLoop:
                 images, labels = next(self.batches)
                 images = images.to(self.engine.device, memory_format=self.memory_format)
                 labels = labels.to(self.engine.device)
-                progress = self.num_done / (EPOCHS * len(self.loader))
+                progress = (self.num_done + 0.5) / (self.epochs * len(self.loader))
                 set_learning_rate(self.optimizer, self.recipe.learning_rate_at(progress))
                 self.optimizer.zero_grad()
                 loss = F.cross_entropy(

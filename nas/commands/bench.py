@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from nas.bench.contenders import Pictures, peak_macs_per_second
+    from nas.bench.contenders import noise_pictures, peak_macs_per_second
     from nas.bench.run import bench_network
     from nas.device import Engine, choose_device, hardware
     from nas.recipe import get_recipe
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         num_images = (40 if args.quick else 100) * plan.batch_size
-        pictures = Pictures(Path(folder), min(num_images, 50_000))
+        pictures = noise_pictures(Path(folder), min(num_images, 50_000))
         peak = peak_macs_per_second(engine)
         for name, architecture in nets.items():
             print(f"timing {name}", file=sys.stderr)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from nas.architecture import Architecture, Stage, Stem
-from nas.bench.contenders import OurLoop, Pictures, PlainLoop
+from nas.bench.contenders import OurLoop, PlainLoop, noise_pictures
 from nas.device import Engine
 from nas.recipe import get_recipe
 
@@ -14,7 +14,7 @@ RECIPE = get_recipe("short").with_overrides(["batch_size=8"])
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return Pictures(tmp_path_factory.mktemp("pictures"), num_images=40)
+    return noise_pictures(tmp_path_factory.mktemp("pictures"), num_images=40)
 
 
 def test_both_loops_train_the_same_network_with_the_same_optimizer(pictures):

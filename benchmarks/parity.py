@@ -1,0 +1,107 @@
+"""Whether the engine's speed is bought with accuracy: the same training by it and by a plain loop.
+
+    python benchmarks/parity.py --data DIR                  # an image folder, say CIFAR-10's
+
+Both train the same network with the same recipe on the same images, from weights of the same
+distribution; a validation split of the training part tells. Prints every seed, and the mean of
+the paired differences with its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from nas.architecture import Architecture
+from nas.batches import make_batches, place_search_parts
+from nas.bench.contenders import Pictures, PlainLoop
+from nas.data.datasets import load_training
+from nas.data.images import select
+from nas.data.split import stratified_subset, train_and_val
+from nas.device import Engine, hardware
+from nas.evaluate import evaluate
+from nas.feed import Batches
+from nas.plan import fit_batch
+from nas.presets import resolve_architecture
+from nas.recipe import Recipe, get_recipe
+from nas.train import Job, train
+
+
+def main() -> None:
+    """Train the pairs and print them."""
+    args = _parse()
+    engine = Engine("cpu", args.threads)
+    network = resolve_architecture(args.network)
+    data = load_training("folder", args.data)
+    parts = place_search_parts(data, 0, args.images, args.val_images, "cpu")
+    recipe = fit_batch(get_recipe("short"), args.images)
+    train_part, _ = train_and_val(data, 0)
+    part = select(train_part, stratified_subset(train_part.labels, args.images, 0))
+    print(
+        f"{args.network}, {args.epochs} epochs on {args.images} images, batch {recipe.batch_size}"
+    )
+    print(f"{args.val_images} validation images; {hardware(engine)}, torch {torch.__version__}")
+    differences = []
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Pictures(Path(folder), part, data.mean, data.std)
+        for seed in range(args.seeds):
+            batches = make_batches(parts, recipe, seed)
+            started = time.perf_counter()
+            job = Job(network, data.input_spec, recipe, args.epochs, seed)
+            ours = train(job, batches, engine).val_accuracy or 0.0
+            between = time.perf_counter()
+            plain = _train_plainly(network, recipe, engine, pictures, batches, args.epochs, seed)
+            ended = time.perf_counter()
+            differences.append(100 * (ours - plain))
+            print(
+                f"seed {seed}: engine {ours:.4f} in {between - started:.0f} s, "
+                f"plain loop {plain:.4f} in {ended - between:.0f} s",
+                flush=True,
+            )
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    print(f"engine - plain loop: {statistics.fmean(differences):+.2f} ± {error:.2f} points")
+
+
+def _train_plainly(
+    network: Architecture,
+    recipe: Recipe,
+    engine: Engine,
+    pictures: Pictures,
+    batches: Batches,
+    epochs: int,
+    seed: int,
+) -> float:
+    """Return the validation accuracy of the plain loop after its last epoch."""
+    torch.manual_seed(seed)
+    plain = PlainLoop(network, recipe, engine, pictures, num_workers=0, epochs=epochs)
+    plain.run(epochs * len(plain.loader))
+    assert batches.val is not None
+    plain.model.eval()
+    with replace(engine, channels_last=False).applied():
+        return evaluate(plain.model, batches.val, engine, recipe.precision).accuracy
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="an image folder")
+    parser.add_argument("--network", default="resnet20", help="a preset (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--images", type=int, default=2_000)
+    parser.add_argument("--val-images", type=int, default=1_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
