@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,12 @@ from nas.errors import UsageError
 # after it no convolution of the process works again, limit lifted or not, so it is a failure of
 # the process and no property of the network.
 _MEMORY_MESSAGES = ("can't allocate memory", "out of memory")
+
+_KEEPING = {
+    -3: 2**30,  # M_MMAP_THRESHOLD: no piece below a GiB is a mapping of its own
+    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: the heap's top is not given back below 2 GiB
+    -2: 2**26,  # M_TOP_PAD: and grows by 64 MiB at once
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class Engine:
         fused_optimizer: Update all weights in one kernel.
         cuda_graph: Capture the whole step on CUDA and replay it.
         compile: Compile the network's forward and backward; pays off in long trainings only.
+        keep_memory: On a CPU, keep freed memory in the process; see `keep_freed_memory`.
     """
 
     device: str = "cpu"
@@ -40,6 +49,7 @@ class Engine:
     fused_optimizer: bool = True
     cuda_graph: bool = True
     compile: bool = False
+    keep_memory: bool = True
 
     @property
     def is_cuda(self) -> bool:
@@ -67,8 +77,11 @@ class Engine:
     def applied(self) -> Iterator[None]:
         """Use this engine's device and threads; leave PyTorch's global state as it was found.
 
-        The random generators are put back too: a training neither reads nor moves them.
+        The random generators are put back too: a training neither reads nor moves them. What
+        `keep_freed_memory` does stays.
         """
+        if self.keep_memory and not self.is_cuda:
+            keep_freed_memory()
         num_threads = torch.get_num_threads()
         torch.set_num_threads(self.num_threads or num_threads)
         devices = [torch.device(self.device)] if self.is_cuda else []
@@ -126,6 +139,22 @@ def hardware(engine: Engine) -> str:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     threads = engine.num_threads or torch.get_num_threads()
     return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell the allocator of this process to keep what is freed; return whether it was told.
+
+    A training step frees all it took. glibc gives large pieces back to the system, which hands
+    them out again page by page at the next step; kept, they cost nothing. Once told it stays
+    so; the process then holds the most it ever needed. Elsewhere than with glibc nothing happens.
+
+    Source: mallopt(3).
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return all(libc.mallopt(name, value) for name, value in _KEEPING.items())
 
 
 def free_memory(device: str) -> None:

@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +9,8 @@ import torch
 from nas.device import choose_device, is_out_of_memory
 from nas.errors import UsageError
 from tests.small_training import CPU
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_global_state_is_put_back():
@@ -54,3 +59,33 @@ def test_pytorch_out_of_memory_is_recognised():
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_freed_memory_is_kept_and_needs_no_new_pages():
+    code = """
+import resource, sys, torch
+from dataclasses import replace
+from nas.device import Engine, keep_freed_memory
+engine = Engine("cpu", 1, keep_memory=sys.argv[1] == "keep")
+with engine.applied():
+    for step in range(20):
+        if step == 5:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for tensor in [torch.zeros(12 * 2**20) for _ in range(2)]:  # 48 MiB each
+            tensor += 1
+        del tensor
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    kept, given_back = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, word],
+                cwd=ROOT,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for word in ("keep", "give back")
+    )
+    assert kept < 1_000 < given_back  # 15 steps of 24,576 pages

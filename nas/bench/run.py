@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from nas.architecture import Architecture
+from nas.bench.aside import Aside
 from nas.bench.contenders import OurLoop, Pictures, PlainLoop
 from nas.bench.pairs import Ratio, median_ratio, time_in_turn
 from nas.complexity import count
@@ -44,28 +45,29 @@ def bench_network(
     plan: Plan,
     with_tricks: bool,
     peak: float,
+    aside: Aside,
 ) -> dict[str, Any]:
     """Return the figures of one network, as JSON-ready values.
 
     `ratio` is plain over ours in seconds for the same steps, `ratio_channels_last` the same with
     the plain loop's model in channels-last, or None without the tricks; both with their intervals.
+    The plain loops run in the process `aside`, which our engine has not tuned.
     """
     recipe = replace(recipe, batch_size=plan.batch_size)
+    shared = (architecture, recipe, engine, pictures)
     ours = OurLoop(architecture, recipe, engine, pictures)
     num_steps = max(1, round(plan.seconds_per_timing / max(ours.run(1), 1e-9)))
-    num_workers = _fastest_workers(architecture, recipe, engine, pictures, plan, num_steps)
-    plain = PlainLoop(architecture, recipe, engine, pictures, num_workers)
+    num_workers = _fastest_workers(aside, shared, plan, num_steps)
     loops: dict[str, Callable[[int], float]] = {
         "ours": ours.run,
-        "plain": plain.run,
+        "plain": aside.make(PlainLoop, *shared, num_workers),
         "data": ours.run_data,
     }
-    tricks: dict[str, OurLoop] = {}
+    tricks: dict[str, Callable[[int], float]] = {}
     if with_tricks:
-        nearly = PlainLoop(architecture, recipe, engine, pictures, num_workers, True)
-        loops["plain in channels-last"] = nearly.run
-        tricks = _tricks_off(architecture, recipe, engine, pictures)
-        loops |= {name: loop.run for name, loop in tricks.items()}
+        loops["plain in channels-last"] = aside.make(PlainLoop, *shared, num_workers, True)
+        tricks = _tricks_off(*shared, aside)
+        loops |= tricks
     for run in loops.values():
         run(1)  # kernels are chosen and memory is taken
     rounds = time_in_turn([partial(run, num_steps) for run in loops.values()], plan.num_pairs)
@@ -102,47 +104,51 @@ def bench_network(
         "steps_per_timing": num_steps,
         "batch_size": plan.batch_size,
     }
-    del ours, plain, loops, tricks
+    del ours, loops, tricks
+    aside.clear()
     free_memory(engine.device)
     return figures
 
 
 def _tricks_off(
-    architecture: Architecture, recipe: Recipe, engine: Engine, pictures: Pictures
-) -> dict[str, OurLoop]:
-    """Return our loop with each trick off in turn, by the trick's name."""
+    architecture: Architecture, recipe: Recipe, engine: Engine, pictures: Pictures, aside: Aside
+) -> dict[str, Callable[[int], float]]:
+    """Return the runs of our loop with each trick off in turn, by the trick's name."""
+    shared = (architecture, recipe)
     engines = {
         "channels_last": replace(engine, channels_last=False),
         "fused_optimizer": replace(engine, fused_optimizer=False),
     }
-    loops = {
-        name: OurLoop(architecture, recipe, other, pictures) for name, other in engines.items()
+    runs: dict[str, Callable[[int], float]] = {
+        name: OurLoop(*shared, other, pictures).run for name, other in engines.items()
     }
     if engine.is_cuda:
         eager = replace(engine, cuda_graph=False)
         full = replace(recipe, precision="float32")
-        loops["cuda_graph"] = OurLoop(architecture, recipe, eager, pictures)
-        loops["bfloat16"] = OurLoop(architecture, full, engine, pictures)
-        loops["resident_data"] = OurLoop(architecture, recipe, engine, pictures, resident=False)
-    return loops
+        runs["cuda_graph"] = OurLoop(*shared, eager, pictures).run
+        runs["bfloat16"] = OurLoop(architecture, full, engine, pictures).run
+        runs["resident_data"] = OurLoop(*shared, engine, pictures, resident=False).run
+    else:
+        forgetful = replace(engine, keep_memory=False)
+        runs["keep_memory"] = aside.make(OurLoop, *shared, forgetful, pictures)
+    return runs
 
 
 def _fastest_workers(
-    architecture: Architecture,
-    recipe: Recipe,
-    engine: Engine,
-    pictures: Pictures,
+    aside: Aside,
+    shared: tuple[Architecture, Recipe, Engine, Pictures],
     plan: Plan,
     num_steps: int,
 ) -> int:
     """Return the number of DataLoader workers with which the plain loop is fastest."""
+    if len(plan.worker_counts) == 1:
+        return plan.worker_counts[0]
     seconds = {}
     for number in plan.worker_counts:
-        loop = PlainLoop(architecture, recipe, engine, pictures, number)
-        loop.run(num_steps)
-        seconds[number] = min(loop.run(num_steps) for _ in range(2))
-        del loop
-    free_memory(engine.device)
+        run = aside.make(PlainLoop, *shared, number)
+        run(num_steps)
+        seconds[number] = min(run(num_steps) for _ in range(2))
+        aside.clear()
     return min(seconds, key=lambda number: seconds[number])
 
 
