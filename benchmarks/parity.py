@@ -10,8 +10,6 @@ the paired differences with its standard error.
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 import sys
 import tempfile
 import time
@@ -22,12 +20,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.differences import describe_points
 from nas.architecture import Architecture
 from nas.batches import make_batches, place_search_parts
 from nas.bench.contenders import Pictures, PlainLoop
 from nas.data.datasets import load_training
-from nas.data.images import select
-from nas.data.split import stratified_subset, train_and_val
+from nas.data.images import labelled_images
 from nas.device import Engine, hardware
 from nas.evaluate import evaluate
 from nas.feed import Batches
@@ -45,8 +43,7 @@ def main() -> None:
     data = load_training("folder", args.data)
     parts = place_search_parts(data, 0, args.images, args.val_images, "cpu")
     recipe = fit_batch(get_recipe("short"), args.images)
-    train_part, _ = train_and_val(data, 0)
-    part = select(train_part, stratified_subset(train_part.labels, args.images, 0))
+    part = labelled_images(parts.train.images, parts.train.labels, data.train.class_names)
     print(
         f"{args.network}, {args.epochs} epochs on {args.images} images, batch {recipe.batch_size}"
     )
@@ -62,14 +59,13 @@ def main() -> None:
             between = time.perf_counter()
             plain = _train_plainly(network, recipe, engine, pictures, batches, args.epochs, seed)
             ended = time.perf_counter()
-            differences.append(100 * (ours - plain))
+            differences.append(ours - plain)
             print(
                 f"seed {seed}: engine {ours:.4f} in {between - started:.0f} s, "
                 f"plain loop {plain:.4f} in {ended - between:.0f} s",
                 flush=True,
             )
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    print(f"engine - plain loop: {statistics.fmean(differences):+.2f} ± {error:.2f} points")
+    print(f"engine - plain loop: {describe_points(differences)}")
 
 
 def _train_plainly(

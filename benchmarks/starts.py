@@ -11,16 +11,15 @@ how many networks stayed below twice the accuracy of guessing.
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.differences import describe_points
 from nas.architecture import Architecture
 from nas.batches import make_batches, place_search_parts
 from nas.budget import Caps, parse_count
@@ -60,9 +59,7 @@ def main() -> None:
         print(
             f"{depth:3d} blocks  scaled {pairs[-1][0]:.3f}  plain {pairs[-1][1]:.3f}", flush=True
         )
-    differences = [100 * (scaled - plain) for scaled, plain in pairs]
-    error = statistics.stdev(differences) / math.sqrt(len(pairs))
-    print(f"scaled - plain: {statistics.fmean(differences):+.2f} ± {error:.2f} points")
+    print(f"scaled - plain: {describe_points([scaled - plain for scaled, plain in pairs])}")
     floor = 2 / spec.num_classes
     for name, values in zip(("scaled", "plain"), zip(*pairs, strict=True), strict=True):
         print(

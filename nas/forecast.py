@@ -11,12 +11,13 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nas.architecture import Architecture, InputSpec
 from nas.complexity import count
 from nas.pruners import STARTUP_TRIALS, WARMUP_SHARE
 from nas.study import StudyDefinition
-from nas.trials import KNOWN, TrialRow
+from nas.trials import KNOWN, NUM_NETWORKS, SAMPLED_UNITS, TrialRow
 
 # What an activation and a block's launches cost beside multiply-adds on a CPU: over 43 networks
 # of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit.
@@ -56,19 +57,21 @@ class Terms:
         return cost_units(architecture, self.input_spec, self.is_cuda)
 
 
-def terms_of(
-    definition: StudyDefinition,
-    sampled_units: float | None = None,
-    num_networks: int | None = None,
-) -> Terms:
-    """Return the terms of a study."""
+def terms_of(definition: StudyDefinition, attrs: Mapping[str, Any] | None = None) -> Terms:
+    """Return the terms of a study.
+
+    Args:
+        definition: What defines it.
+        attrs: The user attributes of the Optuna study; None before it exists.
+    """
+    attrs = attrs or {}
     return Terms(
         definition.input_spec,
         definition.plan.device != "cpu",
         definition.plan.epochs,
         None if definition.pruner == "none" else STARTUP_TRIALS,
-        sampled_units,
-        num_networks,
+        attrs.get(SAMPLED_UNITS),
+        attrs.get(NUM_NETWORKS),
     )
 
 

@@ -47,21 +47,19 @@ def presence(workers: Path) -> Iterator[dict[str, Any]]:
         yield {"host": host, "pid": pid, "started_at": started_at, "lock": name}
 
 
-def is_dead(
-    trial: FrozenTrial, workers: Path | None = None, grace: timedelta = UNCLAIMED_GRACE
-) -> bool:
+def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRACE) -> bool:
     """Tell whether the process that trained a RUNNING trial is gone.
 
     Args:
         trial: The trial.
-        workers: The folder of the lock files; None leaves them out.
+        workers: The folder of the lock files.
         grace: How long a trial may go without a worker's name, between two writes.
     """
     worker = trial.user_attrs.get(WORKER)
     if worker is None:  # killed between the asking and the claim
         started = trial.datetime_start
         return started is not None and datetime.now() - started >= grace
-    if workers is not None and worker.get("lock"):
+    if worker.get("lock"):
         path = workers / Path(worker["lock"]).name
         if path.exists():
             return not is_held(path)

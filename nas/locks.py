@@ -24,12 +24,8 @@ def locked(path: Path) -> Iterator[None]:
         OSError: The file cannot be made or opened for writing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with _locked(path, os.O_RDWR | os.O_CREAT):
         yield
-    finally:
-        os.close(descriptor)  # releases the lock
 
 
 @contextmanager
@@ -39,7 +35,13 @@ def locked_folder(path: Path) -> Iterator[None]:
     Raises:
         OSError: The folder is absent, or its file system has no locks.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with _locked(path, os.O_RDONLY):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, flags: int) -> Iterator[None]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

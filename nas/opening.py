@@ -25,7 +25,7 @@ from nas.storage import (
     store_errors,
 )
 from nas.study import StudyFolder, fresh_name
-from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, SAMPLED_UNITS, SOURCE, TARGET
+from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, NUM_NETWORKS, SAMPLED_UNITS, SOURCE, TARGET
 
 SAMPLER, CHANGES = "sampler", "changes"  # attributes of the Optuna study
 WORKERS, TIME_LIMIT_SECONDS = "workers", "time_limit_seconds"
@@ -172,6 +172,7 @@ def _enqueue_known(study: optuna.Study, search: Search) -> None:
         study.enqueue_trial(choices, user_attrs=attrs, skip_if_exists=True)
     if search.sizing is not None:
         study.set_user_attr(SAMPLED_UNITS, search.sizing.typical_units)
+        study.set_user_attr(NUM_NETWORKS, search.space.num_feasible())
     study.set_user_attr(KNOWN_ENQUEUED, True)
 
 

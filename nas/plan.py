@@ -18,9 +18,8 @@ import torch
 from nas.architecture import Architecture, InputSpec
 from nas.complexity import count
 from nas.device import Engine, is_out_of_memory
-from nas.model import build_model
-from nas.optimizer import make_optimizer
 from nas.recipe import Recipe
+from nas.state import Job, make_state
 from nas.step import EpochTotals, make_step
 from nas.study import Plan
 
@@ -120,13 +119,10 @@ def _make_probe(
     num_images: int,
 ) -> _Probe:
     """Build a network and take one small step with it; inside `engine.applied`."""
-    model = build_model(architecture, input_spec).to(
-        engine.device,
-        memory_format=engine.memory_format,  # type: ignore[call-overload]  # torch's stubs
-    )
-    totals = EpochTotals(engine.device)
-    optimizer = make_optimizer(model, recipe, engine)
-    step = make_step(model, optimizer, None, totals, recipe, engine, num_images)
+    job = Job(architecture, input_spec, recipe, epochs=1, seed=0)
+    state = make_state(job, engine, steps_per_epoch=1, micro_batch=num_images)
+    model, totals = state.model, EpochTotals(engine.device)
+    step = make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images)
     side = input_spec.image_size
     images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
     images = images.contiguous(memory_format=engine.memory_format)

@@ -157,7 +157,7 @@ def _define(
         max_macs=caps.max_macs,
         max_activations=caps.max_activations,
         dataset=data.name,
-        data_dir=str(Path(request.data).expanduser().resolve()) if request.data else None,
+        data_dir=str(_path(request.data)) if request.data else None,
         data_fingerprint=data.fingerprint,
         channels=data.input_spec.channels,
         image_size=data.input_spec.image_size,
@@ -225,7 +225,8 @@ def _space_reference(name_or_path: str) -> str:
 
 
 def _path(text: str | None) -> Path | None:
-    return Path(text) if text is not None else None
+    """Return the absolute path that the user means."""
+    return Path(text).expanduser().resolve() if text is not None else None
 
 
 def _versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ from nas.storage import (
     open_storage,
     store_errors,
 )
-from nas.trials import SAMPLED_UNITS, TARGET, read_rows
+from nas.trials import TARGET, read_rows
 from nas.worker import FINISHED, Assignment, run_worker
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
@@ -52,11 +52,7 @@ def run(search: Search, request: Request, console: Any) -> str:
         with guard.deferred():
             search, ledger = open_study(search, request)
         target = int(ledger.study.user_attrs[TARGET])
-        terms = terms_of(
-            search.definition,
-            ledger.study.user_attrs.get(SAMPLED_UNITS),
-            search.space.num_feasible(),
-        )
+        terms = terms_of(search.definition, ledger.study.user_attrs)
         progress = ProgressLine(console, search.definition, target, terms, request.workers)
         with progress, store_errors(f"the study {search.folder.path}"):
 

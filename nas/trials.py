@@ -20,7 +20,7 @@ from nas.liveness import is_dead
 
 # User attributes of the study
 TARGET = "target_trials"  # trials it is to have in total
-SAMPLED_UNITS = "sampled_cost_units"  # see `nas.forecast.Terms`
+SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"  # see `nas.forecast.Terms`
 
 # User attributes of a trial
 ID, SHAPE_ID = "id", "shape_id"

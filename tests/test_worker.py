@@ -177,14 +177,15 @@ def test_a_process_lives_until_the_kernel_says_it_is_gone(tmp_path):
         state=TrialState.RUNNING, user_attrs={WORKER: {**worker, "host": "a-container", "pid": 1}}
     )
     assert not is_dead(trial, workers)
-    assert not is_dead(trial)  # by its process number alone
+    elsewhere = tmp_path / "no such folder"
+    assert not is_dead(trial, elsewhere)  # by its process number alone
     assert not is_dead(renamed, workers)
     assert not is_elsewhere(renamed, workers)
     os.kill(child.process.pid, signal.SIGSTOP)
     assert not is_dead(trial, workers)  # asleep is not dead
     child.kill_group()
     assert is_dead(trial, workers)
-    assert is_dead(trial)
+    assert is_dead(trial, elsewhere)
     assert is_dead(renamed, workers)
     (workers / worker["lock"]).unlink()
     assert is_dead(trial, workers)

@@ -7,7 +7,7 @@ torchvision folder of decoded PIL images; a DataLoader; float32, eager, NCHW, Py
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from nas.architecture import Architecture
-from nas.data.augment import Augmentation
+from nas.batches import PlacedParts, make_batches
 from nas.data.images import labelled_images
-from nas.data.loader import DeviceLoader, PlacedImages, place
+from nas.data.loader import PlacedImages, place
 from nas.data.records import LabelledImages
 from nas.device import Engine
 from nas.feed import feed_epoch
@@ -35,8 +35,6 @@ from nas.step import EpochTotals, make_step
 
 NUM_CLASSES = 10
 EPOCHS = 1000  # of the schedule; the bench ends long before
-
-Launch = Callable[[], float]  # trains a few steps, returns their seconds
 
 
 class Pictures:
@@ -98,13 +96,9 @@ class OurLoop:
         pictures: Pictures,
         resident: bool = True,
     ) -> None:
-        started = time.perf_counter()
         self.engine, self.recipe = engine, recipe
-        side = pictures.input_spec.image_size
-        augmentation = Augmentation(recipe.flip, recipe.crop_padding(side))
-        self.loader = DeviceLoader(
-            pictures.place(engine, resident), recipe.batch_size, augmentation, seed=0
-        )
+        parts = PlacedParts(pictures.place(engine, resident), None, flip_is_lawful=True)
+        self.loader = make_batches(parts, recipe, seed=0).train
         placed_at = time.perf_counter()
         job = Job(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)
         state = make_state(job, engine, len(self.loader), recipe.batch_size)
@@ -117,7 +111,6 @@ class OurLoop:
         self.batches = self._endless()
         self.run(1)
         self.setup_seconds = time.perf_counter() - placed_at
-        self.placing_seconds = placed_at - started
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""

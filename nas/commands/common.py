@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from nas.study import StudyDefinition, StudyFolder
     from nas.trials import TrialRow
 
-SQLITE = "sqlite:///"
-
 
 @dataclass(frozen=True)
 class OpenedStudy:
@@ -158,14 +156,15 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
-    from nas.storage import load_study, open_storage
+    from nas.storage import SQLITE_PREFIX, load_study, open_storage
     from nas.trials import read_rows
 
     folder = find_folder(args)
     definition = folder.load()
     url = storage_url(args, definition)
-    path = Path(url.removeprefix(SQLITE)) if url and url.startswith(SQLITE) else folder.journal
-    if (url is None or url.startswith(SQLITE)) and not path.is_file():
+    is_file = url is None or url.startswith(SQLITE_PREFIX)
+    path = Path(url.removeprefix(SQLITE_PREFIX)) if url and is_file else folder.journal
+    if is_file and not path.is_file():
         raise StorageError(
             f"study {definition.name!r} has no trials: {path} is absent; restore it from a copy, "
             "or start a study under another name"

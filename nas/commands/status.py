@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.forecast import seconds_left, terms_of
     from nas.summary import summarise, summary_record
-    from nas.trials import SAMPLED_UNITS, TARGET, count_workers, mean_seconds
+    from nas.trials import TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     target = int(opened.study.user_attrs.get(TARGET, 0))
     seconds = mean_seconds(opened.rows)
     workers = count_workers(opened.study, opened.folder.workers)
-    terms = terms_of(definition, opened.study.user_attrs.get(SAMPLED_UNITS))
+    terms = terms_of(definition, opened.study.user_attrs)
     left = seconds_left(opened.rows, target, terms, workers)
     if args.format == "json":
         print_json(
