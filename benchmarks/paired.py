@@ -1,7 +1,7 @@
-"""How residual branches should begin: short trainings with `scaled_branches` on and off, paired.
+"""What one field of the recipe is worth in a short training: two values of it, paired.
 
-    python benchmarks/starts.py --networks 12                     # digits, 8x8
-    python benchmarks/starts.py --data DIR --budget 100k          # an image folder
+    python benchmarks/paired.py scaled_branches true false             # digits, 8x8
+    python benchmarks/paired.py learning_rate 0.1 0.2 --data DIR --budget 100k
 
 Networks are drawn uniformly from the space below the budget; both trainings of a pair have the
 same seed, slice and batches. Prints each pair, the mean difference with its standard error, and
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from nas.budget import Caps, parse_count
 from nas.data.datasets import load_training
 from nas.device import Engine, hardware
 from nas.plan import fit_batch
-from nas.recipe import get_recipe
+from nas.recipe import Recipe, get_recipe
 from nas.space import BudgetedSpace, load_space
 from nas.train import Job, train
 
@@ -37,45 +36,52 @@ def main() -> None:
     data = load_training("folder" if args.data else "digits", args.data)
     spec = data.input_spec
     space = BudgetedSpace(
-        load_space("resnet").space, spec, Caps(parse_count(args.budget)), "resnet"
+        load_space(args.space).space, spec, Caps(parse_count(args.budget)), args.space
     )
     rng = np.random.default_rng(args.seed)
     networks = [space.decode(space.sample(rng)) for _ in range(args.networks)]
     parts = place_search_parts(data, args.seed, args.images, args.val_images, "cpu")
-    recipe = fit_batch(get_recipe("short"), args.images)
-    engine = Engine("cpu", 1)
-    print(f"{hardware(engine)}; {args.images} + {args.val_images} images, {args.epochs} epochs")
+    row = fit_batch(get_recipe("short"), args.images)
+    recipes = [row.with_overrides([f"{args.field}={value}"]) for value in args.values]
+    engine = Engine("cpu", args.threads)
+    print(
+        f"{hardware(engine)}; {args.space} below {args.budget}, {args.images} + {args.val_images} "
+        f"images, {args.epochs} epochs, batch {row.batch_size}"
+    )
 
-    def accuracy(network: Architecture, scaled: bool) -> float:
-        chosen = replace(recipe, scaled_branches=scaled)
-        job = Job(network, spec, chosen, args.epochs, args.seed)
-        result = train(job, make_batches(parts, chosen, args.seed), engine)
+    def accuracy(network: Architecture, recipe: Recipe) -> float:
+        job = Job(network, spec, recipe, args.epochs, args.seed)
+        result = train(job, make_batches(parts, recipe, args.seed), engine)
         return result.val_accuracy or 0.0 if result.status == "finished" else 0.0
 
     pairs = []
     for network in networks:
-        pairs.append((accuracy(network, scaled=True), accuracy(network, scaled=False)))
+        pairs.append([accuracy(network, recipe) for recipe in recipes])
         depth = sum(stage.depth for stage in network.stages)
-        print(
-            f"{depth:3d} blocks  scaled {pairs[-1][0]:.3f}  plain {pairs[-1][1]:.3f}", flush=True
-        )
-    print(f"scaled - plain: {describe_points([scaled - plain for scaled, plain in pairs])}")
+        cells = (f"{v} {a:.3f}" for v, a in zip(args.values, pairs[-1], strict=True))
+        print(f"{depth:3d} blocks  {'  '.join(cells)}", flush=True)
+    first, second = args.values
+    difference = describe_points([one - other for one, other in pairs])
+    print(f"{args.field} {first} - {second}: {difference}")
     floor = 2 / spec.num_classes
-    for name, values in zip(("scaled", "plain"), zip(*pairs, strict=True), strict=True):
-        print(
-            f"{name}: {sum(value < floor for value in values)} of {len(values)} below {floor:.2f}"
-        )
+    for value, column in zip(args.values, zip(*pairs, strict=True), strict=True):
+        below = sum(accuracy < floor for accuracy in column)
+        print(f"{value}: {below} of {len(column)} below {floor:.2f}")
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("field", help="a field of the recipe")
+    parser.add_argument("values", nargs=2, metavar="VALUE", help="two values of it")
     parser.add_argument("--data", type=Path, help="an image folder (default: digits)")
+    parser.add_argument("--space", default="resnet", help="a space (default: %(default)s)")
     parser.add_argument("--budget", default="20k", help="parameters (default: %(default)s)")
     parser.add_argument("--networks", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--images", type=int, default=1_000)
     parser.add_argument("--val-images", type=int, default=140)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 

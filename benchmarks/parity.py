@@ -13,7 +13,6 @@ import argparse
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +30,7 @@ from nas.evaluate import evaluate
 from nas.feed import Batches
 from nas.plan import fit_batch
 from nas.presets import resolve_architecture
+from nas.probe import choose_bfloat16
 from nas.recipe import Recipe, get_recipe
 from nas.train import Job, train
 
@@ -38,16 +38,19 @@ from nas.train import Job, train
 def main() -> None:
     """Train the pairs and print them."""
     args = _parse()
-    engine = Engine("cpu", args.threads)
     network = resolve_architecture(args.network)
     data = load_training("folder", args.data)
     parts = place_search_parts(data, 0, args.images, args.val_images, "cpu")
     recipe = fit_batch(get_recipe("short"), args.images)
+    plain_engine = Engine("cpu", args.threads, channels_last=False)
+    is_half = choose_bfloat16(network, data.input_spec, recipe, plain_engine)
+    engine = Engine("cpu", args.threads, bfloat16=is_half)
     part = labelled_images(parts.train.images, parts.train.labels, data.train.class_names)
     print(
         f"{args.network}, {args.epochs} epochs on {args.images} images, batch {recipe.batch_size}"
     )
     print(f"{args.val_images} validation images; {hardware(engine)}, torch {torch.__version__}")
+    print(f"engine in {'bfloat16' if is_half else 'float32'}, plain loop in float32")
     differences = []
     with tempfile.TemporaryDirectory() as folder:
         pictures = Pictures(Path(folder), part, data.mean, data.std)
@@ -57,7 +60,9 @@ def main() -> None:
             job = Job(network, data.input_spec, recipe, args.epochs, seed)
             ours = train(job, batches, engine).val_accuracy or 0.0
             between = time.perf_counter()
-            plain = _train_plainly(network, recipe, engine, pictures, batches, args.epochs, seed)
+            plain = _train_plainly(
+                network, recipe, plain_engine, pictures, batches, args.epochs, seed
+            )
             ended = time.perf_counter()
             differences.append(ours - plain)
             print(
@@ -83,7 +88,7 @@ def _train_plainly(
     plain.run(epochs * len(plain.loader))
     assert batches.val is not None
     plain.model.eval()
-    with replace(engine, channels_last=False).applied():
+    with engine.applied():
         return evaluate(plain.model, batches.val, engine, recipe.precision).accuracy
 
 

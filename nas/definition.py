@@ -25,6 +25,7 @@ class Plan:
         train_images: Images of the stratified training slice.
         val_images: Images of the stratified validation slice.
         epochs: Epochs of every trial, over which its schedule is annealed to zero.
+        bfloat16: What the recipe's precision `auto` means; see `nas.probe.choose_bfloat16`.
     """
 
     device: str
@@ -32,6 +33,7 @@ class Plan:
     train_images: int
     val_images: int
     epochs: int
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Engine:
         cuda_graph: Capture the whole step on CUDA and replay it.
         compile: Compile the network's forward and backward; pays off in long trainings only.
         keep_memory: On a CPU, keep freed memory in the process; see `keep_freed_memory`.
+        bfloat16: What the recipe's precision `auto` means; None is bfloat16 on CUDA and float32
+            elsewhere. See `nas.probe.choose_bfloat16`.
     """
 
     device: str = "cpu"
@@ -50,11 +52,17 @@ class Engine:
     cuda_graph: bool = True
     compile: bool = False
     keep_memory: bool = True
+    bfloat16: bool | None = None
 
     @property
     def is_cuda(self) -> bool:
         """Tell whether the device is a CUDA GPU."""
         return torch.device(self.device).type == "cuda"
+
+    @property
+    def prefers_bfloat16(self) -> bool:
+        """Tell what the recipe's precision `auto` means here."""
+        return self.is_cuda if self.bfloat16 is None else self.bfloat16
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -65,11 +73,9 @@ class Engine:
         """Return the context that forward passes run in.
 
         Args:
-            precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on CUDA, float32 elsewhere.
-                oneDNN 3.12's bfloat16 is faster on some CPUs, but with two threads its gradients
-                for 3x3 kernels on 1x1 maps are not numbers (LOG.md, 2026-11-23).
+            precision: ``float32``, ``bfloat16``, or ``auto``: what `bfloat16` says.
         """
-        if precision == "bfloat16" or (precision == "auto" and self.is_cuda):
+        if precision == "bfloat16" or (precision == "auto" and self.prefers_bfloat16):
             return torch.autocast(torch.device(self.device).type, torch.bfloat16)
         return nullcontext()
 

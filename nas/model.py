@@ -150,6 +150,27 @@ class SubsampledConv(nn.Conv2d):
         return F.conv2d(x[:, :, ::down, ::across], self.weight)
 
 
+class PaddedConv(nn.Conv2d):
+    """A convolution; in bfloat16 on a CPU one that leaves a single pixel is taken without padding.
+
+    It is the same function: of the kernel only what lies on the map counts.
+
+    NOTE: oneDNN 3.12's bfloat16 gives weight gradients of NaN or 1e35 where the stride exceeds the
+    map, with any number of threads (LOG.md, 2026-11-23).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, w_in, H, W) -> (N, w_out, H', W')
+        """Return the map."""
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        kernel, padding, side = self.kernel_size[0], int(self.padding[0]), max(x.shape[2:])
+        if (side + 2 * padding - kernel) // self.stride[0] > 0:
+            return super().forward(x)
+        on_map = slice(padding, padding + side)
+        covered = kernel - padding
+        return F.conv2d(x[:, :, :covered, :covered], self.weight[:, :, on_map, on_map])
+
+
 class SqueezeExcitation(nn.Module):
     """Scale each channel by a gate computed from the pooled map.
 
@@ -210,7 +231,7 @@ def _build_layer(layer: Layer) -> nn.Module:
 
 def _build_conv(record: Conv) -> nn.Conv2d:
     subsampled = record.kernel == 1 and record.stride > 1 and record.padding == 0
-    kind = SubsampledConv if subsampled else nn.Conv2d
+    kind = SubsampledConv if subsampled else PaddedConv
     return kind(
         record.w_in, record.w_out, record.kernel, record.stride, record.padding, bias=False
     )

@@ -167,7 +167,7 @@ class Objective:
         result = train(
             job,
             make_batches(self.parts, recipe, definition.seed),
-            Engine(plan.device, plan.num_threads),
+            Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
             on_epoch=on_epoch,
             checkpoint_path=own / CHECKPOINT_FILE,
             resume=True,

@@ -77,14 +77,15 @@ def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None
 
 
 def resumed_engine(run: Run) -> Engine:
-    """Return the run's engine with the threads that its unfinished part was trained with.
+    """Return the run's engine with the threads and the format of its unfinished part.
 
     Sums in floating point depend on them: so a resumed run equals one that was not interrupted.
     """
     found = run.folder.read() or {}
     if found.get("status") != RUNNING or found["engine"]["device"] != run.engine.device:
         return run.engine
-    return replace(run.engine, num_threads=found["engine"]["num_threads"])
+    recorded = {name: found["engine"][name] for name in ("num_threads", "bfloat16")}
+    return replace(run.engine, **recorded)
 
 
 def retrain(

@@ -16,7 +16,7 @@ from nas.evaluate import evaluate
 from nas.feed import feed_epoch
 from nas.graph import WARMUP_STEPS, with_graph
 from nas.optimizer import set_learning_rate
-from nas.plan import choose_threads
+from nas.probe import choose_bfloat16, choose_threads
 from nas.run import Material, Run, job_of
 from nas.state import make_state
 from nas.step import EpochTotals, make_step
@@ -26,14 +26,16 @@ PROBE_STEPS, PROBE_SECONDS = 8, 3.0  # timed before a run, whichever ends first
 
 
 def choose_engine(run: Run, data: TrainingData) -> Engine:
-    """Return the run's engine; on a CPU with the threads that train its network fastest."""
+    """Return the run's engine; on a CPU with what trains its network fastest."""
     if run.engine.is_cuda:
         return run.engine
+    shared = (data.input_spec, run.recipe)
     most = torch.get_num_threads()
-    threads = choose_threads(
-        [run.architecture], data.input_spec, run.recipe, run.engine.device, most
+    return replace(
+        run.engine,
+        num_threads=choose_threads([run.architecture], *shared, run.engine.device, most),
+        bfloat16=choose_bfloat16(run.architecture, *shared, run.engine),
     )
-    return replace(run.engine, num_threads=threads)
 
 
 def estimate_seconds(run: Run, material: Material) -> float | None:

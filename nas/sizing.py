@@ -14,7 +14,8 @@ from nas.data.records import TrainingData
 from nas.data.split import train_and_val
 from nas.device import Engine
 from nas.forecast import cost_units
-from nas.plan import Speed, choose_plan, choose_threads, measure_speed, typical_speed
+from nas.plan import choose_plan, typical_speed
+from nas.probe import Speed, choose_bfloat16, choose_threads, measure_speed
 from nas.recipe import Recipe
 from nas.request import Request
 from nas.space import BudgetedSpace
@@ -67,12 +68,17 @@ def size_trials(
     drawn = [space.decode(space.sample(rng)) for _ in range(NUM_DRAWS)]
     most = max(1, (os.cpu_count() or 1) // request.workers)
     shallow = sorted(drawn[:NUM_SHALLOW_OF], key=_depth)[:2]
-    engine = Engine(device, choose_threads(shallow, spec, recipe, device, most))
-    units = [cost_units(network, spec, engine.is_cuda) for network in drawn]
+    units = [cost_units(network, spec, device != "cpu") for network in drawn]
     typical_units = statistics.fmean(units)
+    typical = min(zip(drawn, units, strict=True), key=lambda pair: abs(pair[1] - typical_units))[0]
+    engine = Engine(
+        device,
+        choose_threads(shallow, spec, recipe, device, most),
+        bfloat16=choose_bfloat16(typical, spec, recipe, Engine(device)),
+    )
     timed = (*drawn[:NUM_PROBES], *known.values())
     speeds = tuple(measure_speed(network, spec, recipe, engine) for network in timed)
-    timed_units = [cost_units(network, spec, engine.is_cuda) for network in timed]
+    timed_units = [cost_units(network, spec, device != "cpu") for network in timed]
     speed = typical_speed(speeds, timed_units, typical_units)
     train, val = train_and_val(data, seed)
     plan = choose_plan(engine, speed, len(train), len(val), spec.num_classes, request.epochs)

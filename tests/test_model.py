@@ -11,7 +11,13 @@ from nas.blocks import BLOCKS, Scale
 from nas.complexity import count
 from nas.device import Engine
 from nas.errors import InfeasibleError
-from nas.model import SqueezeExcitation, SubsampledConv, build_model, scale_branches
+from nas.model import (
+    PaddedConv,
+    SqueezeExcitation,
+    SubsampledConv,
+    build_model,
+    scale_branches,
+)
 from nas.presets import PRESETS
 from tests.reference import LAWFUL_KERNELS, random_architecture
 
@@ -187,6 +193,51 @@ def test_no_convolution_of_one_pixel_has_a_stride_of_its_own():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride[0] > 1
     }
     assert strided == {SubsampledConv}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(  # those on which oneDNN 3.12 fails, and some that end above one pixel
+    ("kernel", "stride", "padding", "side"),
+    [
+        (3, 1, 1, 1),
+        (3, 2, 1, 1),
+        (3, 2, 1, 2),
+        (3, 2, 1, 3),
+        (3, 3, 1, 2),
+        (2, 2, 1, 1),
+        (2, 1, 0, 2),
+        (5, 1, 2, 1),
+        (5, 2, 2, 1),
+        (5, 2, 2, 2),
+        (7, 2, 3, 1),
+        (7, 3, 3, 2),
+    ],
+)
+def test_bfloat16_gradients_on_the_smallest_maps_are_those_of_float32(
+    kernel, stride, padding, side, threads
+):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for width, num_images in ((4, 32), (12, 8), (24, 16), (32, 16)):
+            torch.manual_seed(width)
+            conv = PaddedConv(width, 16, kernel, stride, padding, bias=False)
+            conv = conv.to(memory_format=torch.channels_last)
+            x = torch.randn(num_images, width, side, side)
+            x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs = conv(x)
+            weights = torch.randn(outputs.shape)
+            (outputs * weights).sum().backward()
+            gradients = conv.weight.grad, x.grad
+            plain = nn.functional.conv2d(x, conv.weight, stride=stride, padding=padding)
+            expected = torch.autograd.grad((plain * weights).sum(), (conv.weight, x))
+            for ours, theirs in zip((outputs, *gradients), (plain, *expected), strict=True):
+                assert ours.shape == theirs.shape
+                error = (ours.float() - theirs).norm() / theirs.norm()
+                assert error < 0.02  # bfloat16 has 8 bits
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", sorted(set(BLOCKS) - {"basic_se"}))  # its gate moves too

@@ -4,19 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_training import NET, SPEC
 
-from nas.architecture import Architecture, Stage, Stem
 from nas.data.split import stratified_split, stratified_subset
 from nas.device import Engine
-from nas.plan import (
-    Speed,
-    choose_plan,
-    choose_threads,
-    fit_batch,
-    measure_speed,
-    typical_speed,
-)
+from nas.plan import choose_plan, fit_batch, typical_speed
+from nas.probe import Speed
 from nas.recipe import get_recipe
 
 CPU = Engine("cpu", 1)
@@ -64,38 +56,7 @@ def test_a_small_slice_gets_a_smaller_batch_and_never_a_higher_rate():
     assert fit_batch(RECIPE, 10).batch_size == 16
 
 
-def test_speeds_are_measured_and_leave_pytorch_as_it_was():
-    before = torch.get_rng_state(), torch.get_num_threads()
-    speed = measure_speed(NET, SPEC, RECIPE, Engine("cpu", 1))
-    assert 0 < speed.val_seconds < speed.train_seconds < 1
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert torch.get_num_threads() == before[1]
-
-
-def test_threads_are_chosen_from_one_and_all():
-    assert choose_threads([NET], SPEC, RECIPE, "cpu", 1) == 1
-    assert choose_threads([NET], SPEC, RECIPE, "cpu", 2) in (1, 2)
-    assert choose_threads([NET], SPEC, RECIPE, "cuda", 8) == 8
-
-
 def test_a_typical_speed_follows_the_cost():
     speeds = [Speed(1.0, 0.5), Speed(3.0, 1.5)]
     assert typical_speed(speeds, [10.0, 30.0], 20.0) == Speed(2.0, 1.0)
     assert typical_speed(speeds, [10.0, 30.0], 60.0) == Speed(6.0, 3.0)
-
-
-@pytest.mark.slow
-def test_a_cost_unit_takes_about_the_same_time_in_every_network():
-    from nas.forecast import cost_units
-
-    nets = [
-        Architecture(Stem("conv3x3", 16), (Stage("basic", 2, 16, 1), Stage("basic", 2, 64, 2))),
-        Architecture(Stem("conv3x3", 64), (Stage("bottleneck", 8, 128, 1),)),
-        Architecture(Stem("conv3x3", 8), (Stage("bottleneck", 20, 8, 1),)),
-    ]
-    spec = replace(SPEC, image_size=16)
-    per_unit = [
-        measure_speed(net, spec, RECIPE, CPU).train_seconds / cost_units(net, spec, False)
-        for net in nets
-    ]
-    assert max(per_unit) < 5 * min(per_unit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -223,10 +224,11 @@ class PlainLoop:
             yield from self.loader
 
 
+@cache
 def peak_macs_per_second(engine: Engine) -> float:
-    """Return the multiply-adds a second of a large matrix product, in the engine's precision."""
+    """Return the multiply-adds a second of a large matrix product, in the engine's format."""
     size = 8192 if engine.is_cuda else 2048
-    dtype = torch.bfloat16 if engine.is_cuda else torch.float32
+    dtype = torch.bfloat16 if engine.prefers_bfloat16 else torch.float32
     with engine.applied():
         left = torch.ones(size, size, device=engine.device, dtype=dtype)
         right = torch.ones(size, size, device=engine.device, dtype=dtype)

@@ -10,10 +10,11 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.bench.aside import Aside
-from nas.bench.contenders import OurLoop, Pictures, PlainLoop
+from nas.bench.contenders import OurLoop, Pictures, PlainLoop, peak_macs_per_second
 from nas.bench.pairs import Ratio, median_ratio, time_in_turn
 from nas.complexity import count
 from nas.device import Engine, free_memory
+from nas.probe import choose_bfloat16
 from nas.recipe import Recipe
 
 FORWARD_AND_BACKWARD = 3  # multiply-adds of a training step over those of its forward pass
@@ -44,7 +45,6 @@ def bench_network(
     pictures: Pictures,
     plan: Plan,
     with_tricks: bool,
-    peak: float,
     aside: Aside,
 ) -> dict[str, Any]:
     """Return the figures of one network, as JSON-ready values.
@@ -54,6 +54,9 @@ def bench_network(
     The plain loops run in the process `aside`, which our engine has not tuned.
     """
     recipe = replace(recipe, batch_size=plan.batch_size)
+    is_half = choose_bfloat16(architecture, pictures.input_spec, recipe, engine)
+    engine = replace(engine, bfloat16=is_half)
+    peak = peak_macs_per_second(engine)
     shared = (architecture, recipe, engine, pictures)
     ours = OurLoop(architecture, recipe, engine, pictures)
     num_steps = max(1, round(plan.seconds_per_timing / max(ours.run(1), 1e-9)))
@@ -91,6 +94,8 @@ def bench_network(
         "plain_images_per_second": images / statistics.median(seconds["plain"]),
         "plain_workers": num_workers,
         "data_share": 1.0 / median_ratio(seconds["ours"], seconds["data"]).median,
+        "precision": "bfloat16" if is_half else "float32",
+        "peak_macs_per_second": peak,
         "peak_share": FORWARD_AND_BACKWARD * macs * speed / peak,
         "setup_seconds": ours.setup_seconds,
         "without": {
@@ -119,14 +124,14 @@ def _tricks_off(
         "channels_last": replace(engine, channels_last=False),
         "fused_optimizer": replace(engine, fused_optimizer=False),
     }
+    if engine.prefers_bfloat16:
+        engines["bfloat16"] = replace(engine, bfloat16=False)
     runs: dict[str, Callable[[int], float]] = {
         name: OurLoop(*shared, other, pictures).run for name, other in engines.items()
     }
     if engine.is_cuda:
         eager = replace(engine, cuda_graph=False)
-        full = replace(recipe, precision="float32")
         runs["cuda_graph"] = OurLoop(*shared, eager, pictures).run
-        runs["bfloat16"] = OurLoop(architecture, full, engine, pictures).run
         runs["resident_data"] = OurLoop(*shared, engine, pictures, resident=False).run
     else:
         forgetful = replace(engine, keep_memory=False)

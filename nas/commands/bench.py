@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from nas.bench.aside import process_aside
-    from nas.bench.contenders import noise_pictures, peak_macs_per_second
+    from nas.bench.contenders import noise_pictures
     from nas.bench.run import bench_network
     from nas.device import Engine, choose_device, hardware
     from nas.recipe import get_recipe
@@ -54,7 +54,6 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder, process_aside() as aside:
         num_images = (40 if args.quick else 100) * plan.batch_size
         pictures = noise_pictures(Path(folder), min(num_images, 50_000))
-        peak = peak_macs_per_second(engine)
         for name, architecture in nets.items():
             print(f"timing {name}", file=sys.stderr)
             with_tricks = not args.quick or name == "resnet20"
@@ -67,14 +66,12 @@ def run(args: argparse.Namespace) -> int:
                     pictures,
                     plan,
                     with_tricks,
-                    peak,
                     aside,
                 )
             )
     record = {
         "hardware": hardware(engine),
         "torch": torch.__version__,
-        "peak_macs_per_second": peak,
         "nets": results,
     }
     if args.format == "json":
@@ -115,13 +112,16 @@ def _networks(args: argparse.Namespace) -> dict[str, Any]:
 
 def _print(record: dict[str, Any]) -> None:
     print(f"{record['hardware']}, torch {record['torch']}")
-    print(f"peak of a matrix product: {record['peak_macs_per_second']:.3g} multiply-adds/s\n")
+    peaks = {net["precision"]: net["peak_macs_per_second"] for net in record["nets"]}
+    parts = [f"{peak:.3g} in {precision}" for precision, peak in peaks.items()]
+    print(f"peak of a matrix product, multiply-adds/s: {', '.join(parts)}\n")
     rows = []
     for net in record["nets"]:
         low, high = net["ratio_interval"]
         rows.append(
             (
                 net["name"],
+                net["precision"],
                 f"{net['images_per_second']:,.0f}",
                 f"{net['plain_images_per_second']:,.0f}",
                 f"{net['ratio']:.2f} [{low:.2f}, {high:.2f}]",
@@ -133,6 +133,7 @@ def _print(record: dict[str, Any]) -> None:
         )
     header = (
         "net",
+        "format",
         "images/s",
         "plain",
         "ratio [95%]",
@@ -141,7 +142,7 @@ def _print(record: dict[str, Any]) -> None:
         "of peak",
         "set-up s",
     )
-    print_table(header, rows)
+    print_table(header, rows, left=(0, 1))
     for net in record["nets"]:
         if net["without"]:
             parts = [f"{trick} {item['slowdown']:.2f}" for trick, item in net["without"].items()]

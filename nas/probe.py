@@ -1,0 +1,190 @@
+"""A few networks timed on this machine: what a new study, or a full training, is sized by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from nas.architecture import Architecture, InputSpec
+from nas.complexity import count
+from nas.definition import Plan
+from nas.device import Engine, is_out_of_memory
+from nas.recipe import Recipe
+from nas.state import Job, make_state
+from nas.step import EpochTotals, make_step
+
+PROBE_MACS = 5 * 10**8  # multiply-adds of a timed forward pass on a CPU
+PROBE_IMAGES_CUDA = 512
+THREADS_PROBE_IMAGES = 8
+NUM_TIMINGS = 2  # the fastest counts: the machine may be busy for a moment
+LONG_SECONDS = 0.2  # a launch that takes longer is timed once
+MIN_SPEEDUP = 1.15  # of bfloat16 on a CPU: it rounds, so it has to be worth it
+FORMAT_PROBE_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long one network takes.
+
+    Args:
+        train_seconds: Seconds a training image.
+        val_seconds: Seconds a validation image.
+    """
+
+    train_seconds: float
+    val_seconds: float
+
+    def trial_seconds(self, plan: Plan) -> float:
+        """Return the seconds of a trial that runs to its end."""
+        per_epoch = plan.train_images * self.train_seconds + plan.val_images * self.val_seconds
+        return plan.epochs * per_epoch
+
+
+def measure_speed(
+    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+) -> Speed:
+    """Time a training step and an evaluation of a network on random images.
+
+    A step on a smaller batch comes first and is not timed. Where the images do not fit in memory
+    fewer are taken.
+    """
+    num_images = _num_probe_images(architecture, input_spec, engine)
+    while True:
+        try:
+            with engine.applied():
+                probe = _make_probe(architecture, input_spec, recipe, engine, num_images)
+                train_seconds = _time(probe.train, engine)
+                val_seconds = _time(probe.evaluate, engine)
+            return Speed(train_seconds / num_images, val_seconds / num_images)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or num_images == 1:
+                raise
+        num_images //= 2
+
+
+def choose_threads(
+    architectures: Sequence[Architecture],
+    input_spec: InputSpec,
+    recipe: Recipe,
+    device: str,
+    most: int,
+) -> int:
+    """Return the CPU threads with which a few networks train fastest in sum: 1, or `most`.
+
+    Small nets lose more to the threads' meeting than they win. Sums in floating point depend on
+    the number, so a study chooses once.
+    """
+    if most == 1 or device != "cpu":
+        return most
+    one, many = 0.0, 0.0
+    for architecture in architectures:
+        one += _time_one_step(architecture, input_spec, recipe, Engine(device, 1))
+    for architecture in architectures:
+        many += _time_one_step(architecture, input_spec, recipe, Engine(device, most))
+        if many > one:  # on a busy machine threads that wait for each other take ten times as long
+            break
+    return 1 if one <= many else most
+
+
+def choose_bfloat16(
+    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+) -> bool:
+    """Tell whether to train in bfloat16: what the recipe says, else what is faster here.
+
+    Some CPUs have instructions for bfloat16 and some emulate it. So it is measured on training
+    steps, in the processor time of one thread, which other work on the machine disturbs little;
+    on a few images bfloat16 gains nothing. The choice changes results in the last digits: a study
+    makes it once.
+
+    Args:
+        architecture: A network of the kind that will be trained.
+        input_spec: Its input.
+        recipe: How it is trained.
+        engine: The device; a GPU is not measured.
+    """
+    if recipe.precision != "auto" or engine.is_cuda:
+        return recipe.precision != "float32"
+    num_images = min(FORMAT_PROBE_IMAGES, recipe.batch_size)
+    engines = [replace(engine, num_threads=1, bfloat16=choice) for choice in (False, True)]
+    with engines[0].applied():
+        probes = [
+            _make_probe(architecture, input_spec, recipe, item, num_images) for item in engines
+        ]
+        for probe in probes:
+            probe.train()  # kernels are chosen and memory is taken
+        pairs = [[_processor_seconds(probe.train) for probe in probes] for _ in range(NUM_TIMINGS)]
+    full, half = (min(column) for column in zip(*pairs, strict=True))
+    return bool(full / half >= MIN_SPEEDUP)
+
+
+def _num_probe_images(architecture: Architecture, input_spec: InputSpec, engine: Engine) -> int:
+    if engine.is_cuda:
+        return PROBE_IMAGES_CUDA
+    return max(4, min(64, PROBE_MACS // count(architecture, input_spec).macs))
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A network that is ready to be timed, on a fixed batch."""
+
+    train: Callable[[], None]
+    evaluate: Callable[[], object]
+
+
+def _make_probe(
+    architecture: Architecture,
+    input_spec: InputSpec,
+    recipe: Recipe,
+    engine: Engine,
+    num_images: int,
+) -> _Probe:
+    """Build a network and take one small step with it; inside `engine.applied`."""
+    job = Job(architecture, input_spec, recipe, epochs=1, seed=0)
+    state = make_state(job, engine, steps_per_epoch=1, micro_batch=num_images)
+    model, totals = state.model, EpochTotals(engine.device)
+    step = make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images)
+    side = input_spec.image_size
+    images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
+    images = images.contiguous(memory_format=engine.memory_format)
+    targets = torch.arange(num_images, device=engine.device) % input_spec.num_classes
+    step(images[:2], targets[:2])
+
+    def evaluate() -> object:
+        model.eval()
+        with torch.inference_mode(), engine.autocast(recipe.precision):
+            return model(images)
+
+    return _Probe(lambda: step(images, targets), evaluate)
+
+
+def _time_one_step(
+    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+) -> float:
+    with engine.applied():
+        probe = _make_probe(architecture, input_spec, recipe, engine, THREADS_PROBE_IMAGES)
+        return _time(probe.train, engine, num_timings=1)
+
+
+def _time(launch: Callable[[], object], engine: Engine, num_timings: int = NUM_TIMINGS) -> float:
+    """Return the seconds of the fastest of a few launches."""
+    timings = []
+    for _ in range(num_timings):
+        if engine.is_cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        launch()
+        if engine.is_cuda:
+            torch.cuda.synchronize()
+        timings.append(time.perf_counter() - started)
+        if timings[-1] > LONG_SECONDS:
+            break
+    return min(timings)
+
+
+def _processor_seconds(launch: Callable[[], object]) -> float:
+    started = time.process_time()
+    launch()
+    return time.process_time() - started

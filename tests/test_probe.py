@@ -1,0 +1,80 @@
+"""What is timed before a study or a full training."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_training import NET, SPEC
+
+from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.device import Engine
+from nas.presets import resolve_architecture
+from nas.probe import choose_bfloat16, choose_threads, measure_speed
+from nas.recipe import get_recipe
+
+CPU = Engine("cpu", 1)
+RECIPE = get_recipe("short")
+PROGRAM = """
+from nas.architecture import InputSpec
+from nas.device import Engine
+from nas.presets import resolve_architecture
+from nas.probe import choose_bfloat16
+from nas.recipe import get_recipe
+network = resolve_architecture("resnet20")
+print(choose_bfloat16(network, InputSpec(), get_recipe("short"), Engine("cpu")))
+"""
+
+
+def test_speeds_are_measured_and_leave_pytorch_as_it_was():
+    before = torch.get_rng_state(), torch.get_num_threads()
+    speed = measure_speed(NET, SPEC, RECIPE, Engine("cpu", 1))
+    assert 0 < speed.val_seconds < speed.train_seconds < 1
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+
+
+def test_threads_are_chosen_from_one_and_all():
+    assert choose_threads([NET], SPEC, RECIPE, "cpu", 1) == 1
+    assert choose_threads([NET], SPEC, RECIPE, "cpu", 2) in (1, 2)
+    assert choose_threads([NET], SPEC, RECIPE, "cuda", 8) == 8
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_format_that_the_recipe_names_is_not_measured(device):
+    engine = replace(CPU, device=device)
+    for precision in ("float32", "bfloat16"):
+        recipe = replace(RECIPE, precision=precision)
+        assert choose_bfloat16(NET, SPEC, recipe, engine) == (precision == "bfloat16")
+    assert choose_bfloat16(NET, SPEC, RECIPE, replace(CPU, device="cuda"))
+
+
+@pytest.mark.slow
+def test_bfloat16_is_chosen_with_its_instructions_and_not_where_it_is_emulated():
+    if "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+        assert choose_bfloat16(resolve_architecture("resnet20"), InputSpec(), RECIPE, CPU)
+    environ = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+def test_a_cost_unit_takes_about_the_same_time_in_every_network():
+    from nas.forecast import cost_units
+
+    nets = [
+        Architecture(Stem("conv3x3", 16), (Stage("basic", 2, 16, 1), Stage("basic", 2, 64, 2))),
+        Architecture(Stem("conv3x3", 64), (Stage("bottleneck", 8, 128, 1),)),
+        Architecture(Stem("conv3x3", 8), (Stage("bottleneck", 20, 8, 1),)),
+    ]
+    spec = replace(SPEC, image_size=16)
+    per_unit = [
+        measure_speed(net, spec, RECIPE, CPU).train_seconds / cost_units(net, spec, False)
+        for net in nets
+    ]
+    assert max(per_unit) < 5 * min(per_unit)
