@@ -22,7 +22,7 @@ from benchmarks.tables import TableSpace
 from nas.samplers import SAMPLERS, make_sampler
 from nas.samplers.contract import Observation, SpaceExhausted
 from nas.samplers.incumbent import choose_incumbent
-from nas.samplers.surrogate import SurrogateFitter
+from nas.samplers.surrogate import make_fitter
 
 POPULATION_SIZE, SAMPLE_SIZE = 50, 10  # of plain evolution
 
@@ -71,7 +71,7 @@ def _ours(name: str, problem: Problem, checkpoints: frozenset[int]) -> Iterator[
     space, best = problem.space, _Best()
     sampler = make_sampler(name, space, problem.seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    fitter = SurrogateFitter(space)
+    fitter = make_fitter(space)
     for number in range(1, max(checkpoints) + 1):
         try:
             trial = study.ask(dict(space.distributions))

@@ -29,6 +29,7 @@ from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal
 from nas.space import FunctionSpace, SearchSpace
 from nas.space_budget import UNBUILDABLE
+from nas.standing import StandingReader
 from nas.study import StudyDefinition, StudyFolder
 from nas.train import Job, train
 from nas.trials import (
@@ -48,7 +49,6 @@ from nas.trials import (
     SOURCE,
     TRAIN_ACCURACY,
     rank,
-    read_rows,
 )
 
 logger = logging.getLogger(__name__)
@@ -84,12 +84,14 @@ class Objective:
         folder: Its folder.
         space: What the networks are chosen from.
         parts: The images on the device, without the test part.
+        standing: Says which trials are the best, whose folders stay.
     """
 
     definition: StudyDefinition
     folder: StudyFolder
     space: SearchSpace | FunctionSpace
     parts: PlacedParts
+    standing: StandingReader
 
     def describe(self, trial: optuna.Trial, proposal: Proposal | None) -> Architecture:
         """Ask the trial for its network and write down what it is, its id first of all.
@@ -188,7 +190,7 @@ class Objective:
     def clear(self, study: optuna.Study) -> None:
         """Remove what no trial needs: checkpoints of ended ones, folders but the best ones'."""
         trials = study.get_trials(deepcopy=False)
-        kept = {row.number for row in rank(read_rows(study))[:KEPT_TRIALS]}
+        kept = {row.number for row in rank(self.standing.read(study))[:KEPT_TRIALS]}
         open_ones = [trial.number for trial in trials if not trial.state.is_finished()]
         open_ones += [trial.number for trial in list_given_back(trials)]
         needed = {

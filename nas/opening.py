@@ -17,6 +17,7 @@ from nas.locks import locked
 from nas.prepare import Search, prepare
 from nas.request import DEFAULT_TRIALS, Request
 from nas.samplers import DEFAULT_SAMPLER
+from nas.standing import FEATURES, record_features
 from nas.storage import (
     has_study,
     let_readers_and_writers_meet,
@@ -69,6 +70,8 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
         for number in ledger.revive_dead():
             print(f"trial {number} was killed; its network goes first", file=sys.stderr)
         _enqueue_known(ledger.study, search)
+        if FEATURES not in ledger.study.user_attrs:
+            ledger.study.set_user_attr(FEATURES, record_features(search.space))
         _record_changes(ledger.study, request)
         return search, ledger
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from nas.budget import format_count, format_share
 from nas.forecast import Terms, seconds_left
 from nas.study import StudyDefinition
-from nas.trials import TrialRow, choose_best, count_funnel, mean_seconds, rank
+from nas.trials import TrialRow, count_funnel, mean_seconds, rank
 from nas.units import format_duration
 
 
@@ -46,7 +46,7 @@ def compose_line(
     ]
     if funnel.broken:
         parts.append(f"{funnel.broken} broken")
-    best = choose_best(rank(rows), val_images)
+    best = next(iter(rank(rows)), None)
     if best is not None:
         size = best.num_params or 0
         parts.append(

@@ -21,6 +21,7 @@ from nas.progress import ProgressLine
 from nas.pruners import make_pruner
 from nas.request import Request, quote_command
 from nas.samplers import make_sampler
+from nas.standing import StandingReader
 from nas.storage import (
     load_study,
     open_storage,
@@ -53,11 +54,12 @@ def run(search: Search, request: Request, console: Any) -> str:
             search, ledger = open_study(search, request)
         target = int(ledger.study.user_attrs[TARGET])
         terms = terms_of(search.definition, ledger.study.user_attrs)
+        standing = StandingReader(search.definition.input_spec)
         progress = ProgressLine(console, search.definition, target, terms, request.workers)
         with progress, store_errors(f"the study {search.folder.path}"):
 
             def show_rows() -> None:
-                progress.update(read_rows(ledger.study))
+                progress.update(standing.read(ledger.study))
 
             def on_change(text: str) -> None:
                 progress.show_now(text)
@@ -125,7 +127,8 @@ def _assigned(
     parts = place_search_parts(
         search.data, definition.seed, plan.train_images, plan.val_images, plan.device
     )
-    objective = Objective(definition, search.folder, search.loaded.space, parts)
+    standing = StandingReader(definition.input_spec)
+    objective = Objective(definition, search.folder, search.loaded.space, parts, standing)
     with presence(search.folder.workers) as worker:
         yield Assignment(own, worker, sampler, objective, deadline, on_change)
 

@@ -15,7 +15,6 @@ from nas.trials import (
     Funnel,
     TrialRow,
     accuracy_front,
-    choose_best,
     count_funnel,
     rank,
     standard_error,
@@ -34,12 +33,13 @@ class Summary:
         budget: Parameters a network may have.
         val_images: Images an accuracy was measured on.
         funnel: How many candidates went which way.
-        ranked: Completed trials within the budget, the most accurate first.
+        ranked: Completed trials within the budget, the best score first.
         tied: Those within one standard error of the first.
-        best: The smallest of the tied; None where nothing completed.
+        best: The first of them; None where nothing completed.
+        smallest_tied: The smallest of the tied.
         best_found: The same among those the search proposed.
         best_known: The same among the known networks.
-        front: Those that no network as small or smaller reaches, by parameters.
+        front: Those whose score no network as small or smaller reaches, by parameters.
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
         answer: What the trials near this budget say to the paper's question.
     """
@@ -51,16 +51,23 @@ class Summary:
     ranked: tuple[TrialRow, ...]
     tied: tuple[TrialRow, ...]
     best: TrialRow | None
+    smallest_tied: TrialRow | None
     best_found: TrialRow | None
     best_known: TrialRow | None
     front: tuple[TrialRow, ...]
     smallest: int | None
     answer: Answer
 
+    @property
+    def is_estimated(self) -> bool:
+        """Tell whether the scores are estimates, not the measured accuracies."""
+        return self.best is not None and self.best.estimate is not None
+
 
 def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow]) -> Summary:
     """Return the summary of a study's trials within a budget."""
     ranked = rank(rows, budget)
+    tied = tied_with_first(ranked, val_images)
     found = [row for row in ranked if row.source != KNOWN]
     known = [row for row in ranked if row.source == KNOWN]
     return Summary(
@@ -69,10 +76,11 @@ def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow])
         val_images=val_images,
         funnel=count_funnel(rows),
         ranked=tuple(ranked),
-        tied=tuple(tied_with_first(ranked, val_images)),
-        best=choose_best(ranked, val_images),
-        best_found=choose_best(found, val_images),
-        best_known=choose_best(known, val_images),
+        tied=tuple(tied),
+        best=next(iter(ranked), None),
+        smallest_tied=min(tied, key=lambda row: row.num_params or 0, default=None),
+        best_found=next(iter(found), None),
+        best_known=next(iter(known), None),
         front=tuple(accuracy_front(ranked)),
         smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
         answer=answer_question(rows, budget),
@@ -87,6 +95,7 @@ def row_record(row: TrialRow, summary: Summary) -> dict[str, Any]:
         "id": row.id,
         "val_accuracy": accuracy,
         "standard_error": standard_error(accuracy, summary.val_images),
+        "estimated_accuracy": row.estimate,
         "tied_with_best": row in summary.tied,
         "num_params": row.num_params,
         "budget_share": (row.num_params or 0) / summary.budget,
@@ -109,7 +118,9 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "budget": summary.budget,
         "val_images": summary.val_images,
         "funnel": {field: getattr(summary.funnel, field) for field in Funnel.__dataclass_fields__},
+        "ranked_by": "estimated_accuracy" if summary.is_estimated else "val_accuracy",
         "best": optional(summary.best),
+        "smallest_tied": optional(summary.smallest_tied),
         "best_found": optional(summary.best_found),
         "best_known": optional(summary.best_known),
         "difference": found_minus_known(summary),
@@ -137,19 +148,22 @@ def found_minus_known(summary: Summary) -> dict[str, float] | None:
 
 def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return header and cells of the best trials; the last two columns are text."""
-    header = ("trial", "val accuracy", "parameters", "budget", "multiply-adds", "", "network")
+    estimate = ("estimate",) if summary.is_estimated else ()
+    rest = ("parameters", "budget", "multiply-adds", "", "network")
+    header = ("trial", "val accuracy", *estimate, *rest)
     cells: list[tuple[str, ...]] = []
     for row in summary.ranked[:top]:
         marks = [row.known_name or row.source]
         if row is summary.best:
             marks.append("best")
         elif row in summary.tied:
-            marks.append("tied")
+            marks.append("smallest tied" if row is summary.smallest_tied else "tied")
         stem = (row.architecture or {}).get("stem", {}).get("kind", "")
         cells.append(
             (
                 str(row.number),
                 percent(row.val_accuracy or 0.0, summary.val_images),
+                *([f"{100 * row.score:.2f}%"] if summary.is_estimated else []),
                 f"{row.num_params:,}",
                 format_share(row.num_params or 0, summary.budget),
                 f"{row.macs:,}",
@@ -194,23 +208,37 @@ def verdict_lines(summary: Summary) -> list[str]:
     if best is None:
         return [f"{nothing_fits(summary)}."]
     lines = []
+    by = "estimated accuracy" if summary.is_estimated else "accuracy"
+    smallest = summary.smallest_tied
     others = [row for row in summary.tied if row is not best]
     if others:
         numbers = ", ".join(str(row.number) for row in others[:8]) + (
             f" and {len(others) - 8} more" if len(others) > 8 else ""
         )
         lines.append(
-            f"Trial {best.number} is the best: tied within one standard error with trial "
-            f"{numbers}, and the smallest of them."
+            f"Trial {best.number} is the best by its {by}, tied within one standard error with "
+            f"trial {numbers}."
         )
+        if smallest is not None and smallest is not best:
+            lines.append(
+                f"Within one standard error the smallest is trial {smallest.number}, "
+                f"{smallest.num_params:,} parameters."
+            )
     elif number > 1:
-        lines.append(f"Trial {best.number} is the best, by more than one standard error.")
+        lines.append(
+            f"Trial {best.number} is the best by its {by}, by more than one standard error."
+        )
     else:
         lines.append(f"Trial {best.number} is the only one trained to its end.")
     if number > 1:
         lines.append(
             f"The best of {number} measured on the same {summary.val_images:,} images reads "
             "high: expect less from a fresh measurement."
+        )
+    if summary.is_estimated:
+        lines.append(
+            "The estimate is half the measurement, half what a model of all trials says of such "
+            "a network."
         )
     lines.append(_found_against_known(summary))
     return [*lines, *describe_answer(summary.answer)]

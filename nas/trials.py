@@ -45,7 +45,9 @@ class TrialRow:
     `state` is ``complete``, ``pruned`` (trained, stopped early), ``broken`` (diverged, out of
     memory), ``rejected`` (over budget, never trained), ``failed``, ``running`` or ``waiting``.
     Accuracies are of the validation part, in [0, 1]; `val_accuracy` is None until the first epoch
-    ends. `elapsed_seconds` runs from the asking to the telling; None until then.
+    ends. `elapsed_seconds` runs from the asking to the telling; None until then. `curve` has the
+    reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average, by
+    `nas.standing`; None where nothing was estimated.
     """
 
     number: int
@@ -64,6 +66,13 @@ class TrialRow:
     num_repeats: int
     architecture: Mapping[str, Any] | None
     notation: str | None
+    curve: tuple[tuple[int, float], ...] = ()
+    estimate: float | None = None
+
+    @property
+    def score(self) -> float:
+        """Return what trials are ranked by: the estimate, where there is none the accuracy."""
+        return self.estimate if self.estimate is not None else self.val_accuracy or 0.0
 
     @property
     def is_counted(self) -> bool:
@@ -129,7 +138,10 @@ def resolvable_difference(accuracy: float, num_images: int) -> float:
 
 
 def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
-    """Return the completed trials within a budget, the most accurate first, then the smaller."""
+    """Return the completed trials within a budget, the best score first, then the smaller.
+
+    Every command, the progress line and what is kept on disk go by this order.
+    """
     complete = [
         row
         for row in rows
@@ -137,30 +149,25 @@ def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
         and row.num_params is not None
         and (budget is None or row.num_params <= budget)
     ]
-    return sorted(complete, key=lambda row: (-(row.val_accuracy or 0.0), row.num_params or 0))
+    return sorted(complete, key=lambda row: (-row.score, row.num_params or 0))
 
 
 def tied_with_first(ranked: Sequence[TrialRow], num_images: int) -> list[TrialRow]:
-    """Return the rows within one standard error of the first, the first included."""
+    """Return the rows within one standard error of the first one's score, the first included."""
     if not ranked:
         return []
-    best = ranked[0].val_accuracy or 0.0
-    floor = best - standard_error(best, num_images)
-    return [row for row in ranked if (row.val_accuracy or 0.0) >= floor]
-
-
-def choose_best(ranked: Sequence[TrialRow], num_images: int) -> TrialRow | None:
-    """Return the smallest of those tied with the most accurate; None where nothing completed."""
-    tied = tied_with_first(ranked, num_images)
-    return min(tied, key=lambda row: row.num_params or 0) if tied else None
+    floor = ranked[0].score - standard_error(ranked[0].val_accuracy or 0.0, num_images)
+    return [row for row in ranked if row.score >= floor]
 
 
 def accuracy_front(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Return the trials that no smaller or equal one reaches, by parameters."""
+    """Return the trials whose score no smaller or equal one reaches, by parameters.
+
+    They are the best of every budget: `rank(rows, budget)[0]` is the last that fits.
+    """
     front: list[TrialRow] = []
-    complete = [row for row in rank(rows)]
-    for row in sorted(complete, key=lambda row: (row.num_params or 0, -(row.val_accuracy or 0))):
-        if not front or (row.val_accuracy or 0) > (front[-1].val_accuracy or 0):
+    for row in sorted(rank(rows), key=lambda row: row.num_params or 0):
+        if not front or row.score > front[-1].score:
             front.append(row)
     return front
 
@@ -201,6 +208,7 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
         num_repeats=attrs.get(REPEATS, 0),
         architecture=attrs.get(ARCHITECTURE),
         notation=attrs.get(NOTATION),
+        curve=tuple((step, value) for step, value in sorted(steps.items()) if value == value),
     )
 
 

@@ -11,6 +11,7 @@ from nas.commands import main
 from nas.objective import KEPT_TRIALS, Objective
 from nas.prepare import prepare
 from nas.request import Request
+from nas.standing import StandingReader
 
 
 @pytest.fixture
@@ -18,7 +19,8 @@ def objective(folder, images):
     """The objective of a study of one trial; it trains nothing here."""
     assert main(words(images, trials=1)) == 0
     search = prepare(Request(study=folder.study_folder.name))
-    return Objective(search.definition, search.folder, search.loaded.space, parts=None)
+    standing = StandingReader(search.definition.input_spec)
+    return Objective(search.definition, search.folder, search.loaded.space, None, standing)
 
 
 def make(folder, number, name="checkpoint.pt"):

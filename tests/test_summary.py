@@ -28,9 +28,11 @@ def test_an_accuracy_carries_its_standard_error():
     assert percent(0.93, 5_000) == "93.00 ± 0.36%"
 
 
-def test_ties_are_named_the_smaller_preferred_and_the_best_of_many_reads_high():
+def test_ties_and_their_smallest_are_named_and_the_best_of_many_reads_high():
     text = text_of(row(0, 0.90, 900), row(1, 0.88, 500), row(2, 0.60, 100))
-    assert "Trial 1 is the best: tied within one standard error with trial 0" in text
+    assert "Trial 0 is the best by its accuracy, tied within one standard error with" in text
+    assert "Within one standard error the smallest is trial 1, 500 parameters." in text
+    assert "estimate" not in text
     assert "The best of 3 measured on the same 100 images reads high" in text
 
 
@@ -42,9 +44,20 @@ def test_a_lone_trial_is_not_praised_over_others():
 
 
 def test_a_clear_winner_is_said_to_be_one():
-    assert "Trial 0 is the best, by more than one standard error." in text_of(
-        row(0, 0.9), row(1, 0.5)
-    )
+    text = text_of(row(0, 0.9), row(1, 0.5))
+    assert "Trial 0 is the best by its accuracy, by more than one standard error." in text
+    assert "the smallest is" not in text
+    text = text_of(row(0, 0.9, estimate=0.7), row(1, 0.5, estimate=0.8))
+    assert "Trial 1 is the best by its estimated accuracy, by more than one" in text
+
+
+def test_the_estimate_decides_and_the_measurement_is_printed():
+    summary = summary_of(row(0, 0.93, estimate=0.90), row(1, 0.92, 500, estimate=0.91))
+    record = summary_record(summary)
+    assert (record["best"]["trial"], record["ranked_by"]) == (1, "estimated_accuracy")
+    assert (record["best"]["val_accuracy"], record["best"]["estimated_accuracy"]) == (0.92, 0.91)
+    header, cells = table_of(summary)
+    assert (header[2], cells[0][:3]) == ("estimate", ("1", "92.00 ± 2.71%", "91.00%"))
 
 
 @pytest.mark.parametrize(("accuracy", "word"), [(0.80, "more"), (0.65, "less")])
@@ -92,8 +105,8 @@ def test_the_table_marks_the_best_and_the_tied_and_names_the_stem():
     ]
     header, cells = table_of(summary_of(*rows))
     assert all(len(line) == len(header) for line in cells)
-    assert cells[0][5] == "final, tied"
-    assert cells[1][5] == "uniform, best"
+    assert cells[0][5] == "final, best"
+    assert cells[1][5] == "uniform, smallest tied"
     assert cells[1][6] == "conv5x5 [[Basic,1,8]]"
     assert cells[1][3] == "5.0%"
 

@@ -12,7 +12,6 @@ from optuna.trial import TrialState, create_trial
 from nas.trials import (
     TrialRow,
     accuracy_front,
-    choose_best,
     count_funnel,
     mean_seconds,
     rank,
@@ -113,18 +112,27 @@ def test_only_completed_trials_within_the_budget_are_ranked_equal_ones_by_size()
     assert [found.number for found in rank(rows)] == [1, 2, 0]
 
 
-def test_of_those_within_one_standard_error_the_smallest_is_best():
+def test_what_is_within_one_standard_error_of_the_best_is_tied():
     # one standard error of 90% on 100 images is 3 points
     ranked = rank([row(0, 0.90, 900), row(1, 0.88, 500), row(2, 0.86, 100)])
     assert [found.number for found in tied_with_first(ranked, 100)] == [0, 1]
-    best = choose_best(ranked, 100)
-    assert best is not None
-    assert best.number == 1
-
-
-def test_nothing_completed_has_no_best():
     assert tied_with_first([], 100) == []
-    assert choose_best([], 100) is None
+
+
+def test_estimates_rank_and_tie_where_there_are_any():
+    rows = [row(0, 0.94, estimate=0.89), row(1, 0.90, estimate=0.91), row(2, 0.80, estimate=0.87)]
+    ranked = rank(rows)
+    assert [found.number for found in ranked] == [1, 0, 2]
+    # one standard error of the best's 90% on 100 images: 3 points below its estimate of 91%
+    assert [found.number for found in tied_with_first(ranked, 100)] == [1, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=30))
+def test_the_front_names_the_best_of_every_budget(pairs):
+    rows = [row(n, 0.5, size, estimate=value / 20) for n, (value, size) in enumerate(pairs)]
+    front = accuracy_front(rows)
+    for budget in range(min(size for _, size in pairs), 21):
+        assert rank(rows, budget)[0] == [one for one in front if one.num_params <= budget][-1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), max_size=30))

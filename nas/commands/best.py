@@ -1,8 +1,9 @@
 """Show the best trials of a study, at its own budget or at any smaller one.
 
-Trials within one standard error of the most accurate are tied with it; of these the smallest is
-the best. What the search found and what was known before are compared at the end. JSON has the
-front of accuracy against parameters beside the table.
+The best has the highest estimated accuracy: half its measurement, half what a model of all trials
+says of such a network (below ten trials: its measurement). Trials within one standard error of it
+are tied, and the smallest of them is named. What the search found and what was known before are
+compared at the end. JSON has the front of accuracy against parameters beside the table.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(summary_record(summary, args.top))
         return 0
     if summary.best is not None:
-        print_table(*table_of(summary, args.top), left=(5, 6))
+        print_table(*table_of(summary, args.top), left=(-2, -1))
         print()
     print("\n".join(verdict_lines(summary)))
     return 0

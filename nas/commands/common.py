@@ -156,8 +156,8 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
+    from nas.standing import StandingReader
     from nas.storage import SQLITE_PREFIX, load_study, open_storage
-    from nas.trials import read_rows
 
     folder = find_folder(args)
     definition = folder.load()
@@ -171,7 +171,8 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         )
     storage = open_storage(url, folder.journal)
     study = load_study(definition.name, storage)
-    return OpenedStudy(folder, definition, storage, study, read_rows(study))
+    rows = StandingReader(definition.input_spec).read(study)
+    return OpenedStudy(folder, definition, storage, study, rows)
 
 
 def find_trial(opened: OpenedStudy, number: int) -> TrialRow:
@@ -229,11 +230,12 @@ def print_table(
     Args:
         header: The column names.
         rows: The cells, already formatted.
-        left: The indices of the columns that are aligned to the left; the others to the right.
+        left: The indices of the columns that are aligned to the left, from the end where below 0;
+            the others are aligned to the right.
     """
     cells = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    left = set(left)
+    left = {index % len(header) for index in left}
     for row in cells:
         line = "  ".join(
             cell.ljust(width) if column in left else cell.rjust(width)

@@ -211,7 +211,7 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     }
     print(f"\n{ends[reason]}: {summary.funnel.counted} trained\n", file=sys.stderr)
     if summary.best is not None:
-        print_table(*table_of(summary), left=(5, 6))
+        print_table(*table_of(summary), left=(-2, -1))
         print()
     print("\n".join(verdict_lines(summary)))
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""

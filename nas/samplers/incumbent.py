@@ -12,30 +12,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nas.samplers.contract import CandidateSpace, Observation
-from nas.samplers.surrogate import SurrogateFitter
+from nas.samplers.surrogate import SurrogateFitter, make_fitter
 
 OWN_SHARE = 0.5  # share of a measurement's difference from the model that is the network's own
 MIN_OBSERVATIONS = 10  # below, measurements are taken as they are
 
 
 def estimate_scores(
-    space: CandidateSpace,
-    observations: Sequence[Observation],
-    fitter: SurrogateFitter | None = None,
+    fitter: SurrogateFitter, observations: Sequence[Observation]
 ) -> dict[int, float]:
     """Return what each complete trial would score on average, by trial number.
 
     Scores are to be maximised, whatever the study's direction (`Observation.score`).
 
     Args:
-        space: The space that the observations come from.
+        fitter: A fitter of the space that the observations come from.
         observations: Finished trials of one study (`BudgetSampler.history`).
-        fitter: A fitter of the same space, where one is at hand.
     """
     complete = [item for item in observations if item.status == "complete"]
     if len(complete) < MIN_OBSERVATIONS:
         return {item.number: item.score for item in complete}
-    fitter = fitter or SurrogateFitter(space)
     surrogate = fitter.fit(observations, {})
     assert surrogate is not None
     targets = surrogate.targets
@@ -62,7 +58,7 @@ def choose_incumbent(
             observations inform the model.
         fitter: A fitter of the same space, where one is at hand.
     """
-    estimates = estimate_scores(space, observations, fitter)
+    estimates = estimate_scores(fitter or make_fitter(space), observations)
     eligible = [item for item in observations if item.number in estimates and is_eligible(item)]
     return max(
         eligible,

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
 from nas.samplers.random import UniformProposer
-from nas.samplers.surrogate import Surrogate, SurrogateFitter
+from nas.samplers.surrogate import Surrogate, make_fitter
 
 NUM_STARTUP_TRIALS = 4
 CURIOSITY = 0.7  # standard deviations that are added to the mean
@@ -39,7 +39,7 @@ class PredictorProposer:
     def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)
-        self._fitter = SurrogateFitter(space)
+        self._fitter = make_fitter(space)
         self._pool: tuple[tuple[int, int], list[Choices], np.ndarray] | None = None
 
     def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,26 @@ class Surrogate:
     targets: Targets
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """How features are standardised.
+
+    Args:
+        columns: Indices of the features that are used.
+        mean: Of each of these.
+        spread: Standard deviation of each.
+    """
+
+    columns: tuple[int, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Return the standardised columns of features."""
+        standardised: np.ndarray = (rows[:, list(self.columns)] - self.mean) / self.spread
+        return standardised
+
+
 class SurrogateFitter:
     """Fit surrogates to the growing history of one study.
 
@@ -42,24 +63,30 @@ class SurrogateFitter:
     (features, hyperparameters) saves time and changes nothing.
 
     Args:
-        space: The candidates.
+        features: What describes the network of some choices.
+        scaling: How that is standardised; called once, at the first fit.
     """
 
-    def __init__(self, space: CandidateSpace) -> None:
-        self._space = space
+    def __init__(
+        self,
+        features: Callable[[Mapping[str, Any]], np.ndarray],
+        scaling: Callable[[], Scaling],
+    ) -> None:
+        self._features = features
+        self._measure_scaling = scaling
         self._rows: dict[str, np.ndarray] = {}
-        self._scaling: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._scaling: Scaling | None = None
         self._fitted: tuple[tuple[object, ...], Hyperparameters] | None = None
 
     def features(self, candidates: Sequence[Mapping[str, object]]) -> np.ndarray:
         """Return the standardised features that vary, one row each."""
-        return self._standardise(np.array([self._space.features(item) for item in candidates]))
+        return self._standardise(np.array([self._features(item) for item in candidates]))
 
     def features_at(self, keyed: Sequence[tuple[str, Choices]]) -> np.ndarray:
         """Return `features` of (key, choices) pairs, each network computed once."""
         for key, choices in keyed:
             if key not in self._rows:
-                self._rows[key] = self._space.features(choices)
+                self._rows[key] = self._features(choices)
         return self._standardise(np.array([self._rows[key] for key, _ in keyed]))
 
     def fit(
@@ -109,20 +136,25 @@ class SurrogateFitter:
     def _standardise(self, rows: np.ndarray) -> np.ndarray:
         if self._scaling is None:
             self._scaling = self._measure_scaling()
-        columns, mean, spread = self._scaling
-        standardised: np.ndarray = (rows[:, columns] - mean) / spread
-        return standardised
+        return self._scaling.apply(rows)
 
-    def _measure_scaling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the columns that vary among feasible networks, their mean and their spread."""
-        rng = np.random.default_rng(0)
-        drawn = [self._space.features(self._space.sample(rng)) for _ in range(REFERENCE_SIZE)]
-        reference = np.array(drawn)
-        spread = reference.std(axis=0)
-        columns = np.flatnonzero(spread > 1e-9)
-        if not len(columns):  # one network alone, or features that tell nothing
-            columns, spread = np.arange(1), np.ones(1)
-        return columns, reference[:, columns].mean(axis=0), spread[columns]
+
+def make_fitter(space: CandidateSpace) -> SurrogateFitter:
+    """Return a fitter for the networks of a space."""
+    return SurrogateFitter(space.features, lambda: measure_scaling(space))
+
+
+def measure_scaling(space: CandidateSpace) -> Scaling:
+    """Return the columns that vary among feasible networks, their mean and their spread."""
+    rng = np.random.default_rng(0)
+    drawn = [space.features(space.sample(rng)) for _ in range(REFERENCE_SIZE)]
+    reference = np.array(drawn)
+    spread = reference.std(axis=0)
+    columns = np.flatnonzero(spread > 1e-9)
+    if not len(columns):  # one network alone, or features that tell nothing
+        columns, spread = np.arange(1), np.ones(1)
+    mean = reference[:, columns].mean(axis=0)
+    return Scaling(tuple(columns.tolist()), tuple(mean.tolist()), tuple(spread[columns].tolist()))
 
 
 def _spread(values: np.ndarray, size: int) -> np.ndarray:

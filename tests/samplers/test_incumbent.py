@@ -3,6 +3,7 @@ import pytest
 
 from nas.samplers.contract import Observation
 from nas.samplers.incumbent import choose_incumbent, estimate_scores
+from nas.samplers.surrogate import make_fitter
 from tests.samplers.studies import score_of, small_space
 
 SPACE = small_space()
@@ -22,7 +23,9 @@ def observe(num, noise=0.0, seed=0):
 
 def test_few_measurements_are_taken_as_they_are():
     observations = observe(9)
-    assert estimate_scores(SPACE, observations) == {o.number: o.score for o in observations}
+    assert estimate_scores(make_fitter(SPACE), observations) == {
+        o.number: o.score for o in observations
+    }
 
 
 def test_without_a_complete_trial_there_is_none():
@@ -58,7 +61,7 @@ def test_estimates_are_nearer_to_the_truth_than_noisy_measurements():
     errors = {"raw": [], "estimated": []}
     for seed in range(5):
         observations = observe(80, noise=0.03, seed=seed)
-        estimates = estimate_scores(SPACE, observations)
+        estimates = estimate_scores(make_fitter(SPACE), observations)
         for item in observations:
             truth = score_of(SPACE, item.choices)
             errors["raw"].append(item.score - truth)
@@ -68,7 +71,7 @@ def test_estimates_are_nearer_to_the_truth_than_noisy_measurements():
 
 def test_estimates_are_in_the_units_of_the_scores():
     observations = observe(40)
-    estimates = estimate_scores(SPACE, observations)
+    estimates = estimate_scores(make_fitter(SPACE), observations)
     assert [estimates[item.number] for item in observations] == pytest.approx(
         [item.score for item in observations], abs=0.05
     )

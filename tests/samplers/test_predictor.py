@@ -2,7 +2,7 @@ import numpy as np
 
 from nas.samplers.contract import History, Observation, Request
 from nas.samplers.predictor import NUM_STARTUP_TRIALS, PredictorProposer
-from nas.samplers.surrogate import MIN_COMPLETE, SurrogateFitter
+from nas.samplers.surrogate import MIN_COMPLETE, make_fitter
 from tests.samplers.studies import score_of, small_space
 
 SPACE = small_space()
@@ -48,7 +48,7 @@ def test_candidates_are_feasible_unmeasured_and_better_than_a_uniform_draw():
 
 def test_a_pending_network_is_surer_and_neither_better_nor_worse():
     observations, other = observe(30), observe(1, seed=4)[0]
-    fitter = SurrogateFitter(SPACE)
+    fitter = make_fitter(SPACE)
     x = fitter.features([other.choices])
     before, after = (
         fitter.fit(observations, pending).process.predict(x)
@@ -60,16 +60,16 @@ def test_a_pending_network_is_surer_and_neither_better_nor_worse():
 
 def test_what_a_fitter_keeps_changes_nothing():
     observations = observe(37)
-    kept = SurrogateFitter(SPACE)
+    kept = make_fitter(SPACE)
     for size in range(4, 38):
         surrogate = kept.fit(observations[:size], {})
-    fresh = SurrogateFitter(SPACE).fit(observations, {})
+    fresh = make_fitter(SPACE).fit(observations, {})
     assert surrogate.process.hyperparameters == fresh.process.hyperparameters
     np.testing.assert_array_equal(surrogate.process.weights, fresh.process.weights)
 
 
 def test_a_long_history_is_fitted_as_well():
-    surrogate = SurrogateFitter(SPACE).fit(observe(400), {})
-    x = SurrogateFitter(SPACE).features([item.choices for item in observe(50, seed=8)])
+    surrogate = make_fitter(SPACE).fit(observe(400), {})
+    x = make_fitter(SPACE).features([item.choices for item in observe(50, seed=8)])
     truth = [item.score for item in observe(50, seed=8)]
     assert np.corrcoef(surrogate.process.predict(x)[0], truth)[0, 1] > 0.95
