@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from nas.train import Job, train
 from nas.trials import (
     ACTIVATIONS,
     ARCHITECTURE,
+    DEVICE_SECONDS,
     ID,
     MACS,
     MICRO_BATCH,
@@ -151,12 +153,17 @@ class Objective:
         job = Job(architecture, definition.input_spec, recipe, plan.epochs, definition.seed)
         own = self._prepare_folder(trial, job)
         curve: list[EpochRecord] = []
+        started = time.perf_counter()
+
+        def write_seconds() -> None:
+            trial.set_user_attr(DEVICE_SECONDS, time.perf_counter() - started)
 
         def on_epoch(record: EpochRecord) -> bool:
             with guard.deferred():
                 assert record.val_accuracy is not None
                 curve[record.epoch - 1 :] = [record]  # a training that began again repeats
                 trial.report(record.val_accuracy, step=record.epoch - 1)
+                write_seconds()
                 write_text_atomically(
                     own / CURVE_FILE, json.dumps([item.to_dict() for item in curve])
                 )
@@ -166,14 +173,20 @@ class Objective:
             )
             return record.epoch < plan.epochs and trial.should_prune()
 
-        result = train(
-            job,
-            make_batches(self.parts, recipe, definition.seed),
-            Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
-            on_epoch=on_epoch,
-            checkpoint_path=own / CHECKPOINT_FILE,
-            resume=True,
-        )
+        try:
+            result = train(
+                job,
+                make_batches(self.parts, recipe, definition.seed),
+                Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
+                on_epoch=on_epoch,
+                checkpoint_path=own / CHECKPOINT_FILE,
+                resume=True,
+            )
+        except KeyboardInterrupt:
+            with guard.deferred():
+                write_seconds()
+            raise
+        write_seconds()
         return _to_outcome(result)
 
     def finish(self, trial: optuna.Trial, outcome: Outcome) -> None:

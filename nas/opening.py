@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,16 @@ from nas.storage import (
     store_errors,
 )
 from nas.study import StudyFolder, fresh_name
-from nas.trials import ARCHITECTURE, KNOWN, KNOWN_NAME, NUM_NETWORKS, SAMPLED_UNITS, SOURCE, TARGET
+from nas.trials import (
+    ARCHITECTURE,
+    DEVICE_HOURS,
+    KNOWN,
+    KNOWN_NAME,
+    NUM_NETWORKS,
+    SAMPLED_UNITS,
+    SOURCE,
+    TARGET,
+)
 
 SAMPLER, CHANGES = "sampler", "changes"  # attributes of the Optuna study
 WORKERS, TIME_LIMIT_SECONDS = "workers", "time_limit_seconds"
@@ -187,6 +197,7 @@ def _record_changes(study: optuna.Study, request: Request) -> None:
         SAMPLER: request.sampler or current.get(SAMPLER, DEFAULT_SAMPLER),
         WORKERS: request.workers,
         TIME_LIMIT_SECONDS: request.time_limit_seconds,
+        DEVICE_HOURS: _device_hours(request.device_hours, current.get(DEVICE_HOURS)),
     }
     for name, value in wanted.items():
         if name in current and current[name] == value:
@@ -200,3 +211,10 @@ def _record_changes(study: optuna.Study, request: Request) -> None:
             }
             study.set_user_attr(CHANGES, [*study.user_attrs.get(CHANGES, []), entry])
         study.set_user_attr(name, value)
+
+
+def _device_hours(given: float | None, current: float | None) -> float | None:
+    """Return the limit of a study's device time: as given, else as it was; None is no limit."""
+    if given is None:
+        return current
+    return given if given != math.inf else None

@@ -18,12 +18,13 @@ from nas.errors import RunError
 from nas.prepare import Search
 from nas.request import Request
 from nas.study import STORAGE_VARIABLE
-from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, TIME_LIMIT
+from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
 POLL_SECONDS = 0.5
 INTERRUPTED_CODE = 130
 PARENT_VARIABLE = "NAS_SEARCH_PID"
-REASONS = (FINISHED, EXHAUSTED, ELSEWHERE, TIME_LIMIT)  # the first that a worker ended with holds
+# the first that a worker ended with holds
+REASONS = (FINISHED, EXHAUSTED, ELSEWHERE, HOURS_SPENT, TIME_LIMIT)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Request:
     trials: int | None = None
     workers: int = 1
     time_limit_seconds: float | None = None
+    device_hours: float | None = None  # `math.inf` lifts the study's limit
     command: str = ""
 
 

@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nas.liveness import is_dead
 
 # User attributes of the study
 TARGET = "target_trials"  # trials it is to have in total
+DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
 SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"  # see `nas.forecast.Terms`
 
 # User attributes of a trial
@@ -32,6 +34,7 @@ REASON = "reason"
 RESUMES = "resumes"  # number of the killed trial whose training it continues
 OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
 SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
+DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
 MICRO_BATCH = "micro_batch"
 
 KNOWN = "known"
@@ -46,8 +49,10 @@ class TrialRow:
     memory), ``rejected`` (over budget, never trained), ``failed``, ``running`` or ``waiting``.
     Accuracies are of the validation part, in [0, 1]; `val_accuracy` is None until the first epoch
     ends. `elapsed_seconds` runs from the asking to the telling; None until then. `curve` has the
-    reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average, by
-    `nas.standing`; None where nothing was estimated.
+    reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
+    by `nas.standing`; None where nothing was estimated. `device_seconds` is what its own process
+    spent on its training, up to the last whole epoch where it was killed; `resumes` is the killed
+    trial that it went on from.
     """
 
     number: int
@@ -68,6 +73,9 @@ class TrialRow:
     notation: str | None
     curve: tuple[tuple[int, float], ...] = ()
     estimate: float | None = None
+    device_seconds: float | None = None
+    resumes: int | None = None
+    started_at: datetime | None = None
 
     @property
     def score(self) -> float:
@@ -209,6 +217,9 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
         architecture=attrs.get(ARCHITECTURE),
         notation=attrs.get(NOTATION),
         curve=tuple((step, value) for step, value in sorted(steps.items()) if value == value),
+        device_seconds=attrs.get(DEVICE_SECONDS, attrs.get(SECONDS)),
+        resumes=attrs.get(RESUMES),
+        started_at=trial.datetime_start,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from nas.errors import UsageError
@@ -34,6 +35,29 @@ def parse_duration(text: str, name: str = "time limit") -> float:
             "write it as 2h, 8m, 90s or 1h30m"
         )
     return seconds
+
+
+def parse_hours(text: str, name: str = "gpu-hours") -> float:
+    """Read a number of hours, ``8`` or ``0.5``; ``none`` is infinity.
+
+    Args:
+        text: The number as typed.
+        name: What it limits, for the message.
+
+    Raises:
+        UsageError: The text is no number, or none above zero.
+    """
+    try:
+        hours = math.inf if text.strip().lower() == "none" else float(text)
+        is_given = text.strip().lower() == "none" or math.isfinite(hours)
+    except ValueError:
+        hours, is_given = 0.0, False
+    if not is_given or hours <= 0.0:
+        raise UsageError(
+            f"{name} must be a number of hours above zero, or none for no limit, "
+            f"but got {text!r}; write it as 8 or 0.5"
+        )
+    return hours
 
 
 def format_duration(seconds: float) -> str:

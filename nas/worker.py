@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -25,9 +26,11 @@ from nas.liveness import WORKER, is_elsewhere
 from nas.objective import Objective
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
-from nas.trials import TARGET, is_counted
+from nas.spending import SECONDS_PER_HOUR, account
+from nas.trials import DEVICE_HOURS, TARGET, is_counted, read_rows
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
+HOURS_SPENT = "device hours spent"
 ELSEWHERE = "the last trials run on other machines"
 WAIT_SECONDS = 0.5  # between two looks at what the others do
 
@@ -71,7 +74,7 @@ def run_worker(assignment: Assignment, guard: InterruptGuard) -> str:
     """Train trials until the target, the deadline, or the last network of the space.
 
     Returns:
-        Why it stopped: `FINISHED`, `TIME_LIMIT`, `EXHAUSTED` or `ELSEWHERE`.
+        Why it stopped: `FINISHED`, `TIME_LIMIT`, `HOURS_SPENT`, `EXHAUSTED` or `ELSEWHERE`.
 
     Raises:
         KeyboardInterrupt: A signal came; the running trial was given back.
@@ -123,10 +126,23 @@ def stop_reason(assignment: Assignment) -> str | None:
         return ELSEWHERE
     if _is_over(assignment.deadline):
         return TIME_LIMIT
+    if _are_hours_spent(assignment):
+        return HOURS_SPENT
     has_waiting = any(trial.state == TrialState.WAITING for trial in trials)
     if not has_waiting and assignment.sampler.is_exhausted(ledger.study):
         return EXHAUSTED
     return None
+
+
+def _are_hours_spent(assignment: Assignment) -> bool:
+    """Tell whether the study's device time reaches its limit, running trials included."""
+    study = assignment.ledger.study
+    hours: float | None = study.user_attrs.get(DEVICE_HOURS)
+    if hours is None:
+        return False
+    epochs = assignment.objective.definition.plan.epochs
+    spending = account(read_rows(study), epochs, datetime.now())
+    return spending.total_seconds >= hours * SECONDS_PER_HOUR
 
 
 def _others_train_here(ledger: Ledger) -> bool:

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from searching import Folder, Running, assert_sound, snapshot, words
 
 from nas.commands import main
+from nas.spending import account
 from nas.storage import open_storage
 
 TORN = b'{"op_code":8,"worker_id":"somebody who was kil'
@@ -58,6 +59,12 @@ def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, im
     assert len(continued) == 40
     assert continued[: len(dead)] == dead  # to the microsecond: no epoch was trained again
     assert not (folder.study_folder.trial(3) / "checkpoint.pt").exists()
+
+    rows = folder.rows()  # each has its own part of the time
+    before = dead[-1]["elapsed_seconds"]
+    assert before <= rows[1].device_seconds + 1e-6
+    assert rows[3].device_seconds >= heir.user_attrs["training_seconds"] - before
+    assert account(rows, 40).continued_seconds == rows[1].device_seconds
 
 
 def die_at_write(number, is_torn):

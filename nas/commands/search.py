@@ -25,7 +25,7 @@ from nas.commands.common import (
     require_at_least,
     storage_url,
 )
-from nas.units import parse_duration
+from nas.units import parse_duration, parse_hours
 
 if TYPE_CHECKING:
     from nas.request import Request
@@ -82,6 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=int, default=1, metavar="N", help="trainings at once")
     group.add_argument(
         "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"
+    )
+    group.add_argument(
+        "--gpu-hours",
+        type=parse_hours,
+        metavar="H",
+        help="begin no trial once this study has trained for so many hours, summed over workers "
+        "and restarts (on a CPU too: the hours of whatever device trains); kept until another H "
+        "is given, none lifts it",
     )
     group.add_argument(
         "--dry-run", action="store_true", help="say what would happen; write nothing"
@@ -145,6 +153,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
         trials=trials,
         workers=args.workers,
         time_limit_seconds=args.time_limit,
+        device_hours=args.gpu_hours,
         command=quote_command(sys.argv[1:]),
     )
 
@@ -191,8 +200,9 @@ def _check_budget(args: argparse.Namespace) -> None:
 
 def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     from nas.commands.common import open_study
+    from nas.spending import account, describe_spending
     from nas.summary import summarise, summary_record, table_of, verdict_lines
-    from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, TIME_LIMIT
+    from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     args.study = name
     opened = open_study(args)
@@ -200,12 +210,14 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     summary = summarise(
         definition.name, definition.budget, definition.plan.val_images, opened.rows
     )
+    spending = account(opened.rows, definition.plan.epochs)
     if args.format == "json":
-        print_json({"stopped": reason, **summary_record(summary)})
+        print_json({"stopped": reason, **summary_record(summary), "spending": spending.to_dict()})
         return 0
     ends = {
         FINISHED: "finished, the study has its trials",
         TIME_LIMIT: "the time limit is reached; the same command goes on",
+        HOURS_SPENT: "the study's device hours are spent; a larger --gpu-hours goes on",
         EXHAUSTED: "finished, every architecture within the budget was tried",
         ELSEWHERE: "nothing left to begin here, the last trials run on other machines",
     }
@@ -215,6 +227,8 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
         print()
     print("\n".join(verdict_lines(summary)))
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
+    spent, saved = describe_spending(spending)
+    print(f"spent {spent}\nsaved {saved}")
     if summary.best is not None:
         print(f"\nnext: python cli.py retrain --best --study {name}{where}")
         print(f"      python cli.py dashboard --study {name}{where}")

@@ -10,6 +10,7 @@ from nas.commands.common import OpenedStudy, add_format, add_study, open_study, 
 from nas.units import format_duration
 
 if TYPE_CHECKING:
+    from nas.spending import Spending
     from nas.summary import Summary
 
 
@@ -22,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.forecast import seconds_left, terms_of
+    from nas.spending import account
     from nas.summary import summarise, summary_record
-    from nas.trials import TARGET, count_workers, mean_seconds
+    from nas.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
@@ -35,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     workers = count_workers(opened.study, opened.folder.workers)
     terms = terms_of(definition, opened.study.user_attrs)
     left = seconds_left(opened.rows, target, terms, workers)
+    spending = account(opened.rows, definition.plan.epochs)
     if args.format == "json":
         print_json(
             {
@@ -42,12 +45,14 @@ def run(args: argparse.Namespace) -> int:
                 "target_trials": target,
                 "seconds_per_trial": seconds,
                 "seconds_left": left,
+                "spending": spending.to_dict(),
+                "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
                 "workers": workers,
                 "changes": opened.study.user_attrs.get("changes", []),
             }
         )
         return 0
-    print("\n".join(_lines(opened, summary, target, seconds, left, workers)))
+    print("\n".join(_lines(opened, summary, target, seconds, left, workers, spending)))
     return 0
 
 
@@ -58,9 +63,12 @@ def _lines(
     seconds: float | None,
     left: float | None,
     workers: int,
+    spending: Spending,
 ) -> list[str]:
     from nas.question import describe_answer
+    from nas.spending import describe_spending
     from nas.summary import percent
+    from nas.trials import DEVICE_HOURS
 
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan
@@ -77,6 +85,12 @@ def _lines(
         f"rejected  {funnel.num_over_budget} over budget and {funnel.num_repeats} repeats, "
         "before training",
         f"failed    {funnel.failed} (killed, interrupted, withdrawn); {funnel.waiting} waiting",
+    ]
+    spent, saved = describe_spending(spending)
+    limit = opened.study.user_attrs.get(DEVICE_HOURS)
+    lines += [
+        f"spent     {spent}" + (f"; at most {limit:g} hours" if limit is not None else ""),
+        f"saved     {saved}",
     ]
     best = summary.best
     if best is not None:

@@ -39,6 +39,8 @@ WRONG_CALLS = {
     f"{NEW} --workers 0": "--workers must be at least 1",
     f"{NEW} --seed -1": "--seed must be at least 0",
     f"{NEW} --time-limit soon": "2h",
+    f"{NEW} --gpu-hours 0": "0.5",
+    f"{NEW} --gpu-hours 2h": "none for no limit",
     f"{NEW} --max-macs -1": "max-macs",
     f"{NEW} --over-budget shrink": "resample",
     f"{NEW} --trails 5": "did you mean --trials",
