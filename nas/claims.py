@@ -36,6 +36,7 @@ from nas.locks import locked
 from nas.study import StudyFolder
 from nas.trials import (
     ARCHITECTURE,
+    AUDITED_EPOCH,
     ID,
     KNOWN_NAME,
     REASON,
@@ -46,7 +47,8 @@ from nas.trials import (
 
 MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
 WORST_ACCURACY = 0.0
-KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network that is enqueued again keeps
+# what a network that is enqueued again keeps
+KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH)
 SETTLE_SECONDS = 5.0  # for another machine to write the id of the trial it just began
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from nas.architecture import InputSpec
@@ -41,7 +41,8 @@ class StudyDefinition:
     """Everything that defines a study.
 
     `recipe` is the complete record of the recipe, batch size included; `versions` and `command`
-    are recorded and never compared.
+    are recorded and never compared. A study that was begun before a field with a default came has
+    the default.
     """
 
     name: str
@@ -68,6 +69,7 @@ class StudyDefinition:
     versions: Mapping[str, str]
     command: str
     created_at: str
+    audit: float = 0.0
 
     @property
     def input_spec(self) -> InputSpec:
@@ -119,10 +121,11 @@ def _check_fields(record_type: type, record: Any) -> None:
     if not isinstance(record, dict):
         raise ValueError(f"{record_type.__name__} must be an object, but is {record!r}")
     known = {field.name: str(field.type) for field in fields(record_type)}
-    wrong = set(record) ^ set(known)
+    required = {field.name for field in fields(record_type) if field.default is MISSING}
+    wrong = (set(record) - set(known)) | (required - set(record))
     if wrong:
         raise ValueError(f"missing or unknown fields: {', '.join(sorted(wrong))}")
-    for name, kind in known.items():
+    for name, kind in ((name, known[name]) for name in record):
         value, types = record[name], _JSON_TYPES.get(kind, (dict,))
         is_bool = isinstance(value, bool) and bool not in types
         if is_bool or not isinstance(value, types):

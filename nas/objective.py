@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.architecture import Architecture
+from nas.audit import is_audited
 from nas.batches import PlacedParts, make_batches
 from nas.budget import format_share
 from nas.checkpoint import load_checkpoint
@@ -36,6 +37,7 @@ from nas.train import Job, train
 from nas.trials import (
     ACTIVATIONS,
     ARCHITECTURE,
+    AUDITED_EPOCH,
     DEVICE_SECONDS,
     ID,
     MACS,
@@ -171,7 +173,7 @@ class Objective:
                 f"trial {trial.number}: epoch {record.epoch}/{plan.epochs}, "
                 f"{100 * record.val_accuracy:.1f}%"
             )
-            return record.epoch < plan.epochs and trial.should_prune()
+            return record.epoch < plan.epochs and self._is_to_be_stopped(trial, record.epoch)
 
         try:
             result = train(
@@ -218,6 +220,17 @@ class Objective:
                 continue
             (own / CHECKPOINT_FILE).unlink(missing_ok=True)
             remove_leftovers(own / CHECKPOINT_FILE)
+
+    def _is_to_be_stopped(self, trial: optuna.Trial, epoch: int) -> bool:
+        """Ask the pruner; a trial that it would stop and that is audited runs on, marked."""
+        if not trial.should_prune():
+            return False
+        line = [trial.number, *ancestors(trial.study.get_trials(deepcopy=False), trial.number)]
+        if not is_audited(self.definition.seed, line[-1], self.definition.audit):
+            return True
+        if AUDITED_EPOCH not in trial.user_attrs:
+            trial.set_user_attr(AUDITED_EPOCH, epoch)
+        return False
 
     def _prepare_folder(self, trial: optuna.Trial, job: Job) -> Path:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""

@@ -25,7 +25,7 @@ def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
         f"recipe    {definition.recipe_name}: {recipe['optimizer']}, {recipe['schedule']} to "
         f"{recipe['floor_learning_rate']:g} from {recipe['learning_rate']:g}, "
         f"batch {recipe['batch_size']}",
-        f"pruner    {_describe_pruner(definition.pruner)}",
+        f"pruner    {_describe_pruner(definition.pruner, definition.audit)}",
         f"resolves  {100 * resolvable_difference(TYPICAL_ACCURACY, plan.val_images):.1f} points "
         f"between two networks near {100 * TYPICAL_ACCURACY:.0f}% "
         f"({plan.val_images:,} validation images, 95%)",
@@ -68,10 +68,11 @@ def _describe_plan(search: Search) -> str:
     )
 
 
-def _describe_pruner(name: str) -> str:
+def _describe_pruner(name: str, audit: float) -> str:
+    text = name
     if name == "median":
-        return f"median, after {STARTUP_TRIALS} trials and 20% of the epochs"
-    return name
+        text = f"median, after {STARTUP_TRIALS} trials and 20% of the epochs"
+    return text + (f"; {audit:.4g} of what it would stop runs on as an audit" if audit else "")
 
 
 def _describe_time(search: Search, sizing: Sizing, num_trials: int, workers: int) -> str:

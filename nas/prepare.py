@@ -45,6 +45,7 @@ COMPARED = (  # fields of a definition that are compared as the command line giv
     "seed",
     "pruner",
     "over_budget",
+    "audit",
     "known",
 )
 
@@ -117,6 +118,8 @@ def _check_names(request: Request) -> None:
         if name is not None and name not in known:
             raise unknown_name(what, name, known)
     get_recipe(request.recipe or DEFAULT_RECIPE).with_overrides(request.overrides)
+    if request.audit and request.pruner == "none":
+        raise UsageError("--audit checks what a pruner stops, but --pruner none stops nothing")
 
 
 def _prepare_new(request: Request, folder: StudyFolder) -> Search:
@@ -174,6 +177,7 @@ def _define(
         versions=_versions(),
         command=request.command,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        audit=request.audit or 0.0,
     )
 
 

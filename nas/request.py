@@ -33,6 +33,7 @@ class Request:
     epochs: int | None = None
     pruner: str | None = None
     over_budget: str | None = None
+    audit: float | None = None
     known: bool | None = None
     sampler: str | None = None
     trials: int | None = None

@@ -36,6 +36,7 @@ OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
 SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
 DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
 MICRO_BATCH = "micro_batch"
+AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.audit`)
 
 KNOWN = "known"
 Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
@@ -52,7 +53,7 @@ class TrialRow:
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
     by `nas.standing`; None where nothing was estimated. `device_seconds` is what its own process
     spent on its training, up to the last whole epoch where it was killed; `resumes` is the killed
-    trial that it went on from.
+    trial that it went on from. `audited_epoch` is where pruning would have stopped it.
     """
 
     number: int
@@ -76,6 +77,7 @@ class TrialRow:
     device_seconds: float | None = None
     resumes: int | None = None
     started_at: datetime | None = None
+    audited_epoch: int | None = None
 
     @property
     def score(self) -> float:
@@ -220,6 +222,7 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
         device_seconds=attrs.get(DEVICE_SECONDS, attrs.get(SECONDS)),
         resumes=attrs.get(RESUMES),
         started_at=trial.datetime_start,
+        audited_epoch=attrs.get(AUDITED_EPOCH),
     )
 
 

@@ -1,4 +1,4 @@
-"""Durations as people write them. Standard library only."""
+"""Durations and shares as people write them. Standard library only."""
 
 from __future__ import annotations
 
@@ -58,6 +58,23 @@ def parse_hours(text: str, name: str = "gpu-hours") -> float:
             f"but got {text!r}; write it as 8 or 0.5"
         )
     return hours
+
+
+def parse_share(text: str, name: str = "audit") -> float:
+    """Read a share between 0 and 1, both included.
+
+    Raises:
+        UsageError: The text is no such number.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0.0 <= share <= 1.0:
+        raise UsageError(
+            f"{name} must be a share between 0 and 1, but got {text!r}; write 5% as 0.05"
+        )
+    return share
 
 
 def format_duration(seconds: float) -> str:

@@ -25,7 +25,7 @@ from nas.commands.common import (
     require_at_least,
     storage_url,
 )
-from nas.units import parse_duration, parse_hours
+from nas.units import parse_duration, parse_hours, parse_share
 
 if TYPE_CHECKING:
     from nas.request import Request
@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--pruner", metavar="NAME", help="median (default), halving or none: what stops early"
+    )
+    group.add_argument(
+        "--audit",
+        type=parse_share,
+        metavar="SHARE",
+        help="let this share of the trials that the pruner would stop run on, to learn how often "
+        "pruning costs one of the best, for example 0.05 (default: 0)",
     )
     group.add_argument(
         "--max-macs",
@@ -148,6 +155,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
         epochs=args.epochs,
         pruner=args.pruner,
         over_budget=args.over_budget,
+        audit=args.audit,
         known=args.known,
         sampler=args.sampler,
         trials=trials,
@@ -199,6 +207,7 @@ def _check_budget(args: argparse.Namespace) -> None:
 
 
 def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
+    from nas.audit import audit, describe_audit
     from nas.commands.common import open_study
     from nas.spending import account, describe_spending
     from nas.summary import summarise, summary_record, table_of, verdict_lines
@@ -212,7 +221,14 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     )
     spending = account(opened.rows, definition.plan.epochs)
     if args.format == "json":
-        print_json({"stopped": reason, **summary_record(summary), "spending": spending.to_dict()})
+        print_json(
+            {
+                "stopped": reason,
+                **summary_record(summary),
+                "spending": spending.to_dict(),
+                "audit": audit(opened.rows).to_dict() if definition.audit else None,
+            }
+        )
         return 0
     ends = {
         FINISHED: "finished, the study has its trials",
@@ -229,6 +245,8 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
     spent, saved = describe_spending(spending)
     print(f"spent {spent}\nsaved {saved}")
+    if definition.audit:
+        print(f"audit {describe_audit(audit(opened.rows))}")
     if summary.best is not None:
         print(f"\nnext: python cli.py retrain --best --study {name}{where}")
         print(f"      python cli.py dashboard --study {name}{where}")

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
+    from nas.audit import audit
     from nas.forecast import seconds_left, terms_of
     from nas.spending import account
     from nas.summary import summarise, summary_record
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 "seconds_per_trial": seconds,
                 "seconds_left": left,
                 "spending": spending.to_dict(),
+                "audit": audit(opened.rows).to_dict() if definition.audit else None,
                 "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
                 "workers": workers,
                 "changes": opened.study.user_attrs.get("changes", []),
@@ -65,6 +67,7 @@ def _lines(
     workers: int,
     spending: Spending,
 ) -> list[str]:
+    from nas.audit import audit, describe_audit
     from nas.question import describe_answer
     from nas.spending import describe_spending
     from nas.summary import percent
@@ -92,6 +95,8 @@ def _lines(
         f"spent     {spent}" + (f"; at most {limit:g} hours" if limit is not None else ""),
         f"saved     {saved}",
     ]
+    if definition.audit:
+        lines.append(f"audit     {describe_audit(audit(opened.rows))}")
     best = summary.best
     if best is not None:
         lines.append(
