@@ -1,16 +1,27 @@
-"""List the search spaces; with a name and a budget, say how much of it fits."""
+"""List the search spaces; with a name and a budget, say how much of it fits.
+
+Beside the budget stand the known networks nearest to it, and what a search would compute: the
+multiply-adds of a training step (three times those of an average network that fits) over all
+images, epochs and trials, nothing pruned. How long that takes on a machine is measured there by
+`search --dry-run`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from nas.budget import Caps, format_share, parse_count
+from nas.budget import Caps, format_count, format_share, parse_count
 from nas.commands.common import add_format, print_json, print_table, require_at_least
 from nas.data.early import early_input_spec
 from nas.errors import UsageError
 from nas.space import BudgetedSpace, list_spaces, load_space
+from nas.space_context import KnownNetwork, SearchCost, nearest_known, search_cost
 
+DEFAULT_TRIALS, DEFAULT_EPOCHS, DEFAULT_IMAGES = 200, 10, 45_000  # CIFAR-10 on a GPU
 NUM_BINS = 12
 BAR_COLUMNS = 40
 
@@ -31,6 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="DIR", help="the folder, with --dataset folder")
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
+    for option, default, what in (
+        ("trials", DEFAULT_TRIALS, "trials of the search whose cost is told"),
+        ("epochs", DEFAULT_EPOCHS, "epochs of each trial"),
+        ("images", DEFAULT_IMAGES, "training images of an epoch"),
+    ):
+        parser.add_argument(
+            f"--{option}",
+            type=partial(parse_count, name=option),
+            default=default,
+            metavar="N",
+            help=f"{what} (default: {default:,})",
+        )
     add_format(parser)
 
 
@@ -50,6 +73,12 @@ def run(args: argparse.Namespace) -> int:
     total, fitting = space.num_distinct(), space.count_feasible()
     edges = _edges(small.num_params, large.num_params)
     bins = space.histogram(edges)
+    known = nearest_known(space, loaded.baseline) if args.budget is not None else []
+    cost = (
+        search_cost(space, args.trials, args.epochs, args.images)
+        if args.budget is not None
+        else None
+    )
     if args.format == "json":
         print_json(
             {
@@ -62,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
                 "smallest_num_params": small.num_params,
                 "largest_num_params": large.num_params,
                 "histogram": {"edges": edges, "counts": bins},
+                "nearest_known": [asdict(network) for network in known],
+                "search_cost": asdict(cost) if cost is not None else None,
             }
         )
         return 0
@@ -75,11 +106,41 @@ def run(args: argparse.Namespace) -> int:
         )
     print(f"smallest   {small.num_params:,} parameters")
     print(f"largest    {large.num_params:,} parameters\n")
+    if cost is not None:
+        _print_known(known, args.budget)
+        _print_cost(args, cost)
     widest = max(max(bins), 1)
     for low, high, number in zip(edges, edges[1:], bins, strict=False):
         bar = "█" * round(BAR_COLUMNS * number / widest)
         print(f"{low:>13,} to {high:>13,}  {number / max(total, 1):>6.1%}  {bar}".rstrip())
     return 0
+
+
+def _print_known(known: list[KnownNetwork], budget: int) -> None:
+    rows = [
+        (
+            network.name,
+            f"{network.num_params:,}",
+            format_share(network.num_params, budget),
+            f"{network.macs:,}",
+            "yes" if network.is_in_space else "no",
+        )
+        for network in known
+    ]
+    print_table(("known", "parameters", "budget", "multiply-adds", "in this space"), rows, (0, 4))
+    print()
+
+
+def _print_cost(args: argparse.Namespace, cost: SearchCost) -> None:
+    words = ["search", "--space", args.name, "--budget", str(args.budget)]
+    words += ["--dataset", args.dataset, "--dry-run"]
+    print(
+        f"cost       {format_count(round(cost.total_macs))} multiply-adds: {args.trials:,} trials "
+        f"of {args.epochs:,} epochs of {args.images:,} images, nothing pruned\n"
+        f"           3 x {format_count(round(cost.mean_macs))} "
+        f"± {format_count(round(cost.standard_error))} an image, the mean of what fits\n"
+        f"time       measured on this machine by: python cli.py {shlex.join(words)}\n"
+    )
 
 
 def _print_list(args: argparse.Namespace) -> int:

@@ -83,6 +83,8 @@ WRONG_CALLS = {
     "spaces resnet --dataset cifar": "did you mean 'cifar10'",
     "spaces resnet --image-size 0": "--image-size must be at least 1",
     "spaces --budget 5M": "NAME",
+    "spaces resnet --budget 5M --trials 0": "trials must be a positive whole number",
+    "spaces resnet --budget 5M --epochs many": "epochs must be a positive whole number",
     "presets extra": "extra",
 }
 
