@@ -1,0 +1,64 @@
+"""What `--rungs` may say, and what each wrong text is told."""
+
+import pytest
+
+from nas.errors import UsageError
+from nas.rungs import Rung, check_rungs, format_rungs, parse_rungs, rung_study
+
+
+@pytest.mark.parametrize(
+    ("text", "rungs"),
+    [
+        ("24x30,6x100", (Rung(24, 30), Rung(6, 100))),
+        (" 24X30 , 6 x 100 ", (Rung(24, 30), Rung(6, 100))),
+        ("1x2", (Rung(1, 2),)),
+        ("none", ()),
+    ],
+)
+def test_rungs_are_read_and_written_alike(text, rungs):
+    assert parse_rungs(text) == rungs
+    assert parse_rungs(format_rungs(rungs)) == rungs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", ",", "24", "24x", "x30", "24*30", "24x30,", "0x30", "24x0", "-1x30", "2.5x30"),
+        *("24x30;6x100", "24x30x6", "٣x30", "9999999x30", "24x30 6x100", "24x1e2", "None,1x2"),
+    ],
+)
+def test_what_is_no_list_of_rungs_is_refused_with_the_rule_the_value_and_an_example(text):
+    with pytest.raises(UsageError) as caught:
+        parse_rungs(text)
+    message = str(caught.value)
+    assert "COUNTxEPOCHS" in message
+    assert repr(text) in message
+    assert "24x30,6x100" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("6x30,24x100", "fewer networks than the one below it, but 24x100 has 24 after the 6"),
+        ("6x30,6x100", "fewer networks than the one below it, but 6x100 has 6 after the 6"),
+        ("24x100,6x30", "longer than the one below it, but 6x30 has 30 epochs after the 100"),
+        ("24x30,6x30", "longer than the one below it, but 6x30 has 30 epochs after the 30"),
+    ],
+)
+def test_each_rung_trains_fewer_for_longer_than_the_one_below(text, said):
+    with pytest.raises(UsageError, match="lowest rung first") as caught:
+        parse_rungs(text)
+    assert said in str(caught.value)
+
+
+def test_the_lowest_rung_trains_fewer_for_longer_than_the_search():
+    check_rungs((), 1, 100)
+    check_rungs((Rung(4, 3),), 5, 2)
+    with pytest.raises(UsageError, match="5x3 has 5 of 5 trials; give --rungs a lower count"):
+        check_rungs((Rung(5, 3),), 5, 2)
+    with pytest.raises(UsageError, match="4x2 has 2 epochs and a trial of this study 2; give"):
+        check_rungs((Rung(4, 2),), 5, 2)
+
+
+def test_a_rung_is_a_study_of_its_own_name():
+    assert rung_study("mine", 30) == "mine@30"
