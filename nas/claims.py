@@ -39,6 +39,7 @@ from nas.trials import (
     AUDITED_EPOCH,
     ID,
     KNOWN_NAME,
+    ORIGIN,
     REASON,
     RESUMES,
     SOURCE,
@@ -48,7 +49,7 @@ from nas.trials import (
 MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
 WORST_ACCURACY = 0.0
 # what a network that is enqueued again keeps
-KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH)
+KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN)
 SETTLE_SECONDS = 5.0  # for another machine to write the id of the trial it just began
 
 
@@ -121,6 +122,15 @@ class Ledger:
     def withdraw(self, number: int, reason: str, **attrs: Any) -> None:
         """Tell FAIL to a trial, with its reason; one that has ended stays as it is."""
         self._end(number, TrialState.FAIL, None, {REASON: reason, **attrs})
+
+    def discard_waiting(self, number: int, reason: str) -> None:
+        """End a waiting trial untrained, with its reason; one that was begun goes on."""
+        trial_id = self._trial_id(number)
+        try:
+            if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                self.withdraw(number, reason)
+        except UpdateFinishedTrialError:
+            return
 
     def give_back(self, number: int, reason: str) -> None:
         """Tell FAIL to an unfinished trial and enqueue its network again.

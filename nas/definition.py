@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.architecture import InputSpec
 from nas.budget import Caps
 from nas.errors import UsageError
 from nas.recipe import Recipe
+from nas.rungs import rung_study
 
 SCHEMA = 1
 
@@ -80,6 +81,19 @@ class StudyDefinition:
     def caps(self) -> Caps:
         """Return the caps that a candidate must keep."""
         return Caps(self.budget, self.max_macs, self.max_activations)
+
+    def at_rung(self, epochs: int) -> StudyDefinition:
+        """Return what a rung trains by: the same images and recipe, its own epochs, no pruner.
+
+        The slice of a CPU's plan stays: both rungs measure on the same validation images, so
+        that they differ in the epochs alone, and a training costs in proportion to them.
+        """
+        return replace(
+            self,
+            name=rung_study(self.name, epochs),
+            pruner="none",
+            plan=replace(self.plan, epochs=epochs),
+        )
 
     def to_json(self) -> str:
         """Return the record as indented JSON."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -17,6 +18,7 @@ from nas.journal import mend
 from nas.locks import locked
 from nas.prepare import Search, prepare
 from nas.request import DEFAULT_TRIALS, Request
+from nas.rungs import NO_RUNGS, check_rungs, format_rungs, parse_rungs
 from nas.samplers import DEFAULT_SAMPLER
 from nas.standing import FEATURES, record_features
 from nas.storage import (
@@ -33,6 +35,7 @@ from nas.trials import (
     KNOWN,
     KNOWN_NAME,
     NUM_NETWORKS,
+    RUNGS,
     SAMPLED_UNITS,
     SOURCE,
     TARGET,
@@ -57,6 +60,7 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
     Raises:
         StorageError: The store is damaged, unreachable, or may not be written.
         StudyMismatchError: The store holds a study of this name that the folder does not know.
+        UsageError: The rungs do not train fewer networks for longer than the search.
     """
     folder = search.folder
     with store_errors(f"the study {folder.path}"), ExitStack() as stack:
@@ -77,12 +81,13 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
             stack.enter_context(locked(folder.claim_lock))
         _mend(search)
         ledger = load_ledger(search, storage)
+        wanted = _settle_changes(ledger.study, search, request)
         for number in ledger.revive_dead():
             print(f"trial {number} was killed; its network goes first", file=sys.stderr)
         _enqueue_known(ledger.study, search)
         if FEATURES not in ledger.study.user_attrs:
             ledger.study.set_user_attr(FEATURES, record_features(search.space))
-        _record_changes(ledger.study, request)
+        _record_changes(ledger.study, wanted)
         return search, ledger
 
 
@@ -189,16 +194,31 @@ def _enqueue_known(study: optuna.Study, search: Search) -> None:
     study.set_user_attr(KNOWN_ENQUEUED, True)
 
 
-def _record_changes(study: optuna.Study, request: Request) -> None:
-    """Write down what may change from run to run; a change is logged with the trial's number."""
+def _settle_changes(study: optuna.Study, search: Search, request: Request) -> dict[str, Any]:
+    """Return what may change from run to run: as given, else as it was, else its default.
+
+    Raises:
+        UsageError: The rungs do not train fewer networks for longer than the search.
+    """
     current = study.user_attrs
-    wanted = {
-        TARGET: request.trials or current.get(TARGET, DEFAULT_TRIALS),
+    rungs = request.rungs
+    if rungs is None:
+        rungs = parse_rungs(current.get(RUNGS, NO_RUNGS))
+    target = request.trials or current.get(TARGET, DEFAULT_TRIALS)
+    check_rungs(rungs, target, search.definition.plan.epochs)
+    return {
+        TARGET: target,
         SAMPLER: request.sampler or current.get(SAMPLER, DEFAULT_SAMPLER),
+        RUNGS: format_rungs(rungs),
         WORKERS: request.workers,
         TIME_LIMIT_SECONDS: request.time_limit_seconds,
         DEVICE_HOURS: _device_hours(request.device_hours, current.get(DEVICE_HOURS)),
     }
+
+
+def _record_changes(study: optuna.Study, wanted: Mapping[str, Any]) -> None:
+    """Write down what may change from run to run; a change is logged with the trial's number."""
+    current = study.user_attrs
     for name, value in wanted.items():
         if name in current and current[name] == value:
             continue

@@ -28,7 +28,15 @@ from nas.plan import fit_batch
 from nas.presets import PRESETS
 from nas.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.recipe import Recipe, get_recipe
-from nas.request import DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_SPACE, Request, study_name
+from nas.request import (
+    DEFAULT_DATASET,
+    DEFAULT_RECIPE,
+    DEFAULT_SPACE,
+    DEFAULT_TRIALS,
+    Request,
+    study_name,
+)
+from nas.rungs import check_rungs
 from nas.samplers import SAMPLERS
 from nas.sizing import Sizing, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
@@ -79,8 +87,8 @@ def prepare(request: Request) -> Search:
     """Check a request, load its data and choose its plan; nothing is written.
 
     Raises:
-        UsageError: A name is unknown, the budget is below the smallest network, or the data are
-            unusable.
+        UsageError: A name is unknown, the budget is below the smallest network, the data are
+            unusable, or the rungs of a new study train no fewer networks or no longer than it.
         StudyMismatchError: The study exists and was defined differently.
         StorageError: The study exists and is damaged.
     """
@@ -136,6 +144,7 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     known = find_known(loaded, space) if request.known is not False else {}
     sizing = size_trials(request, device, recipe, space, data, known)
     plan = sizing.plan
+    check_rungs(request.rungs or (), request.trials or DEFAULT_TRIALS, plan.epochs)
     if "batch_size" not in _overridden(request):  # what --set gives stands as it is given
         row = fit_batch(get_recipe(request.recipe or DEFAULT_RECIPE), plan.train_images)
         recipe = row.with_overrides(request.overrides)

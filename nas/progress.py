@@ -6,6 +6,7 @@ On a terminal it is redrawn in place; elsewhere one line is written whenever it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
 from rich.console import Console
@@ -26,6 +27,7 @@ def compose_line(
     val_images: int,
     terms: Terms,
     workers: int = 1,
+    rung_epochs: int | None = None,
 ) -> str:
     """Return the progress line for the state of a study.
 
@@ -36,14 +38,18 @@ def compose_line(
         val_images: Images an accuracy was measured on.
         terms: What the trials have in common, for the time left.
         workers: Trainings that run at once.
+        rung_epochs: Epochs of the rung that the trials are of; None is the search itself.
     """
     funnel = count_funnel(rows)
-    parts = [
-        f"{funnel.counted}/{target} trained",
-        f"{funnel.pruned} pruned",
-        f"{funnel.num_over_budget} rejected before training",
-        f"{funnel.num_repeats} repeats",
-    ]
+    parts = [f"{funnel.counted}/{target} trained"]
+    if rung_epochs is not None:
+        parts.insert(0, f"rung @{rung_epochs}")
+    else:
+        parts += [
+            f"{funnel.pruned} pruned",
+            f"{funnel.num_over_budget} rejected before training",
+            f"{funnel.num_repeats} repeats",
+        ]
     if funnel.broken:
         parts.append(f"{funnel.broken} broken")
     best = next(iter(rank(rows)), None)
@@ -90,6 +96,7 @@ class ProgressLine:
         self._target = target
         self._terms = terms
         self._workers = workers
+        self._rung_epochs: int | None = None
         self._line = ""
         self._now = ""
         self._is_lost = False
@@ -115,6 +122,17 @@ class ProgressLine:
             self._now = ""
             self._draw(self._live.stop)
 
+    def turn_to_rung(
+        self, definition: StudyDefinition, target: int, terms: Terms, opening: str
+    ) -> None:
+        """Go on with the trials of a rung; the line so far stays, a line that opens it follows."""
+        before = self._line
+        self._definition, self._target, self._terms = definition, target, terms
+        self._rung_epochs, self._line, self._now = definition.plan.epochs, "", ""
+        for line in [before] * self._is_live + [opening]:
+            if line:
+                self._draw(partial(print, line, file=self._console.file, flush=True))
+
     def update(self, rows: Sequence[TrialRow]) -> None:
         """Take the state of the study."""
         definition = self._definition
@@ -125,6 +143,7 @@ class ProgressLine:
             definition.plan.val_images,
             self._terms,
             self._workers,
+            self._rung_epochs,
         )
         if line != self._line and not self._is_live:
             # NOTE: not through rich, which ends the program when a pipe's reader goes away

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.errors import UsageError
+from nas.rungs import Rung
 from nas.study import default_name, require_name
 
 DEFAULT_SPACE, DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_TRIALS = "resnet", "cifar10", "short", 200
@@ -37,6 +38,7 @@ class Request:
     known: bool | None = None
     sampler: str | None = None
     trials: int | None = None
+    rungs: tuple[Rung, ...] | None = None
     workers: int = 1
     time_limit_seconds: float | None = None
     device_hours: float | None = None  # `math.inf` lifts the study's limit

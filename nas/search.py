@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import Any
 
-from nas.batches import place_search_parts
-from nas.claims import Ledger
+from nas.batches import PlacedParts, place_search_parts
+from nas.climb import Stage, climb
+from nas.display import Display
 from nas.errors import StorageError
 from nas.forecast import terms_of
 from nas.interrupt import InterruptGuard
+from nas.ladder import spend
 from nas.liveness import presence
 from nas.objective import Objective
 from nas.opening import SAMPLER, load_ledger, open_study
@@ -21,20 +26,20 @@ from nas.progress import ProgressLine
 from nas.pruners import make_pruner
 from nas.request import Request, quote_command
 from nas.samplers import make_sampler
+from nas.samplers.enqueued import EnqueuedOnly
+from nas.spending import SECONDS_PER_HOUR
 from nas.standing import StandingReader
-from nas.storage import (
-    load_study,
-    open_storage,
-    store_errors,
-)
-from nas.trials import TARGET, read_rows
-from nas.worker import FINISHED, Assignment, run_worker
+from nas.storage import load_study, open_storage, store_errors
+from nas.trials import DEVICE_HOURS, TARGET
+from nas.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
 
 
 def run(search: Search, request: Request, console: Any) -> str:
     """Run a search to its target, its time limit or the last network of its space.
+
+    Then its rungs, where it has any.
 
     Args:
         search: The prepared search.
@@ -52,27 +57,17 @@ def run(search: Search, request: Request, console: Any) -> str:
     with InterruptGuard() as guard:
         with guard.deferred():
             search, ledger = open_study(search, request)
-        target = int(ledger.study.user_attrs[TARGET])
+        first = Stage(search, ledger)
         terms = terms_of(search.definition, ledger.study.user_attrs)
-        standing = StandingReader(search.definition.input_spec)
-        progress = ProgressLine(console, search.definition, target, terms, request.workers)
+        progress = ProgressLine(console, search.definition, first.target, terms, request.workers)
         with progress, store_errors(f"the study {search.folder.path}"):
-
-            def show_rows() -> None:
-                progress.update(standing.read(ledger.study))
-
-            def on_change(text: str) -> None:
-                progress.show_now(text)
-                if not text:
-                    show_rows()
-
-            show_rows()
-            if sum(row.is_counted for row in read_rows(ledger.study)) >= target:
+            display = Display(progress, search.definition, ledger, request.workers)
+            display.show()
+            if not any(stage.lacks_trials for stage in climb(first, guard)):
                 return FINISHED
             if request.workers > 1:
-                return run_processes(search, request, deadline, show_rows)
-            with _assigned(search, ledger, deadline, on_change) as assignment:
-                return run_worker(assignment, guard)
+                return run_processes(search, request, deadline, display.show)
+            return _train_all(first, deadline, display.on_change, guard)
 
 
 def work(request: Request) -> str:
@@ -100,37 +95,72 @@ def work(request: Request) -> str:
         def on_change(text: str) -> None:
             require_parent()
 
-        with _assigned(search, ledger, deadline, on_change) as assignment:
-            return run_worker(assignment, guard)
+        return _train_all(Stage(search, ledger), deadline, on_change, guard)
+
+
+def _train_all(
+    first: Stage, deadline: float | None, on_change: Callable[[str], None], guard: InterruptGuard
+) -> str:
+    """Train what the search lacks, then what its rungs lack; return why that was the end."""
+    outcome = FINISHED
+    with _placed(first.search) as (parts, worker):
+        for stage in climb(first, guard):
+            assignment = _assign(stage, first, parts, worker, deadline, on_change)
+            reason = run_worker(assignment, guard)
+            if reason not in (FINISHED, EXHAUSTED):
+                return reason
+            outcome = reason if stage is first else outcome
+    return outcome
 
 
 @contextmanager
-def _assigned(
-    search: Search, ledger: Ledger, deadline: float | None, on_change: Any
-) -> Iterator[Assignment]:
+def _placed(search: Search) -> Iterator[tuple[PlacedParts, Mapping[str, Any]]]:
     """Put the images onto the device and show that a worker lives, until the block ends."""
     definition = search.definition
     plan = definition.plan
+    parts = place_search_parts(
+        search.data, definition.seed, plan.train_images, plan.val_images, plan.device
+    )
+    with presence(search.folder.workers) as worker:
+        yield parts, worker
+
+
+def _assign(
+    stage: Stage,
+    first: Stage,
+    parts: PlacedParts,
+    worker: Mapping[str, Any],
+    deadline: float | None,
+    on_change: Callable[[str], None],
+) -> Assignment:
+    """Return the work on one stage; the search itself gets its sampler and pruner here."""
+    search, ledger = stage.search, stage.ledger
+    definition = search.definition
+    standing = StandingReader(definition.input_spec)
+    objective = Objective(definition, search.folder, search.loaded.space, parts, standing)
+    limits = deadline, partial(_are_hours_spent, first)
+    if stage.rung is not None:
+        return Assignment(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)
     sampler = make_sampler(
         ledger.study.user_attrs[SAMPLER],
         search.space,
         definition.seed,
         "prune" if definition.over_budget == "prune" else "resample",
     )
-    study = load_study(
-        ledger.study.study_name,
-        ledger.storage,
-        sampler,
-        make_pruner(definition.pruner, plan.epochs),
-    )
-    own = Ledger(study, ledger.storage, ledger.folder, ledger.names, ledger.is_local)
-    parts = place_search_parts(
-        search.data, definition.seed, plan.train_images, plan.val_images, plan.device
-    )
-    standing = StandingReader(definition.input_spec)
-    objective = Objective(definition, search.folder, search.loaded.space, parts, standing)
-    with presence(search.folder.workers) as worker:
-        yield Assignment(own, worker, sampler, objective, deadline, on_change)
+    pruner = make_pruner(definition.pruner, definition.plan.epochs)
+    study = load_study(ledger.study.study_name, ledger.storage, sampler, pruner)
+    own = replace(ledger, study=study)
+    return Assignment(own, worker, sampler, objective, *limits, on_change)
+
+
+def _are_hours_spent(first: Stage) -> bool:
+    """Tell whether the device time of a search and its rungs, running trials included, is over."""
+    study = first.ledger.study
+    hours: float | None = study.user_attrs.get(DEVICE_HOURS)
+    if hours is None:
+        return False
+    spending = spend(first.search.definition, first.ledger.storage, study, datetime.now())
+    return spending.total_seconds >= hours * SECONDS_PER_HOUR
 
 
 def _deadline(request: Request) -> float | None:

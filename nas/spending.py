@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -119,6 +119,12 @@ def account(rows: Sequence[TrialRow], epochs: int, now: datetime | None = None) 
             if row.state == "pruned"
         ),
     )
+
+
+def add_up(parts: Sequence[Spending]) -> Spending:
+    """Return the sum of what several studies spent."""
+    names = [field.name for field in fields(Spending)]
+    return Spending(**{name: sum(getattr(part, name) for part in parts) for name in names})
 
 
 def describe_spending(spending: Spending) -> list[str]:

@@ -65,6 +65,13 @@ def open_storage(url: str | None, journal_path: Path) -> BaseStorage:
         ) from None
 
 
+def store_file(url: str | None, journal_path: Path) -> Path | None:
+    """Return the file that a store is kept in; None is a database server's."""
+    if url is None:
+        return journal_path
+    return Path(url.removeprefix(SQLITE_PREFIX)) if url.startswith(SQLITE_PREFIX) else None
+
+
 def let_readers_and_writers_meet(storage: BaseStorage) -> None:
     """Put a new SQLite file into write-ahead mode: three times faster, readers block no writer.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class StudyFolder:
     """The paths of one study; nothing is created by naming them."""
 
     path: Path
+    rung_epochs: int | None = None  # of the rung whose trials are meant; None is the search itself
+
+    def at_rung(self, epochs: int) -> StudyFolder:
+        """Return the same folder as the trials of a rung use it."""
+        return replace(self, rung_epochs=epochs)
 
     @property
     def name(self) -> str:
@@ -65,6 +70,8 @@ class StudyFolder:
     @property
     def trials(self) -> Path:
         """Return the folder of the trials' folders."""
+        if self.rung_epochs is not None:
+            return self.path / "rungs" / str(self.rung_epochs)
         return self.path / "trials"
 
     @property

@@ -22,6 +22,7 @@ from nas.liveness import is_dead
 # User attributes of the study
 TARGET = "target_trials"  # trials it is to have in total
 DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
+RUNGS = "rungs"  # as `nas.rungs.format_rungs` writes them; an attribute of the search's own study
 SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"  # see `nas.forecast.Terms`
 
 # User attributes of a trial
@@ -37,6 +38,7 @@ SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
 DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
 MICRO_BATCH = "micro_batch"
 AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.audit`)
+ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
 
 KNOWN = "known"
 Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -24,15 +23,23 @@ from nas.interrupt import InterruptGuard
 from nas.lineage import INTERRUPTED, num_claimed
 from nas.liveness import WORKER, is_elsewhere
 from nas.objective import Objective
-from nas.samplers.adapter import BudgetSampler
-from nas.samplers.contract import SpaceExhausted
-from nas.spending import SECONDS_PER_HOUR, account
-from nas.trials import DEVICE_HOURS, TARGET, is_counted, read_rows
+from nas.samplers.contract import Proposal, SpaceExhausted
+from nas.trials import TARGET, is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"
 ELSEWHERE = "the last trials run on other machines"
 WAIT_SECONDS = 0.5  # between two looks at what the others do
+
+
+class ProposingSampler(Protocol):
+    """What a worker asks of a study's sampler, beside what Optuna does."""
+
+    def proposal(self, number: int) -> Proposal | None:
+        """Return how a trial's choices came about; None for an enqueued trial."""
+
+    def is_exhausted(self, study: optuna.Study) -> bool:
+        """Tell whether nothing is left to propose."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +52,17 @@ class Assignment:
         sampler: The study's sampler.
         objective: Trains one trial.
         deadline: Value of `time.monotonic` after which no trial is begun; None is never.
+        are_hours_spent: Tells whether the study's device time has reached its limit.
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
     """
 
     ledger: Ledger
     worker: Mapping[str, Any]
-    sampler: BudgetSampler
+    sampler: ProposingSampler
     objective: Objective
     deadline: float | None
+    are_hours_spent: Callable[[], bool]
     on_change: Callable[[str], None]
 
 
@@ -126,23 +135,12 @@ def stop_reason(assignment: Assignment) -> str | None:
         return ELSEWHERE
     if _is_over(assignment.deadline):
         return TIME_LIMIT
-    if _are_hours_spent(assignment):
+    if assignment.are_hours_spent():
         return HOURS_SPENT
     has_waiting = any(trial.state == TrialState.WAITING for trial in trials)
     if not has_waiting and assignment.sampler.is_exhausted(ledger.study):
         return EXHAUSTED
     return None
-
-
-def _are_hours_spent(assignment: Assignment) -> bool:
-    """Tell whether the study's device time reaches its limit, running trials included."""
-    study = assignment.ledger.study
-    hours: float | None = study.user_attrs.get(DEVICE_HOURS)
-    if hours is None:
-        return False
-    epochs = assignment.objective.definition.plan.epochs
-    spending = account(read_rows(study), epochs, datetime.now())
-    return spending.total_seconds >= hours * SECONDS_PER_HOUR
 
 
 def _others_train_here(ledger: Ledger) -> bool:

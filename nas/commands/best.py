@@ -2,8 +2,9 @@
 
 The best has the highest estimated accuracy: half its measurement, half what a model of all trials
 says of such a network (below ten trials: its measurement). Trials within one standard error of it
-are tied, and the smallest of them is named. What the search found and what was known before are
-compared at the end. JSON has the front of accuracy against parameters beside the table.
+are tied, and the smallest of them is named. Where the study has rungs (`search --rungs`), the
+highest one that speaks for the budget decides. What the search found and what was known before
+are compared at the end. JSON has the front of accuracy against parameters beside the table.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from nas.summary import summarise, summary_record, table_of, verdict_lines
+    from nas.ladder_text import describe_agreements, describe_level, ladder_record
+    from nas.summary import summary_record, table_of, verdict_lines
 
     require_at_least(args, 1, "top")
     opened = open_study(args)
@@ -50,12 +52,14 @@ def run(args: argparse.Namespace) -> int:
             f"the study's own budget is {definition.budget:,}: nothing larger was trained",
             file=sys.stderr,
         )
-    summary = summarise(definition.name, budget, definition.plan.val_images, opened.rows)
+    ladder = opened.ladder()
+    summary = ladder.summarise(budget)
     if args.format == "json":
-        print_json(summary_record(summary, args.top))
+        print_json({**summary_record(summary, args.top), **ladder_record(ladder, budget)})
         return 0
     if summary.best is not None:
         print_table(*table_of(summary, args.top), left=(-2, -1))
         print()
-    print("\n".join(verdict_lines(summary)))
+    lines = [*describe_level(ladder, budget), *verdict_lines(summary)]
+    print("\n".join([*lines, *describe_agreements(ladder)]))
     return 0

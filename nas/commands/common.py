@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StorageError, UsageError, unknown_name
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
+    from nas.ladder import Ladder
+    from nas.spending import Spending
     from nas.study import StudyDefinition, StudyFolder
     from nas.trials import TrialRow
 
@@ -30,6 +31,18 @@ class OpenedStudy:
     storage: BaseStorage
     study: optuna.Study
     rows: list[TrialRow]
+
+    def ladder(self) -> Ladder:
+        """Read the study's rungs, as they stand."""
+        from nas.ladder import read_ladder
+
+        return read_ladder(self.definition, self.storage, self.study, self.rows)
+
+    def spending(self) -> Spending:
+        """Return what the study and its rungs have spent."""
+        from nas.ladder import spend
+
+        return spend(self.definition, self.storage, self.study)
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
@@ -157,14 +170,13 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         StorageError: It is damaged, or may not be read.
     """
     from nas.standing import StandingReader
-    from nas.storage import SQLITE_PREFIX, load_study, open_storage
+    from nas.storage import load_study, open_storage, store_file
 
     folder = find_folder(args)
     definition = folder.load()
     url = storage_url(args, definition)
-    is_file = url is None or url.startswith(SQLITE_PREFIX)
-    path = Path(url.removeprefix(SQLITE_PREFIX)) if url and is_file else folder.journal
-    if is_file and not path.is_file():
+    path = store_file(url, folder.journal)
+    if path is not None and not path.is_file():
         raise StorageError(
             f"study {definition.name!r} has no trials: {path} is absent; restore it from a copy, "
             "or start a study under another name"

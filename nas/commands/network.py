@@ -32,13 +32,18 @@ def find_network(
 
 
 def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
-    from nas.summary import nothing_fits, summarise  # Optuna, which --arch does not need
+    from nas.ladder_text import describe_level  # Optuna, which --arch does not need
+    from nas.summary import nothing_fits
 
     definition = opened.definition
     budget = min(args.budget or definition.budget, definition.budget)
-    summary = summarise(definition.name, budget, definition.plan.val_images, opened.rows)
+    ladder = opened.ladder()
+    summary = ladder.summarise(budget)
     if summary.best is None:
         raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
+    notes = describe_level(ladder, budget)
+    if notes:
+        print(f"best: trial {summary.best.number}. {' '.join(notes)}", file=sys.stderr)
     return summary.best
 
 

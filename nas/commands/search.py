@@ -25,6 +25,7 @@ from nas.commands.common import (
     require_at_least,
     storage_url,
 )
+from nas.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
 
 if TYPE_CHECKING:
@@ -86,6 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="leave out the known networks that are trained first",
     )
+    group.add_argument(
+        "--rungs",
+        type=parse_rungs,
+        metavar="24x30,6x100",
+        help="when the trials are done, train the 24 best again from scratch for 30 epochs, then "
+        "the 6 best of these for 100; the best known network goes along. May be given later, to a "
+        "study that is finished; none leaves them out (default: none)",
+    )
     group.add_argument("--workers", type=int, default=1, metavar="N", help="trainings at once")
     group.add_argument(
         "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"
@@ -117,11 +126,13 @@ def run(args: argparse.Namespace) -> int:
     from nas.preflight import describe_search
     from nas.prepare import prepare
     from nas.request import DEFAULT_TRIALS
+    from nas.rung_preflight import describe_rungs_ahead
     from nas.search import run as run_search
 
     request = _in_its_store(args, _make_request(args, trials))
     search = prepare(request)
     lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
+    lines += describe_rungs_ahead(search, request)
     print("\n".join(lines), file=sys.stderr)
     if args.dry_run:
         print("dry run: nothing was written", file=sys.stderr)
@@ -159,6 +170,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
         known=args.known,
         sampler=args.sampler,
         trials=trials,
+        rungs=args.rungs,
         workers=args.workers,
         time_limit_seconds=args.time_limit,
         device_hours=args.gpu_hours,
@@ -209,22 +221,22 @@ def _check_budget(args: argparse.Namespace) -> None:
 def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     from nas.audit import audit, describe_audit
     from nas.commands.common import open_study
-    from nas.spending import account, describe_spending
-    from nas.summary import summarise, summary_record, table_of, verdict_lines
+    from nas.ladder_text import describe_agreements, describe_level, ladder_record
+    from nas.spending import describe_spending
+    from nas.summary import summary_record, table_of, verdict_lines
     from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     args.study = name
     opened = open_study(args)
-    definition = opened.definition
-    summary = summarise(
-        definition.name, definition.budget, definition.plan.val_images, opened.rows
-    )
-    spending = account(opened.rows, definition.plan.epochs)
+    definition, ladder, spending = opened.definition, opened.ladder(), opened.spending()
+    budget = definition.budget
+    summary = ladder.summarise(budget)
     if args.format == "json":
         print_json(
             {
                 "stopped": reason,
                 **summary_record(summary),
+                **ladder_record(ladder, budget),
                 "spending": spending.to_dict(),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
             }
@@ -241,7 +253,8 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     if summary.best is not None:
         print_table(*table_of(summary), left=(-2, -1))
         print()
-    print("\n".join(verdict_lines(summary)))
+    lines = [*describe_level(ladder, budget), *verdict_lines(summary)]
+    print("\n".join([*lines, *describe_agreements(ladder)]))
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
     spent, saved = describe_spending(spending)
     print(f"spent {spent}\nsaved {saved}")

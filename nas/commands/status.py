@@ -10,6 +10,7 @@ from nas.commands.common import OpenedStudy, add_format, add_study, open_study, 
 from nas.units import format_duration
 
 if TYPE_CHECKING:
+    from nas.ladder import Ladder
     from nas.spending import Spending
     from nas.summary import Summary
 
@@ -24,42 +25,47 @@ def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.audit import audit
     from nas.forecast import seconds_left, terms_of
-    from nas.spending import account
-    from nas.summary import summarise, summary_record
+    from nas.ladder import begun_rungs, rungs_of
+    from nas.ladder_text import ladder_record
+    from nas.summary import summary_record
     from nas.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
-    summary = summarise(
-        definition.name, definition.budget, definition.plan.val_images, opened.rows
-    )
+    ladder = opened.ladder()
+    summary = ladder.summarise(definition.budget)
     target = int(opened.study.user_attrs.get(TARGET, 0))
     seconds = mean_seconds(opened.rows)
-    workers = count_workers(opened.study, opened.folder.workers)
+    rungs = rungs_of(opened.study.user_attrs)
+    studies = (opened.study, *begun_rungs(definition, opened.storage, rungs).values())
+    workers = sum(count_workers(study, opened.folder.workers) for study in studies)
     terms = terms_of(definition, opened.study.user_attrs)
     left = seconds_left(opened.rows, target, terms, workers)
-    spending = account(opened.rows, definition.plan.epochs)
+    spending = opened.spending()
     if args.format == "json":
         print_json(
             {
                 **summary_record(summary),
+                **ladder_record(ladder, definition.budget),
                 "target_trials": target,
                 "seconds_per_trial": seconds,
                 "seconds_left": left,
                 "spending": spending.to_dict(),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
                 "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
+                "rungs_seconds_left": ladder.seconds_by_rung(workers),
                 "workers": workers,
                 "changes": opened.study.user_attrs.get("changes", []),
             }
         )
         return 0
-    print("\n".join(_lines(opened, summary, target, seconds, left, workers, spending)))
+    print("\n".join(_lines(opened, ladder, summary, target, seconds, left, workers, spending)))
     return 0
 
 
 def _lines(
     opened: OpenedStudy,
+    ladder: Ladder,
     summary: Summary,
     target: int,
     seconds: float | None,
@@ -68,6 +74,7 @@ def _lines(
     spending: Spending,
 ) -> list[str]:
     from nas.audit import audit, describe_audit
+    from nas.ladder_text import describe_agreements, describe_rungs
     from nas.question import describe_answer
     from nas.spending import describe_spending
     from nas.summary import percent
@@ -76,6 +83,7 @@ def _lines(
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan
     running = f"{workers} training now" if workers else "nothing is training now"
+    epochs = ladder.level_for(definition.budget).epochs
     lines = [
         f"study     {definition.name} in {opened.folder.path}",
         f"search    {definition.space}, at most {definition.budget:,} parameters, "
@@ -104,14 +112,17 @@ def _lines(
             f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
             f"{best.num_params:,} parameters "
             f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
-            f"{best.notation or best.id}"
+            f"{best.notation or best.id}" + (f", after {epochs} epochs" if ladder.rungs else "")
         )
-    if funnel.counted >= target:
+    lines += describe_rungs(ladder)
+    by_rung = ladder.seconds_by_rung(workers)
+    if funnel.counted >= target and all(level.has_ended for level in ladder.rungs):
         lines.append(f"time      the study has its trials; {running}")
-    elif seconds is not None and left is not None:
-        lines.append(
-            f"time      {seconds:.1f} s a trial, about {format_duration(left)} left; {running}"
-        )
+    elif seconds is not None and left is not None and by_rung is not None:
+        own = "" if funnel.counted >= target else f"{seconds:.1f} s a trial, "
+        rungs = f", {format_duration(sum(by_rung))} of it in the rungs" if by_rung else ""
+        left += sum(by_rung)
+        lines.append(f"time      {own}about {format_duration(left)} left{rungs}; {running}")
     else:
         lines.append(f"time      not known before the first trial ends; {running}")
-    return [*lines, "", *describe_answer(summary.answer)]
+    return [*lines, "", *describe_answer(summary.answer), *describe_agreements(ladder)]

@@ -1,0 +1,176 @@
+"""The way up: the search, then each rung, opened once the one below has its trials.
+
+A rung is an Optuna study of its own in the same store. Which networks it trains is written down
+before they are enqueued, and every step is done once however often it is begun: whoever comes
+after a crash, or at the same time, does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.candidates import choose_candidates
+from nas.claims import Ledger
+from nas.errors import StudyMismatchError
+from nas.interrupt import InterruptGuard
+from nas.ladder import CANDIDATES, basis_of, read_rung_rows, rungs_of
+from nas.lineage import list_given_back
+from nas.prepare import Search
+from nas.pruners import make_pruner
+from nas.rungs import Rung, rung_study
+from nas.samplers.enqueued import EnqueuedOnly
+from nas.standing import StandingReader
+from nas.storage import has_study, load_study
+from nas.study import fresh_name
+from nas.trials import (
+    ARCHITECTURE,
+    KNOWN_NAME,
+    ORIGIN,
+    SOURCE,
+    TARGET,
+    TrialRow,
+    is_counted,
+)
+
+RUNG_OF = "rung_of"  # attribute of a rung's Optuna study: the study whose rung it is
+KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network takes along
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The search, or one of its rungs, with its trials.
+
+    Args:
+        search: What defines its trainings.
+        ledger: Its trials.
+        rung: What it trains; None is the search itself.
+    """
+
+    search: Search
+    ledger: Ledger
+    rung: Rung | None = None
+
+    @property
+    def target(self) -> int:
+        """Return the trials that it is to have."""
+        return int(self.ledger.study.user_attrs[TARGET])
+
+    @property
+    def lacks_trials(self) -> bool:
+        """Tell whether trials are missing to its target."""
+        return sum(map(is_counted, self.ledger.trials())) < self.target
+
+    def rows(self) -> list[TrialRow]:
+        """Return its trials, under the numbers of the search's."""
+        study = self.ledger.study
+        if self.rung is not None:
+            return read_rung_rows(study)
+        return StandingReader(self.search.definition.input_spec).read(study)
+
+
+def climb(first: Stage, guard: InterruptGuard) -> Iterator[Stage]:
+    """Yield the search and then its rungs; each is filled when it is asked for.
+
+    Raises:
+        StudyMismatchError: The store has another study of a rung's name.
+    """
+    yield first
+    below = first
+    for rung in rungs_of(first.ledger.study.user_attrs):
+        with guard.deferred():
+            below = _open_rung(first, below, rung)
+        yield below
+
+
+def _open_rung(first: Stage, below: Stage, rung: Rung) -> Stage:
+    name, storage = _name(first, rung), first.ledger.storage
+    with first.ledger.turn():
+        if not has_study(name, storage):
+            optuna.create_study(
+                study_name=name, storage=storage, direction="maximize", load_if_exists=True
+            )
+        stage = _load(first, rung)
+        _claim_name(first, stage)
+        _fill(first, stage, _choose(below, stage, rung))
+    return stage
+
+
+def _load(first: Stage, rung: Rung) -> Stage:
+    """Return a rung whose study exists."""
+    definition = first.search.definition.at_rung(rung.epochs)
+    folder = first.search.folder.at_rung(rung.epochs)
+    study = load_study(
+        definition.name,
+        first.ledger.storage,
+        EnqueuedOnly(),
+        make_pruner(definition.pruner, rung.epochs),
+    )
+    search = replace(first.search, definition=definition, folder=folder, known={}, sizing=None)
+    return Stage(search, replace(first.ledger, study=study, folder=folder), rung)
+
+
+def _claim_name(first: Stage, stage: Stage) -> None:
+    """Make sure that the Optuna study of a rung's name is this study's rung."""
+    study, owner = stage.ledger.study, first.search.definition.name
+    if study.user_attrs.get(RUNG_OF) == owner:
+        return
+    if study.user_attrs or stage.ledger.trials():
+        folder = first.search.folder.path
+        raise StudyMismatchError(
+            f"the store has a study {study.study_name!r} that is no rung of {owner!r}; give "
+            f"--rungs other epochs, or begin another study with --study "
+            f"{fresh_name(folder.parent, owner)}"
+        )
+    study.set_user_attr(RUNG_OF, owner)
+
+
+def _choose(below: Stage, stage: Stage, rung: Rung) -> list[int]:
+    """Return the search's trials that a rung trains again, and write them down.
+
+    They stay while the stage below and the rung's count do.
+    """
+    rows, study = below.rows(), stage.ledger.study
+    basis = basis_of(below.ledger.study.study_name, rows, rung)
+    recorded = study.user_attrs.get(CANDIDATES, {})
+    if recorded.get("basis") != basis:
+        chosen = choose_candidates(rows, rung.count)
+        recorded = {"basis": basis, "trials": [row.number for row in chosen]}
+        study.set_user_attr(CANDIDATES, recorded)
+    return list(recorded["trials"])
+
+
+def _fill(first: Stage, stage: Stage, chosen: list[int]) -> None:
+    """Enqueue the chosen networks that no trial has; take back the waiting ones of others."""
+    ledger = stage.ledger
+    for trial in ledger.trials(TrialState.WAITING):
+        if trial.user_attrs.get(ORIGIN) not in chosen:
+            ledger.discard_waiting(trial.number, "no longer among the best of the rung below")
+    trials = ledger.trials()
+    continued = {trial.number for trial in list_given_back(trials)}
+    held = [
+        trial
+        for trial in trials
+        if not trial.state.is_finished() or is_counted(trial) or trial.number in continued
+    ]
+    origins = [trial.user_attrs.get(ORIGIN) for trial in held]
+    own = {trial.number: trial for trial in first.ledger.trials()}
+    for number in chosen:
+        if number not in origins:
+            _enqueue(ledger.study, own[number])
+    target = len(chosen) + sum(origin not in chosen for origin in origins)
+    if ledger.study.user_attrs.get(TARGET) != target:
+        ledger.study.set_user_attr(TARGET, target)
+
+
+def _enqueue(study: optuna.Study, trial: FrozenTrial) -> None:
+    choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    kept = {name: trial.user_attrs[name] for name in KEPT_ATTRS if name in trial.user_attrs}
+    study.enqueue_trial(choices, user_attrs={**kept, ORIGIN: trial.number})
+
+
+def _name(first: Stage, rung: Rung) -> str:
+    return rung_study(first.search.definition.name, rung.epochs)

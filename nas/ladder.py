@@ -1,0 +1,248 @@
+"""A study with its rungs, as it stands: which rung speaks for a budget, and how far they agree.
+
+The rows of a rung carry the numbers of the search's own trials, so that `show N` and
+`retrain --trial N` mean the network that a table names, whichever rung it was measured in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import combinations
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from nas.agreement import Agreement, compare_rungs
+from nas.candidates import choose_candidates
+from nas.rungs import Rung, parse_rungs, rung_study
+from nas.spending import Spending, account, add_up
+from nas.standing import StandingReader
+from nas.storage import has_study, load_study
+from nas.study import StudyDefinition
+from nas.summary import Summary, summarise
+from nas.trials import NUM_NETWORKS, ORIGIN, RUNGS, TARGET, TrialRow, rank, read_rows
+
+# Attribute of a rung's Optuna study: the search's trials that it trains again, and on what basis
+# they were chosen
+CANDIDATES = "candidates"
+
+
+@dataclass(frozen=True)
+class Level:
+    """The search, or one of its rungs.
+
+    Args:
+        rung: What it trains; None is the search itself.
+        epochs: Epochs of each of its trials.
+        study: Its Optuna study.
+        target: Trials it is to have, as far as there are networks; None while a rung's networks
+            are not chosen, or no more as the rungs or the trials below have changed.
+        rows: Its trials; those of a rung under the numbers of the search's trials.
+    """
+
+    rung: Rung | None
+    epochs: int
+    study: str
+    target: int | None
+    rows: tuple[TrialRow, ...]
+
+    @property
+    def num_trained(self) -> int:
+        """Return how many trials count."""
+        return sum(row.is_counted for row in self.rows)
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it has its trials."""
+        return self.target is not None and self.num_trained >= self.target
+
+    def accuracies(self) -> dict[int, float]:
+        """Return the accuracy of every network that was trained to its end, by trial."""
+        return {row.number: row.val_accuracy or 0.0 for row in rank(self.rows)}
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The search and its rungs, the lowest first.
+
+    Args:
+        definition: The search.
+        levels: The search itself, then its rungs.
+    """
+
+    definition: StudyDefinition
+    levels: tuple[Level, ...]
+
+    @property
+    def rungs(self) -> tuple[Level, ...]:
+        """Return the levels above the search."""
+        return self.levels[1:]
+
+    def current(self) -> Level:
+        """Return the level whose trials are trained now or next, the highest where none is."""
+        level = self.levels[0]
+        for above in self.rungs:
+            if not level.has_ended or above.target is None:
+                break
+            level = above
+        return level
+
+    def level_for(self, budget: int) -> Level:
+        """Return the highest level that speaks for a budget.
+
+        A rung speaks for a budget once it has trained the most accurate network that the level
+        below has within it: else its best may be no more than what happened to climb.
+        """
+        speaking = self.levels[0]
+        for level in self.rungs:
+            ranked = rank(speaking.rows, budget)
+            trained = {row.number for row in level.rows if row.is_counted}
+            if not ranked or ranked[0].number not in trained or not rank(level.rows, budget):
+                break
+            speaking = level
+        return speaking
+
+    def summarise(self, budget: int) -> Summary:
+        """Return the outcome within a budget by the level that speaks for it.
+
+        Funnel, front and the answer to the paper's question are those of the search, which has
+        networks of every size.
+        """
+        name, val_images = self.definition.name, self.definition.plan.val_images
+        own = summarise(name, budget, val_images, self.levels[0].rows)
+        level = self.level_for(budget)
+        if level is self.levels[0]:
+            return own
+        above = summarise(name, budget, val_images, level.rows)
+        return replace(
+            above, funnel=own.funnel, front=own.front, smallest=own.smallest, answer=own.answer
+        )
+
+    def agreements(self) -> list[Agreement]:
+        """Return the rank correlation between every two levels, where the upper one has any."""
+        return [
+            compare_rungs(low.epochs, low.accuracies(), high.epochs, high.accuracies())
+            for low, high in combinations(self.levels, 2)
+            if high.num_trained
+        ]
+
+    def seconds_by_rung(self, workers: int = 1) -> list[float] | None:
+        """Return the expected seconds of what each rung lacks, None while nobody can know.
+
+        A training is taken to cost by the epoch what the same network's cost in the search.
+        """
+        rates = {
+            row.number: row.elapsed_seconds / row.num_epochs
+            for row in self.levels[0].rows
+            if row.is_counted and row.elapsed_seconds and row.num_epochs
+        }
+        if not rates:
+            return None if self.rungs else []
+        mean, found = sum(rates.values()) / len(rates), []
+        for index in range(1, len(self.levels)):
+            lacking = self._lacks(index)
+            seconds = [epochs * rates.get(number, mean) for number, epochs in lacking]
+            found.append(sum(seconds) / max(min(workers, len(seconds)), 1))
+        return found
+
+    def _lacks(self, index: int) -> list[tuple[int, int]]:
+        """Return which trials a rung would train if it were filled now, with the epochs left.
+
+        The number is -1 where the level below has yet to find the network.
+        """
+        below, level = self.levels[index - 1 : index + 1]
+        assert level.rung is not None
+        measured = [item for item in self.levels[:index] if rank(item.rows)]
+        rows = measured[-1].rows if measured else ()
+        chosen = choose_candidates(rows, level.rung.count)
+        numbers = [row.number for row in chosen]
+        if not below.has_ended:
+            numbers += [-1] * (level.rung.count - len(numbers))
+        done = {row.number: row.num_epochs for row in level.rows if row.state == "running"}
+        done |= {row.number: level.epochs for row in level.rows if row.is_counted}
+        return [(number, level.epochs - done.get(number, 0)) for number in numbers]
+
+
+def rungs_of(attrs: Mapping[str, Any]) -> tuple[Rung, ...]:
+    """Return the rungs of a study from the user attributes of the search's Optuna study."""
+    text = attrs.get(RUNGS)
+    return parse_rungs(text) if text is not None else ()
+
+
+def read_ladder(
+    definition: StudyDefinition,
+    storage: BaseStorage,
+    study: optuna.Study,
+    rows: Sequence[TrialRow] | None = None,
+    rungs: Sequence[Rung] | None = None,
+) -> Ladder:
+    """Read a study with its rungs; nothing is written.
+
+    Args:
+        definition: The search.
+        storage: Its store.
+        study: Its Optuna study.
+        rows: Its trials, where they are at hand.
+        rungs: The rungs that it is to have; None takes those it has.
+    """
+    attrs = study.user_attrs
+    own = tuple(StandingReader(definition.input_spec).read(study) if rows is None else rows)
+    target = attrs.get(TARGET)
+    if target is not None and attrs.get(NUM_NETWORKS):
+        target = min(target, attrs[NUM_NETWORKS])
+    levels = [Level(None, definition.plan.epochs, definition.name, target, own)]
+    rungs = rungs_of(attrs) if rungs is None else rungs
+    begun = begun_rungs(definition, storage, rungs)
+    for rung in rungs:
+        name, below = rung_study(definition.name, rung.epochs), levels[-1]
+        target, found = None, []
+        if rung in begun:
+            found = read_rung_rows(begun[rung])
+            upper_attrs = begun[rung].user_attrs
+            basis = basis_of(below.study, below.rows, rung)
+            if upper_attrs.get(CANDIDATES, {}).get("basis") == basis:
+                target = upper_attrs.get(TARGET)
+        levels.append(Level(rung, rung.epochs, name, target, tuple(found)))
+    return Ladder(definition, tuple(levels))
+
+
+def spend(
+    definition: StudyDefinition,
+    storage: BaseStorage,
+    study: optuna.Study,
+    now: datetime | None = None,
+) -> Spending:
+    """Return the device time of a search and its rungs; `now` is as for `account`."""
+    begun = begun_rungs(definition, storage, rungs_of(study.user_attrs))
+    own = account(read_rows(study), definition.plan.epochs, now)
+    return add_up(
+        [own, *(account(read_rows(item), rung.epochs, now) for rung, item in begun.items())]
+    )
+
+
+def basis_of(below: str, rows: Sequence[TrialRow], rung: Rung) -> dict[str, Any]:
+    """Return what a rung's networks are chosen from; while it is the same, the choice stays."""
+    trained = sum(row.is_counted for row in rows)
+    return {"of": below, "trained": trained, "count": rung.count}
+
+
+def begun_rungs(
+    definition: StudyDefinition, storage: BaseStorage, rungs: Sequence[Rung]
+) -> dict[Rung, optuna.Study]:
+    """Return the Optuna studies of those rungs that have one."""
+    names = {rung: rung_study(definition.name, rung.epochs) for rung in rungs}
+    return {
+        rung: load_study(name, storage) for rung, name in names.items() if has_study(name, storage)
+    }
+
+
+def read_rung_rows(study: optuna.Study) -> list[TrialRow]:
+    """Return the trials of a rung, under the numbers of the search's trials."""
+    trials = study.get_trials(deepcopy=False)
+    return [
+        replace(row, number=trial.user_attrs.get(ORIGIN, row.number))
+        for row, trial in zip(read_rows(study), trials, strict=False)
+    ]
