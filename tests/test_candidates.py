@@ -1,0 +1,37 @@
+"""Who climbs a rung; by hand."""
+
+from test_trials import row
+
+from nas.candidates import choose_candidates
+
+VAL_IMAGES = 10_000  # one standard error of 50% is half a point
+
+
+def numbers(rows, count, val_images=VAL_IMAGES):
+    return [item.number for item in choose_candidates(rows, count, val_images)]
+
+
+def test_the_most_accurate_climb_in_order_and_broken_or_pruned_ones_do_not():
+    rows = [row(0, 0.5), row(1, 0.8), row(2, 0.7), row(3, 0.9, state="pruned")]
+    rows += [row(4, 0.0, state="broken"), row(5, 0.6, source="known")]
+    assert numbers(rows, 3) == [1, 2, 5]
+    assert numbers(rows, 9) == [1, 2, 5, 0]
+    assert numbers([], 3) == []
+
+
+def test_the_best_known_one_climbs_along_once():
+    rows = [row(0, 0.1, source="known"), row(1, 0.2, source="known"), row(2, 0.8), row(3, 0.7)]
+    assert numbers(rows, 2) == [2, 3, 1]
+    assert numbers(rows, 3) == [2, 3, 1]
+
+
+def test_where_only_known_ones_are_the_best_found_one_climbs_along():
+    rows = [row(0, 0.9, source="known"), row(1, 0.3), row(2, 0.4)]
+    assert numbers(rows, 1) == [0, 2]
+
+
+def test_the_studys_own_best_climbs_even_where_its_rank_alone_would_not_take_it_up():
+    # of those tied within one standard error the smallest is the best (rule 8)
+    rows = [row(0, 0.502, 900), row(1, 0.501, 800), row(2, 0.5, 100), row(3, 0.2, 50)]
+    assert numbers(rows, 2) == [2, 0]
+    assert numbers(rows, 2, val_images=10**9) == [0, 1]

@@ -1,0 +1,323 @@
+"""Real searches with rungs: trained again, resumed, shared, and what goes by the highest one."""
+
+import json
+import os
+import signal
+from functools import partial
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from scipy.stats import kendalltau
+from searching import Folder, Running, assert_sound, snapshot, words
+from small_study import add_trial, create_study, net
+from test_resume import die_at_write, die_in_training
+
+from nas.commands import main
+from nas.storage import open_storage
+from nas.study import StudyFolder
+from nas.trials import is_counted
+
+
+def rung_trials(folder, epochs):
+    """The trials of a rung, none where it was not begun."""
+    study = folder.study()
+    try:
+        name = f"{study.study_name}@{epochs}"
+        return optuna.load_study(study_name=name, storage=study._storage).get_trials()
+    except KeyError:
+        return []
+
+
+def trained(trials):
+    """What a rung has trained: accuracy by the search's trial."""
+    counted = [trial for trial in trials if is_counted(trial)]
+    return {trial.user_attrs["search_trial"]: trial.value for trial in counted}
+
+
+def assert_sound_rung(folder, epochs, count):
+    """What holds of every rung that reached its target, whatever happened on the way."""
+    own = folder.trials()
+    trials = rung_trials(folder, epochs)
+    counted = [trial for trial in trials if is_counted(trial)]
+    assert len(counted) == count == len(trained(trials)), "a network was trained twice"
+    for trial in counted:
+        origin = own[trial.user_attrs["search_trial"]]
+        for name in ("id", "architecture", "num_params", "source"):
+            assert trial.user_attrs[name] == origin.user_attrs[name]
+        assert trial.params == origin.params
+        if "reason" not in trial.user_attrs:
+            assert sorted(trial.intermediate_values) == list(range(epochs))
+    assert not [t for t in trials if t.state in (TrialState.RUNNING, TrialState.WAITING)]
+    return trials
+
+
+def record(capsys, *argv):
+    capsys.readouterr()
+    assert main([*argv, "--format", "json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def wait_for_rung(folder, epochs, condition):
+    """Wait until a condition on the trials of a rung holds."""
+    return folder.wait_for(lambda trials: trials and condition(rung_trials(folder, epochs)))
+
+
+def has_epochs(epochs, number=0):
+    def holds(trials):
+        return len(trials) > number and (
+            trials[number].state == TrialState.RUNNING
+            and len(trials[number].intermediate_values) >= epochs
+        )
+
+    return holds
+
+
+def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, capsys):
+    folder = Folder(folder.path, "digits")
+    space = words("x")[2]
+    argv = ["search", "--space", space, "--budget", "8k", "--dataset", "digits", "--trials", "5"]
+    argv += ["--epochs", "1", "--set", "batch_size=256", "--rungs", "3x2,1x3", "--study", "digits"]
+    assert main(argv) == 0
+    shown = capsys.readouterr()
+    assert "rungs     the best again, and the best known: 3 x 2 epochs about" in shown.err
+    order = ["5/5 trained", "rung @2: ", "rung @2 · 1/", "rung @3: ", "rung @3 · 1/"]
+    assert sorted(order, key=shown.err.index) == order
+    trials = assert_sound(folder, 5)
+    assert all(len(trial.intermediate_values) == 1 for trial in trials)
+
+    ranked = sorted(trials, key=lambda t: (-t.value, t.user_attrs["num_params"]))
+    climbed = trained(rung_trials(folder, 2))
+    assert 0 in climbed  # the baseline, the one known network that fits
+    assert {trial.number for trial in ranked[:2]} <= climbed.keys()
+    assert_sound_rung(folder, 2, len(climbed))
+    last = rung_trials(folder, 3)
+    assert_sound_rung(folder, 3, len(last))
+    assert len(climbed) in (3, 4)
+    assert len(last) == 2  # one found and one known, whichever leads
+    curve = json.loads((folder.study_folder.path / "rungs/3/0/curve.json").read_text())
+    rates = [epoch["learning_rate"] for epoch in curve]
+    assert len(rates) == 3
+    assert rates[-1] < rates[1] / 10  # annealed within the rung's own epochs
+
+    best = record(capsys, "best", "--study", "digits")
+    assert (best["rung"], best["epochs"]) == ("digits@3", 3)
+    assert best["best"]["trial"] in trained(last)
+    assert best["best"]["val_accuracy"] == trained(last)[best["best"]["trial"]]
+    own = {trial.number: trial.value for trial in trials}
+    pair = best["rank_correlations"][0]
+    assert (pair["low_epochs"], pair["high_epochs"]) == (1, 2)
+    expected = kendalltau([own[n] for n in climbed], list(climbed.values())).statistic
+    assert pair["tau"] == pytest.approx(expected, nan_ok=True)
+    assert pair["num_networks"] == len(climbed)
+    status = record(capsys, "status", "--study", "digits")
+    assert [rung["counted"] for rung in status["rungs"]] == [len(climbed), 2]
+    assert sum(status["rungs_seconds_left"]) == 0
+    assert main(["status", "--study", "digits"]) == 0
+    assert f"rung @2   {len(climbed)} of {len(climbed)} trained" in capsys.readouterr().out
+
+    before = snapshot(folder.path)
+    assert main(argv) == 0  # again
+    assert "finished" in capsys.readouterr().err
+    assert main(["search", "--study", "digits", "--dry-run"]) == 0
+    assert "2 x" not in capsys.readouterr().err
+    assert snapshot(folder.path) == before
+
+
+def test_rungs_are_added_to_a_finished_study_changed_and_left_out(folder, images, capsys):
+    assert main(words(images, trials=6)) == 0
+    own = [trial.value for trial in folder.trials()]
+    again = ["search", "--study", "tiny-8k-folder"]
+    before = snapshot(folder.path)
+    assert main([*again, "--rungs", "2x2", "--dry-run"]) == 0
+    assert "2 x 2 epochs about" in capsys.readouterr().err
+    assert snapshot(folder.path) == before
+    assert main([*again, "--rungs", "2x2"]) == 0
+    assert [trial.value for trial in assert_sound(folder, 6)] == own
+    first = trained(rung_trials(folder, 2))
+    assert_sound_rung(folder, 2, len(first))
+    changes = folder.attrs()["changes"]
+    assert changes == [{"trial": 6, "name": "rungs", "from": "none", "to": "2x2"}]
+
+    assert main([*again, "--rungs", "4x2,2x3"]) == 0
+    more = trained(rung_trials(folder, 2))
+    assert len(more) > len(first)
+    assert more.items() >= first.items()  # what was trained is not trained again
+    assert_sound_rung(folder, 3, len(trained(rung_trials(folder, 3))))
+    assert main([*again, "--rungs", "none"]) == 0
+    assert record(capsys, "best")["rung"] is None
+    assert main([*again, "--trials", "8", "--rungs", "4x2"]) == 0  # better ones may turn up
+    assert_sound(folder, 8)
+    assert trained(rung_trials(folder, 2)).items() >= more.items()
+
+
+def test_a_rung_that_is_killed_goes_on_from_its_checkpoint(folder, images, tmp_path):
+    argv = [*words(images, trials=3), "--rungs", "2x40"]
+    running = Running(argv, tmp_path / "out")
+    wait_for_rung(folder, 40, has_epochs(4))
+    running.kill_group()
+    dead = json.loads((folder.study_folder.path / "rungs/40/0/curve.json").read_text())
+    assert main(argv) == 0
+    assert_sound(folder, 3)
+    trials = rung_trials(folder, 40)
+    assert_sound_rung(folder, 40, len(trained(trials)))
+    assert trials[0].user_attrs["reason"] == "killed"
+    heir = next(trial for trial in trials if trial.user_attrs.get("resumes") == 0)
+    assert heir.user_attrs["search_trial"] == trials[0].user_attrs["search_trial"]
+    path = folder.study_folder.path / f"rungs/40/{heir.number}/curve.json"
+    continued = json.loads(path.read_text())
+    assert continued[: len(dead)] == dead  # no epoch was trained again
+    assert not path.with_name("checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 7, 40])
+def test_killed_at_any_write_the_rungs_are_climbed_and_nothing_is_trained_twice(
+    folder, images, tmp_path, step
+):
+    argv = [*words(images, trials=3), "--rungs", "2x2,1x3"]
+    number = deaths = 0
+    while True:
+        number += step
+        running = Running(argv, tmp_path / "out", partial(die_at_write, number, number % 2 == 0))
+        code = running.wait()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, running.errors()
+        deaths += 1
+        assert deaths < 200, "the search gets nowhere"
+    assert deaths >= 2
+    assert_sound(folder, 3)
+    for epochs in (2, 3):
+        assert_sound_rung(folder, epochs, len(trained(rung_trials(folder, epochs))))
+
+
+@pytest.mark.slow
+def test_an_interrupt_in_a_rung_gives_its_trial_back(folder, images, tmp_path):
+    argv = [*words(images, trials=2), "--rungs", "1x20"]
+    running = Running(argv, tmp_path / "out")
+    wait_for_rung(folder, 20, has_epochs(3))
+    running.signal(signal.SIGINT)
+    assert running.wait() == 130, running.errors()
+    assert "the same command resumes" in running.errors()
+    trials = rung_trials(folder, 20)
+    assert trials[0].user_attrs["reason"] == "interrupted"
+    assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
+    assert main(argv) == 0
+    assert_sound_rung(folder, 20, len(trained(rung_trials(folder, 20))))
+
+
+def test_two_searches_at_once_share_the_rungs(folder, images, tmp_path):
+    argv = [*words(images, trials=5), "--rungs", "4x15,2x16"]
+    both = [Running(argv, tmp_path / name) for name in "ab"]
+    assert [running.wait() for running in both] == [0, 0], both[0].errors() + both[1].errors()
+    assert_sound(folder, 5)
+    trials = rung_trials(folder, 15)
+    assert_sound_rung(folder, 15, len(trained(trials)))
+    assert_sound_rung(folder, 16, len(trained(rung_trials(folder, 16))))
+    assert len({trial.user_attrs["worker"]["pid"] for trial in trials}) == 2
+
+
+@pytest.mark.slow
+def test_workers_share_a_rung_though_one_is_killed(folder, images, tmp_path):
+    argv = [*words(images, trials=5), "--rungs", "4x40", "--workers", "2"]
+    running = Running(argv, tmp_path / "out")
+    wait_for_rung(folder, 40, has_epochs(2, number=1))
+    victim = rung_trials(folder, 40)[1]
+    os.kill(victim.user_attrs["worker"]["pid"], signal.SIGKILL)
+    assert running.wait() == 0, running.errors()
+    assert "rung @40 · " in running.errors()
+    assert_sound(folder, 5)
+    trials = rung_trials(folder, 40)
+    assert_sound_rung(folder, 40, len(trained(trials)))
+    assert trials[1].user_attrs["reason"] == "killed"
+
+
+def test_a_time_limit_ends_between_the_trials_of_a_rung(folder, images, capsys):
+    assert main(words(images, trials=4)) == 0
+    argv = [*words(images, trials=4), "--rungs", "3x40", "--time-limit", "0.1s"]
+    assert main(argv) == 0
+    assert "the time limit is reached" in capsys.readouterr().err
+    states = [trial.state for trial in rung_trials(folder, 40)]
+    assert TrialState.WAITING in states
+    assert not {TrialState.RUNNING, TrialState.FAIL} & set(states)
+
+
+@pytest.mark.slow
+def test_a_network_that_breaks_in_a_rung_is_counted_with_its_reason(folder, images, tmp_path):
+    assert main(words(images, trials=3)) == 0
+    argv = [*words(images, trials=3), "--rungs", "2x2"]
+    for _ in range(3):
+        assert Running(argv, tmp_path / "out", die_in_training).wait() == -signal.SIGKILL
+    assert main(argv) == 0
+    trials = rung_trials(folder, 2)
+    assert_sound_rung(folder, 2, len(trained(trials)))
+    (broken,) = [t for t in trials if is_counted(t) and "reason" in t.user_attrs]
+    assert "given up: died 3 times" in broken.user_attrs["reason"]
+    assert broken.value == 0.0
+
+
+def test_where_every_training_diverged_no_network_climbs(folder, images, capsys):
+    argv = [*words(images, trials=2), "--set", "learning_rate=100", "--set", "momentum=0.99"]
+    argv += ["--set", "warmup_share=0", "--set", "weight_decay=10", "--rungs", "1x2"]
+    assert main(argv) == 0
+    assert all("diverged" in trial.user_attrs["reason"] for trial in folder.trials())
+    (rung,) = record(capsys, "status")["rungs"]
+    assert (rung["target_trials"], rung["counted"]) == (0, 0)
+    assert rung_trials(folder, 2) == []
+    assert main(argv) == 0
+
+
+def test_the_rungs_are_in_the_store_of_the_study_and_leave_anothers_study_alone(
+    folder, images, tmp_path, capsys
+):
+    url = f"sqlite:///{tmp_path}/x.db"
+    argv = [*words(images, trials=3), "--storage", url]
+    assert main([*argv, "--rungs", "2x2"]) == 0
+    assert_sound_rung(folder, 2, len(trained(rung_trials(folder, 2))))
+    assert not folder.study_folder.journal.exists()
+    storage = open_storage(url, tmp_path / "unused")
+    other = optuna.create_study(study_name="tiny-8k-folder@3", storage=storage)
+    other.add_trial(optuna.trial.create_trial(value=1.0))
+    capsys.readouterr()
+    assert main([*argv, "--rungs", "2x3"]) == 2
+    assert "'tiny-8k-folder@3' that is no rung of 'tiny-8k-folder'" in capsys.readouterr().err
+    assert len(other.trials) == 1
+
+
+def stated_rung(study, epochs, accuracies):
+    """A rung as a search would have left it; accuracies by the search's trial."""
+    own = study.get_trials()
+    rung = optuna.create_study(
+        study_name=f"{study.study_name}@{epochs}", storage=study._storage, direction="maximize"
+    )
+    basis = {"of": study.study_name, "trained": len(own), "count": len(accuracies)}
+    rung.set_user_attr("rung_of", study.study_name)
+    rung.set_user_attr("candidates", {"basis": basis, "trials": list(accuracies)})
+    rung.set_user_attr("target_trials", len(accuracies))
+    study.set_user_attr("rungs", f"{len(accuracies)}x{epochs}")
+    for number, accuracy in accuracies.items():
+        trial = own[number]
+        attrs = {**trial.user_attrs, "search_trial": number}
+        rung.add_trial(
+            optuna.trial.create_trial(
+                value=accuracy,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=attrs,
+            )
+        )
+
+
+def test_retrain_takes_the_best_of_the_highest_rung_and_says_so(tmp_path, capsys):
+    _, study = create_study(tmp_path)
+    for width, accuracy in ((4, 0.80), (8, 0.95), (12, 0.90)):
+        add_trial(study, net(width), (accuracy,))
+    stated_rung(study, 30, {1: 0.960, 2: 0.999})
+    argv = ["--studies", str(tmp_path), "--epochs", "1", "--set", "batch_size=1024"]
+    assert main(["retrain", "--best", *argv]) == 0
+    assert "best: trial 2. Accuracies after 30 epochs, of rung @30" in capsys.readouterr().err
+    runs = StudyFolder(tmp_path / "stated").path / "retrain"
+    (run,) = runs.iterdir()
+    assert json.loads((run / "architecture.json").read_text()) == net(12).to_dict()
+    assert record(capsys, "best", "--studies", str(tmp_path))["best"]["trial"] == 2
