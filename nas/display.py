@@ -35,6 +35,8 @@ class Display:
         ladder = read_ladder(self._definition, self._ledger.storage, self._ledger.study)
         level = ladder.current()
         if level.epochs > self._shown:
+            before = next(item for item in ladder.levels if item.epochs == self._shown)
+            self._progress.update(before.rows)  # its last trials, which end between two looks
             self._shown = level.epochs
             definition = self._definition.at_rung(level.epochs)
             opening = "" if level.has_ended else self._opening(ladder, level)

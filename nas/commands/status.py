@@ -116,10 +116,10 @@ def _lines(
         )
     lines += describe_rungs(ladder)
     by_rung = ladder.seconds_by_rung(workers)
-    if funnel.counted >= target and all(level.has_ended for level in ladder.rungs):
+    if all(level.has_ended for level in ladder.levels):
         lines.append(f"time      the study has its trials; {running}")
     elif seconds is not None and left is not None and by_rung is not None:
-        own = "" if funnel.counted >= target else f"{seconds:.1f} s a trial, "
+        own = "" if ladder.levels[0].has_ended else f"{seconds:.1f} s a trial, "
         rungs = f", {format_duration(sum(by_rung))} of it in the rungs" if by_rung else ""
         left += sum(by_rung)
         lines.append(f"time      {own}about {format_duration(left)} left{rungs}; {running}")
