@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.errors import ArchitectureError
@@ -118,6 +118,13 @@ class Architecture:
     def depth(self) -> int:
         """Return the number of blocks."""
         return sum(stage.depth for stage in self.stages)
+
+    def with_dropout(self, probability: float | None) -> Architecture:
+        """Return the network with one dropout in all its stages; None leaves what they have."""
+        if probability is None:
+            return self
+        stages = tuple(replace(stage, dropout=probability) for stage in self.stages)
+        return replace(self, stages=stages)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""

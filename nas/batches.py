@@ -93,6 +93,7 @@ def make_batches(parts: PlacedParts, recipe: Recipe, seed: int) -> Batches:
     """
     side = parts.train.input_spec.image_size
     augmentation = Augmentation(
+        rotation_degrees=recipe.rotation_degrees,
         flip=recipe.flip and parts.flip_is_lawful,
         crop_padding=recipe.crop_padding(side),
         cutout_size=recipe.cutout_size(side),

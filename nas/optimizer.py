@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from nas.device import Engine
 from nas.recipe import Recipe
@@ -31,16 +31,17 @@ def make_optimizer(model: nn.Module, recipe: Recipe, engine: Engine) -> Optimize
     ]
     rate = recipe.learning_rate_at(0.0)
     lr = torch.tensor(rate, device=engine.device) if engine.is_cuda else rate
-    if recipe.optimizer == "adamw":
-        return AdamW(
-            groups,
-            lr=lr,
-            betas=(recipe.momentum, 0.999),
-            fused=engine.fused_optimizer,
-            capturable=engine.is_cuda,
+    if recipe.optimizer == "sgd":
+        return SGD(
+            groups, lr=lr, momentum=recipe.momentum, nesterov=True, fused=engine.fused_optimizer
         )
-    return SGD(
-        groups, lr=lr, momentum=recipe.momentum, nesterov=True, fused=engine.fused_optimizer
+    adam = AdamW if recipe.optimizer == "adamw" else Adam  # the former is a kind of the latter
+    return adam(
+        groups,
+        lr=lr,
+        betas=(recipe.momentum, 0.999),
+        fused=engine.fused_optimizer,
+        capturable=engine.is_cuda,
     )
 
 
@@ -65,6 +66,18 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+def set_momentum(optimizer: Optimizer, momentum: float) -> None:
+    """Set SGD's momentum, or the first beta of Adam and AdamW, of every group.
+
+    It is a number of the host: a captured step (`nas.graph`) would not read it anew.
+    """
+    for group in optimizer.param_groups:
+        if "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        else:
+            group["momentum"] = momentum
 
 
 def add_sharpness(

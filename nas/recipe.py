@@ -14,11 +14,11 @@ from typing import Any
 
 from nas.errors import RecipeError, unknown_name
 from nas.rules import Choice, Range, checked, parsed, ruled
-from nas.schedule import SCHEDULES, learning_rate_at
+from nas.schedule import SCHEDULES, learning_rate_at, momentum_at
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw")
 MIXINGS = ("none", "cutmix", "ricap")
-POLICIES = ("none", "trivial")
+POLICIES = ("none", "trivial", "autoaugment")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -32,20 +32,27 @@ class Recipe:
 
     Args:
         name: The row of `RECIPES` it came from.
-        optimizer: ``sgd`` (Nesterov; weight decay inside the gradient) or ``adamw`` (decoupled).
+        optimizer: ``sgd`` (Nesterov) or ``adam``, both with weight decay inside the gradient, or
+            ``adamw`` (decoupled).
         learning_rate: The highest rate of the schedule.
         floor_learning_rate: The lowest rate of the schedule after the warm-up.
         schedule: A key of `nas.schedule.SCHEDULES`.
         warmup_share: Share of the training over which the rate rises from 0.
         cycles: Triangles of the schedule ``cyclic``.
-        momentum: SGD's Nesterov momentum, or the first beta of AdamW.
+        momentum: SGD's Nesterov momentum, or the first beta of Adam and AdamW.
+        momentum_dip: By how much the momentum is lower where the schedule ``cyclic`` or
+            ``one_cycle`` is at its highest rate; 0 is off.
         weight_decay: On the weights of convolutions and linear layers only.
         batch_size: Images a step.
         label_smoothing: Share of the target spread over all classes.
+        dropout: Probability of dropout in every block, in place of what the network's stages
+            say; None leaves them.
+        rotation_degrees: Largest angle of a random rotation to either side; 0 is off.
         flip: Mirror each image with probability 1/2, where the data set allows it.
         crop_share: Padding of the random crop, as a share of the image size (4 of 32: 0.125).
         cutout_share: Side of the erased square, as a share of the image size; 0 is off.
-        policy: ``none``, or ``trivial``: TrivialAugment, one random operation on each image.
+        policy: ``none``; ``trivial``: TrivialAugment, one random operation on each image; or
+            ``autoaugment``: AutoAugment's policy for CIFAR-10, up to two.
         mixing: ``none``, ``cutmix`` or ``ricap``.
         mixing_alpha: Both parameters of the beta distribution that draws the cut.
         mixing_probability: Share of the batches that are mixed.
@@ -71,9 +78,12 @@ class Recipe:
     warmup_share: float = ruled(SHARE, 0.1)
     cycles: int = ruled(Range(1, 1000), 1)
     momentum: float = ruled(Range(0, 1, False, False), 0.9)
+    momentum_dip: float = ruled(SHARE, 0.0)
     weight_decay: float = ruled(Range(0, 10), 5e-4)
     batch_size: int = ruled(Range(2, 65536), 128)
     label_smoothing: float = ruled(SHARE, 0.0)
+    dropout: float | None = ruled(SHARE, None)
+    rotation_degrees: float = ruled(Range(0, 180), 0.0)
     flip: bool = True
     crop_share: float = ruled(Range(0, 0.5), 0.125)
     cutout_share: float = ruled(Range(0, 1), 0.0)
@@ -98,6 +108,7 @@ class Recipe:
                 f"floor_learning_rate={self.floor_learning_rate:g}, "
                 f"learning_rate={self.learning_rate:g}"
             )
+        self._check_dip()
 
     def learning_rate_at(self, progress: float) -> float:
         """Return the learning rate at a share of the training in [0, 1]."""
@@ -106,6 +117,17 @@ class Recipe:
             schedule=self.schedule,
             peak=self.learning_rate,
             floor=self.floor_learning_rate,
+            warmup_share=self.warmup_share,
+            cycles=self.cycles,
+        )
+
+    def momentum_at(self, progress: float) -> float:
+        """Return the momentum at a share of the training in [0, 1]."""
+        return momentum_at(
+            progress,
+            schedule=self.schedule,
+            momentum=self.momentum,
+            dip=self.momentum_dip,
             warmup_share=self.warmup_share,
             cycles=self.cycles,
         )
@@ -142,6 +164,22 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
         return asdict(self)
+
+    def _check_dip(self) -> None:
+        """Refuse a dip that no schedule takes, or that leaves no momentum."""
+        if not self.momentum_dip:
+            return
+        moving = [name for name, schedule in SCHEDULES.items() if schedule.momentum is not None]
+        if self.schedule not in moving:
+            raise RecipeError(
+                f"momentum_dip goes with a schedule that cycles ({' or '.join(moving)}), but got "
+                f"momentum_dip={self.momentum_dip:g}, schedule={self.schedule}"
+            )
+        if self.momentum_dip >= self.momentum:
+            raise RecipeError(
+                "momentum_dip must be below momentum, but got "
+                f"momentum_dip={self.momentum_dip:g}, momentum={self.momentum:g}"
+            )
 
     @classmethod
     def from_dict(cls, record: Any) -> Recipe:
@@ -185,6 +223,24 @@ RECIPES: dict[str, Recipe] = {
             mixing_off_share=0.1,
             ema_half_life_share=0.005,
             scaled_branches=True,
+        ),
+        # The paper's, for 100 to 400 epochs. It states AdamW, cyclic rates, batch 256 and the
+        # transformations for most of its models. Ours: both rates (the paper gives none for
+        # AdamW), the cycles (4,000 steps each at 200 epochs, the default of PyTorch's CyclicLR),
+        # the angle, the weight decay (AdamW's default in PyTorch). No momentum is cycled:
+        # PyTorch could not with Adam then.
+        Recipe(
+            name="paper",
+            optimizer="adamw",
+            learning_rate=0.003,
+            floor_learning_rate=0.0003,
+            schedule="cyclic",
+            warmup_share=0.0,
+            cycles=10,
+            weight_decay=0.01,
+            batch_size=256,
+            rotation_degrees=15.0,
+            crop_share=0.0625,  # 2 of 32 pixels
         ),
     )
 }

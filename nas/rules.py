@@ -48,10 +48,14 @@ def ruled(rule: Choice | Range, default: Any) -> Any:
 def checked(item: Field[Any], value: Any) -> Any:
     """Return the value in the field's type; a whole number stands for a real one.
 
+    A field of type ``T | None`` takes None beside what its rule says.
+
     Raises:
         RecipeError: The value is of another type, or out of the field's range.
     """
-    expected = {"str": str, "int": int, "float": float, "bool": bool}[str(item.type)]
+    if value is None and _takes_none(item):
+        return None
+    expected = {"str": str, "int": int, "float": float, "bool": bool}[_type(item)]
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
@@ -75,8 +79,10 @@ def parsed(item: Field[Any], text: str) -> Any:
         RecipeError: The text stands for no value of the field's type.
     """
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if _takes_none(item) and text.lower() == "none":
+        return None
     try:
-        match str(item.type):
+        match _type(item):
             case "bool":
                 return words[text.lower()]
             case "int":
@@ -93,5 +99,15 @@ def _expected(item: Field[Any]) -> str:
     """Return the values a field takes, in words."""
     rule = item.metadata.get("rule")
     what = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-    text = what.get(str(item.type), "text")
-    return f"{text} in {rule}" if isinstance(rule, Range) else text
+    text = what.get(_type(item), "text")
+    text = f"{text} in {rule}" if isinstance(rule, Range) else text
+    return f"{text}, or none" if _takes_none(item) else text
+
+
+def _type(item: Field[Any]) -> str:
+    """Return the field's type, without the None it may take."""
+    return str(item.type).removesuffix(" | None")
+
+
+def _takes_none(item: Field[Any]) -> bool:
+    return str(item.type).endswith(" | None")

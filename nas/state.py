@@ -130,7 +130,8 @@ def make_state(job: Job, engine: Engine, steps_per_epoch: int, micro_batch: int)
         micro_batch: Images a forward pass.
     """
     engine.seed_generators(derive_seed(job.seed, "weights"))
-    model = build_model(job.architecture, job.input_spec)  # on the CPU: equal on every device
+    architecture = job.architecture.with_dropout(job.recipe.dropout)
+    model = build_model(architecture, job.input_spec)  # on the CPU: equal on every device
     if job.recipe.scaled_branches:
         scale_branches(model)
     model.to(engine.device, memory_format=engine.memory_format)  # type: ignore[call-overload]

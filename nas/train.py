@@ -14,7 +14,7 @@ from nas.device import Engine, free_memory, is_out_of_memory
 from nas.evaluate import evaluate
 from nas.feed import Batches, feed_epoch
 from nas.graph import with_graph
-from nas.optimizer import set_learning_rate
+from nas.optimizer import set_learning_rate, set_momentum
 from nas.result import EpochRecord, Status, TrainResult
 from nas.seeds import derive_seed
 from nas.state import Job, TrainState, make_state
@@ -104,7 +104,8 @@ def _attempt(
         engine,
         state.micro_batch,
     )
-    step = with_graph(step, engine)
+    if not job.recipe.momentum_dip:  # a captured step cannot follow a momentum that moves
+        step = with_graph(step, engine)
     clock = Clock(state.elapsed_seconds)
     stop = _report(on_epoch, state.curve)
     while not (status := _ending(state, job, stop)):
@@ -143,6 +144,8 @@ def _train_epoch(
     ):
         learning_rate = recipe.learning_rate_at(progress)
         set_learning_rate(state.optimizer, learning_rate)
+        if recipe.momentum_dip:
+            set_momentum(state.optimizer, recipe.momentum_at(progress))
         step(images.contiguous(memory_format=engine.memory_format), targets)
         num_images += len(images)
     train_loss, train_accuracy = totals.read(num_images)  # sync

@@ -45,6 +45,7 @@ def make_job(recipe="short", epochs=4, seed=0, net=NET, **fields):
 def make_batches(job, num_train=400, num_val=150, seed=0, device="cpu"):
     """The first images to train on, the last ones to validate; their number leaves a rest."""
     augmentation = Augmentation(
+        rotation_degrees=job.recipe.rotation_degrees,
         crop_padding=job.recipe.crop_padding(8),
         cutout_size=job.recipe.cutout_size(8),
         policy=job.recipe.policy,

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from nas.model import build_model
-from nas.optimizer import add_sharpness, make_optimizer, set_learning_rate, split_by_decay
+from nas.optimizer import (
+    add_sharpness,
+    make_optimizer,
+    set_learning_rate,
+    set_momentum,
+    split_by_decay,
+)
 from nas.recipe import RECIPES
 from tests.small_training import CPU, NET, SPEC
 
@@ -37,21 +43,35 @@ def test_sgd_follows_the_nesterov_recurrence(fused):
         torch.testing.assert_close(model.weight.detach(), weight)
 
 
-def test_adamw_follows_its_paper():
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_and_adamw_follow_their_papers_with_a_first_beta_that_moves(name):
     model = nn.Linear(3, 1, bias=False).double()
     weight = model.weight.detach().clone()
-    optimizer = make_optimizer(model, replace(RECIPE, optimizer="adamw"), CPU)
+    optimizer = make_optimizer(model, replace(RECIPE, optimizer=name), CPU)
     first, second = torch.zeros_like(weight), torch.zeros_like(weight)
     for step in range(1, 6):
+        beta = 0.9 if step < 3 else 0.8
         gradient = torch.full_like(weight, 0.3 * step)
         model.weight.grad = gradient.clone()
         set_learning_rate(optimizer, 0.02)
+        set_momentum(optimizer, beta)
         optimizer.step()
-        first = 0.9 * first + 0.1 * gradient
+        if name == "adam":  # Kingma and Ba 2015, Algorithm 1, weight decay inside the gradient
+            gradient = gradient + 0.01 * weight
+        first = beta * first + (1 - beta) * gradient
         second = 0.999 * second + 0.001 * gradient**2
-        ratio = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-        weight = weight * (1 - 0.02 * 0.01) - 0.02 * ratio
+        ratio = (first / (1 - beta**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+        if name == "adamw":  # Loshchilov and Hutter 2019, Algorithm 2
+            weight = weight * (1 - 0.02 * 0.01)
+        weight = weight - 0.02 * ratio
         torch.testing.assert_close(model.weight.detach(), weight)
+
+
+def test_sgds_momentum_is_set_for_every_group():
+    model = build_model(NET, SPEC)
+    optimizer = make_optimizer(model, RECIPE, CPU)
+    set_momentum(optimizer, 0.7)
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.7, 0.7]
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

@@ -59,12 +59,61 @@ def test_a_whole_number_may_be_written_as_a_power():
         ("schedule=cosin", ["schedule", "did you mean 'cosine'?"]),
         ("floor_learning_rate=1", ["floor_learning_rate=1", "learning_rate=0.1"]),
         ("batch_size", ["field=value", "'batch_size'"]),
+        ("optimizer=adamv", ["optimizer", "known: adam, adamw, sgd"]),
+        ("schedule=onecycle", ["did you mean 'one_cycle'?"]),
+        ("policy=auto_augment", ["did you mean 'autoaugment'?"]),
+        ("rotation_degrees=181", ["rotation_degrees", "[0, 180]", "181"]),
+        ("dropout=1", ["dropout", "[0, 1), or none", "1"]),
+        ("dropout=some", ["dropout", "a number in [0, 1), or none", "'some'"]),
+        ("batch_size=none", ["batch_size", "a whole number", "'none'"]),
+        ("momentum_dip=0.1", ["cyclic or one_cycle", "momentum_dip=0.1", "schedule=linear"]),
     ],
 )
 def test_a_wrong_override_is_refused_with_field_rule_and_value(override, parts):
     with pytest.raises(RecipeError) as caught:
         SHORT.with_overrides([override])
     assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+def test_a_dip_leaves_some_momentum():
+    with pytest.raises(RecipeError, match=r"below momentum.*dip=0.9, momentum=0.9"):
+        SHORT.with_overrides(["schedule=cyclic", "momentum_dip=0.9"])
+
+
+@pytest.mark.parametrize(("text", "value"), [("none", None), ("None", None), ("0.5", 0.5)])
+def test_dropout_is_a_number_or_none(text, value):
+    changed = RECIPES["paper"].with_overrides([f"dropout={text}"])
+    assert changed.dropout == value
+    assert Recipe.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
+
+
+def test_paper_is_what_the_paper_says():
+    paper = RECIPES["paper"]
+    assert (paper.optimizer, paper.schedule, paper.batch_size) == ("adamw", "cyclic", 256)
+    assert paper.rotation_degrees > 0
+    assert paper.flip
+    assert paper.crop_padding(32) == 2
+    assert paper.dropout is None  # it belongs to the networks of Table 1
+    assert (paper.mixing, paper.policy, paper.cutout_share) == ("none", "none", 0.0)
+    # PyTorch's CyclicLR rises over 2,000 steps unless told otherwise; 45,000 images, 200 epochs
+    steps = 200 * 45_000 // paper.batch_size
+    assert steps / paper.cycles / 2 == pytest.approx(2000, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("optimizer=adam", "optimizer=adamw", "optimizer=sgd"),
+        *(f"schedule={name}" for name in SCHEDULES),
+        *(f"batch_size={number}" for number in (128, 256, 512, 1024)),
+        *("rotation_degrees=15", "crop_share=0.0625", "policy=autoaugment", "dropout=0.5"),
+    ],
+)
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_part_of_the_paper_can_be_set_in_any_recipe(name, override):
+    field, _, value = override.partition("=")
+    found = getattr(RECIPES[name].with_overrides([override]), field)
+    assert found == type(found)(value)
 
 
 @pytest.mark.parametrize("record", [[], {"batch_sizes": 3}, {"flip": 1}, {"batch_size": "3"}])

@@ -351,6 +351,16 @@ def test_a_diverged_run_is_reported_and_the_test_part_stays_closed(studies, caps
     assert "diverged" in capsys.readouterr().out
 
 
+def test_a_recipes_dropout_is_that_of_the_network_in_the_folder(studies):
+    line = words("--recipe", "paper", "--set", "dropout=0.5", arch="[[Basic,1,8,0.1]]", epochs=1)
+    assert main(line) == 0
+    folder = only_run(studies).path
+    expected = Architecture.from_notation("[[Basic,1,8,0.5]]")
+    assert Architecture.from_json((folder / "architecture.json").read_text()) == expected
+    assert folder.name == f"{identify(expected).id}-seed0"
+    assert metrics_of(folder)["settings"]["recipe"]["name"] == "paper"
+
+
 @pytest.mark.parametrize("kind", ["preset", "file"])
 def test_a_preset_or_a_file_is_trained(kind, studies, tmp_path):
     path = tmp_path / "mine.json"

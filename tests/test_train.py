@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+import nas.train
 from nas.architecture import InputSpec
 from nas.budget import Caps
 from nas.data.augment import Augmentation
@@ -32,7 +33,10 @@ VARIANTS = {
     "cutmix": {"mixing": "cutmix", "mixing_probability": 0.5},
     "cutout": {"cutout_share": 0.5},
     "trivial": {"policy": "trivial", "cutout_share": 0.5},
-    "cyclic": {"schedule": "cyclic", "cycles": 2},
+    "autoaugment": {"policy": "autoaugment"},
+    "adam": {"optimizer": "adam", "learning_rate": 0.01, "dropout": 0.5},
+    "cyclic": {"schedule": "cyclic", "cycles": 2, "momentum_dip": 0.1},
+    "one_cycle": {"schedule": "one_cycle", "optimizer": "adamw", "momentum_dip": 0.1},
     "bfloat16": {"precision": "bfloat16"},
 }
 JOBS = {name: make_job(name) for name in RECIPES} | {
@@ -282,3 +286,27 @@ def test_evaluation_sees_the_ragged_batch():
     loader = make_batches(job).train
     result = train(job, Batches(loader, EvalLoader(part(1700, 1797), 32)), CPU)
     assert (result.val_accuracy * 97) == pytest.approx(round(result.val_accuracy * 97))
+
+
+def test_a_recipes_dropout_replaces_that_of_every_stage():
+    job = make_job(epochs=1, dropout=0.0)
+    bare = replace(
+        job.architecture,
+        stages=tuple(replace(stage, dropout=0.0) for stage in job.architecture.stages),
+    )
+    assert bare != job.architecture
+    expected = train(replace(make_job(epochs=1), architecture=bare), make_batches(job), CPU)
+    assert same_weights(train(job, make_batches(job), CPU), expected)
+
+
+def test_a_momentum_that_dips_is_what_the_optimizer_has(monkeypatch):
+    seen = []
+    monkeypatch.setattr(nas.train, "set_momentum", lambda _, value: seen.append(value))
+    job = make_job(epochs=1, schedule="cyclic", momentum_dip=0.2, warmup_share=0.0)
+    batches = make_batches(job)
+    train(job, batches, CPU)
+    steps = len(batches.train)
+    # a triangle down from 0.9 to 0.7 and back, at the middle of each step
+    expected = [0.9 - 0.2 * (1 - abs(2 * (i + 0.5) / steps - 1)) for i in range(steps)]
+    assert seen == pytest.approx(expected)
+    assert len(seen) == 12

@@ -100,7 +100,7 @@ def add_training(
     group.add_argument(
         "--recipe",
         metavar="NAME",
-        help=f"how networks are trained: short or modern (default: {recipe})",
+        help=f"how networks are trained: short, modern or paper (default: {recipe})",
     )
     group.add_argument(
         "--set",

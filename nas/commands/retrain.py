@@ -130,7 +130,8 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     if definition is not None and same_data:
         data_dir = data_dir or definition.data_dir
         image_size = image_size or definition.image_size
-    _make_recipe(args, None)  # a wrong recipe is refused before the data are read
+    recipe = _make_recipe(args, None)  # a wrong one is refused before the data are read
+    architecture = architecture.with_dropout(recipe.dropout)  # the folder says what was trained
     device = choose_device(args.device or "auto")
     data = load_training(dataset, Path(data_dir) if data_dir else None, image_size)
     if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:

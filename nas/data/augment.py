@@ -22,22 +22,24 @@ class Augmentation:
     """What is done to training images.
 
     Args:
+        rotation_degrees: Largest angle of a rotation to either side; 0 is no rotation.
         flip: Mirror left and right with probability 1/2.
         crop_padding: Black pixels added on each side before a crop back to size; 0 is no crop.
         cutout_size: Side of the square set to the mean, in pixels; 0 is none.
         policy: ``none``, or a key of `nas.data.policy.POLICIES`.
 
     Raises:
-        DataError: A size is negative.
+        DataError: A size or the angle is negative.
     """
 
+    rotation_degrees: float = 0.0
     flip: bool = False
     crop_padding: int = 0
     cutout_size: int = 0
     policy: str = "none"
 
     def __post_init__(self) -> None:
-        for name in ("crop_padding", "cutout_size"):
+        for name in ("rotation_degrees", "crop_padding", "cutout_size"):
             if getattr(self, name) < 0:
                 raise DataError(f"{name} must be at least 0, but got {getattr(self, name)}")
 
@@ -50,11 +52,13 @@ class Draws:
         crop_offsets: int64, (2, N), rows and columns, each in 0..2 * padding inclusive.
         flips: bool, (N,).
         cutout_centers: int64, (2, N), row and column, each in 0..image_size - 1 inclusive.
+        angles: float, (N,), degrees against the clock, in [-rotation_degrees, rotation_degrees].
     """
 
     crop_offsets: Tensor | None = None
     flips: Tensor | None = None
     cutout_centers: Tensor | None = None
+    angles: Tensor | None = None
 
     def batch(self, start: int, stop: int) -> Draws:
         """Return the draws of images start..stop-1, as views."""
@@ -64,8 +68,8 @@ class Draws:
         """Return the draws on a device; does not wait for the copy."""
         return Draws(*(None if draw is None else send(draw, device) for draw in self._all()))
 
-    def _all(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        return self.crop_offsets, self.flips, self.cutout_centers
+    def _all(self) -> tuple[Tensor | None, ...]:
+        return self.crop_offsets, self.flips, self.cutout_centers, self.angles
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
@@ -86,7 +90,7 @@ def draw(
         image_size: Height and width in pixels.
         generator: On the CPU; moved on.
     """
-    crop_offsets = flips = cutout_centers = None
+    crop_offsets = flips = cutout_centers = angles = None
     if augmentation.crop_padding:
         highest = 2 * augmentation.crop_padding + 1
         crop_offsets = torch.randint(highest, (2, num_images), generator=generator)
@@ -94,7 +98,10 @@ def draw(
         flips = torch.randint(2, (num_images,), generator=generator).bool()
     if augmentation.cutout_size:
         cutout_centers = torch.randint(image_size, (2, num_images), generator=generator)
-    return Draws(crop_offsets, flips, cutout_centers)
+    if augmentation.rotation_degrees:
+        shares = 2 * torch.rand(num_images, generator=generator) - 1
+        angles = augmentation.rotation_degrees * shares
+    return Draws(crop_offsets, flips, cutout_centers, angles)
 
 
 def augment(
@@ -105,7 +112,7 @@ def augment(
     shift: Tensor,
     policy: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Crop, flip, apply the policy, normalise, cut out, in this order.
+    """Rotate, crop, flip, apply the policy, normalise, cut out, in this order.
 
     Args:
         images: uint8, (N, C, H, W).
@@ -118,6 +125,8 @@ def augment(
     Returns:
         float, (N, C, H, W), channels last.
     """
+    if draws.angles is not None:
+        images = rotate(images, draws.angles)
     if draws.crop_offsets is not None:
         images = crop(images, draws.crop_offsets, augmentation.crop_padding)
     if draws.flips is not None:
@@ -128,6 +137,32 @@ def augment(
     if draws.cutout_centers is not None:
         normalised = cutout(normalised, draws.cutout_centers, augmentation.cutout_size)
     return normalised
+
+
+def rotate(images: Tensor, angles: Tensor) -> Tensor:
+    """Rotate each image about its centre by its own angle; what comes in from outside is black.
+
+    Each pixel takes the nearest one of the image, as in `torchvision.transforms.RandomRotation`.
+
+    Args:
+        images: uint8, (N, C, H, W).
+        angles: float, (N,), degrees against the clock.
+    """
+    height, width = images.shape[2:]
+    radians = torch.deg2rad(angles)
+    cos, sin = torch.cos(radians), torch.sin(radians)
+    zero = torch.zeros_like(cos)
+    # from a pixel of the result to one of the image, in units of half the image's sides
+    theta = torch.stack(
+        [
+            torch.stack([cos, -sin * (height / width), zero], 1),
+            torch.stack([sin * (width / height), cos, zero], 1),
+        ],
+        1,
+    )  # (N, 2, 3)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    rotated = functional.grid_sample(images.float(), grid, mode="nearest", align_corners=False)
+    return rotated.to(images.dtype)
 
 
 def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest, chisquare
+from scipy.stats import binomtest, chisquare, kstest, uniform
 from torchvision.transforms import functional as tv
 
-from nas.data.augment import Augmentation, augment, crop, cutout, draw, flip, normalise
+from nas.data.augment import Augmentation, augment, crop, cutout, draw, flip, normalise, rotate
 from nas.errors import DataError
 
-EVERYTHING = Augmentation(flip=True, crop_padding=4, cutout_size=8)
+EVERYTHING = Augmentation(rotation_degrees=15, flip=True, crop_padding=4, cutout_size=8)
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 
@@ -40,6 +40,24 @@ def test_a_flip_is_torchvisions_and_only_where_drawn():
     flips = draws_of(len(images)).flips
     for image, result, flipped in zip(images, flip(images, flips), flips.tolist(), strict=True):
         assert torch.equal(result, tv.hflip(image) if flipped else image)
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 33])
+def test_a_rotation_is_torchvisions_by_the_drawn_angle(size):
+    images = random_images(size=size)
+    angles = draws_of(len(images), Augmentation(rotation_degrees=180), size).angles
+    for image, result, angle in zip(images, rotate(images, angles), angles.tolist(), strict=True):
+        assert torch.equal(result, tv.rotate(image, angle))
+
+
+def test_a_rotation_by_nothing_is_the_image_itself():
+    images = random_images()
+    assert torch.equal(rotate(images, torch.zeros(len(images))), images)
+
+
+def test_angles_are_uniform_to_both_sides():
+    angles = draws_of(50_000, Augmentation(rotation_degrees=15)).angles
+    assert kstest(angles.numpy(), uniform(-15, 30).cdf).pvalue > 1e-3
 
 
 def test_normalising_is_torchvisions():
@@ -113,7 +131,7 @@ def test_without_augmentation_images_are_only_normalised():
     assert torch.equal(result, normalise(images, scale, shift))
 
 
-@pytest.mark.parametrize("field", ["crop_padding", "cutout_size"])
+@pytest.mark.parametrize("field", ["rotation_degrees", "crop_padding", "cutout_size"])
 def test_a_negative_size_is_refused(field):
     with pytest.raises(DataError, match=f"{field} must be at least 0"):
         Augmentation(**{field: -1})

@@ -3,13 +3,36 @@ from random import Random
 
 import pytest
 import torch
-from torchvision.transforms import InterpolationMode, TrivialAugmentWide
+from scipy.stats import chisquare
+from torchvision.transforms import (
+    AutoAugment,
+    AutoAugmentPolicy,
+    InterpolationMode,
+    TrivialAugmentWide,
+)
 from torchvision.transforms.autoaugment import _apply_op
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
-from nas.data.policy import POLICIES, TRIVIAL_OPERATIONS, trivial_augment
+from nas.data.policy import (
+    AUTO_SPACE,
+    OPERATIONS,
+    POLICIES,
+    TRIVIAL_SPACE,
+    apply_sub_policies,
+    auto_augment,
+    draw_sub_policy,
+    trivial_augment,
+)
 from nas.recipe import POLICIES as RECIPE_POLICIES
 
-SPACE = TrivialAugmentWide()._augmentation_space(31)
+SIZES = (8, 28, 32, 64)
+AUTO = AutoAugment(AutoAugmentPolicy.CIFAR10)
+
+
+def torchvisions_space(name, size):
+    if name == "trivial":
+        return TrivialAugmentWide()._augmentation_space(31)
+    return AUTO._augmentation_space(10, (size, size))
 
 
 def batch(channels, num_images=5, size=32):
@@ -19,29 +42,88 @@ def batch(channels, num_images=5, size=32):
     )
 
 
-def test_the_space_is_torchvisions():
-    assert list(TRIVIAL_OPERATIONS) == list(SPACE)
-    for name, (magnitudes, is_signed) in SPACE.items():
-        operation = TRIVIAL_OPERATIONS[name]
-        scale = 32.0 if "Translate" in name else 1.0  # ours are shares of the image
-        ours = scale * torch.tensor(operation.magnitudes)
-        torch.testing.assert_close(ours, magnitudes.float().reshape(-1), rtol=1e-5, atol=1e-5)
-        assert operation.is_signed == is_signed
+@pytest.mark.parametrize(
+    ("name", "ours", "size"),
+    [("trivial", TRIVIAL_SPACE, 32), *(("auto", AUTO_SPACE, size) for size in SIZES)],
+)
+def test_the_spaces_are_torchvisions(name, ours, size):
+    theirs = torchvisions_space(name, size)
+    assert list(ours) == list(theirs)
+    for operation, (magnitudes, is_signed) in theirs.items():
+        scale = float(size) if "Translate" in operation else 1.0  # ours are shares of the image
+        found = scale * torch.tensor(ours[operation].magnitudes)
+        torch.testing.assert_close(found, magnitudes.float().reshape(-1), rtol=1e-5, atol=1e-5)
+        assert ours[operation].is_signed == is_signed
 
 
-@pytest.mark.parametrize("name", TRIVIAL_OPERATIONS)
+def strengths(name, every=7):
+    """Some magnitudes of TrivialAugment, all of AutoAugment's, with their signs."""
+    for space, step in ((TRIVIAL_SPACE, every), (AUTO_SPACE, 1)):
+        if name in space:
+            for magnitude in space[name].magnitudes[::step]:
+                yield from (magnitude, -magnitude) if space[name].is_signed else (magnitude,)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_operation_on_a_batch_equals_torchvisions_on_each_image(name, channels):
-    images, operation = batch(channels), TRIVIAL_OPERATIONS[name]
+    images = batch(channels)
     scale = 32.0 if "Translate" in name else 1.0
-    for magnitude in operation.magnitudes[::7]:
-        for signed in (magnitude, -magnitude) if operation.is_signed else (magnitude,):
-            found = operation.apply(images, signed)
-            for image, ours in zip(images, found, strict=True):
-                theirs = _apply_op(
-                    image, name, signed * scale, InterpolationMode.NEAREST, fill=None
-                )
-                assert torch.equal(ours, theirs)
+    for magnitude in strengths(name):
+        found = OPERATIONS[name](images, magnitude)
+        for image, ours in zip(images, found, strict=True):
+            theirs = _apply_op(
+                image, name, magnitude * scale, InterpolationMode.NEAREST, fill=None
+            )
+            assert torch.equal(ours, theirs)
+
+
+USED = sorted({(name, level) for policy in AUTO.policies for name, _, level in policy}, key=str)
+
+
+@pytest.mark.parametrize(("name", "level"), USED)
+def test_an_operation_of_the_cifar10_policy_is_within_one_of_pils(name, level):
+    images, strengths = batch(3), AUTO_SPACE[name]
+    scale = 32.0 if "Translate" in name else 1.0
+    highest = strengths.magnitudes[level] if level is not None else 0.0
+    for magnitude in (highest, -highest) if strengths.is_signed else (highest,):
+        for image, ours in zip(images, OPERATIONS[name](images, magnitude), strict=True):
+            pil = _apply_op(
+                to_pil_image(image), name, magnitude * scale, InterpolationMode.NEAREST, fill=None
+            )
+            assert (pil_to_tensor(pil).int() - ours.int()).abs().max() <= 1
+
+
+class GivenDraws(AutoAugment):
+    """torchvision's AutoAugment with what chance decided given from outside."""
+
+    def get_params(self, transform_num):
+        draw = self.draw
+        return draw.number, list(draw.chances), [0 if negated else 1 for negated in draw.negated]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 32])
+def test_autoaugment_on_a_batch_equals_torchvisions_image_by_image_given_the_same_draws(
+    channels, size
+):
+    images, rng = batch(channels, 200, size), Random(0)
+    draws = [draw_sub_policy(rng) for _ in images]
+    assert {draw.number for draw in draws} == set(range(25))
+    theirs = GivenDraws(AutoAugmentPolicy.CIFAR10)
+    found = apply_sub_policies(images, draws)
+    for image, ours, theirs.draw in zip(images, found, draws, strict=True):
+        assert torch.equal(ours, theirs(image))
+
+
+def test_sub_policies_their_chances_and_signs_are_drawn_independently_and_uniformly():
+    rng = Random(0)
+    draws = [draw_sub_policy(rng) for _ in range(20_000)]
+    cells = Counter(
+        (draw.number, *(chance < 0.5 for chance in draw.chances), *draw.negated) for draw in draws
+    )
+    assert len(cells) == 25 * 2**4
+    assert chisquare(list(cells.values())).pvalue > 1e-3
 
 
 def test_operations_and_strengths_are_drawn_uniformly():
@@ -58,12 +140,13 @@ def test_operations_and_strengths_are_drawn_uniformly():
     assert len(kept) == 14
 
 
-def test_equal_seeds_augment_equally_and_spare_the_input():
+@pytest.mark.parametrize("augment", [trivial_augment, auto_augment])
+def test_equal_seeds_augment_equally_and_spare_the_input(augment):
     images = batch(3)
     before = images.clone()
-    assert torch.equal(trivial_augment(images, Random(3)), trivial_augment(images, Random(3)))
+    assert torch.equal(augment(images, Random(3)), augment(images, Random(3)))
     assert torch.equal(images, before)
-    assert not torch.equal(trivial_augment(images, Random(3)), trivial_augment(images, Random(4)))
+    assert not torch.equal(augment(images, Random(3)), augment(images, Random(4)))
 
 
 def test_a_recipe_names_every_policy():
