@@ -268,6 +268,11 @@ def imagenet(channels: int, width: int) -> Layers:
 
 STEMS: dict[str, StemFunction] = {"conv3x3": conv3x3, "conv5x5": conv5x5, "imagenet": imagenet}
 
+STEM_NOTES = {  # what a reader should know before comparing with the paper
+    "imagenet": "the stem is He et al.'s 7x7, stride 2, padding 3, then a 3x3 max pool; the paper "
+    'prints "stride 3, padding 2", which leaves 10x10 of 32x32 and not the 16x16 of its text'
+}
+
 
 # ---------------------------------------------------------------------------------------------
 # Whole networks

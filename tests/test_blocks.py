@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.blocks import (
@@ -15,6 +16,7 @@ from nas.blocks import (
     name_layers,
     stem_layers,
 )
+from nas.commands import main
 from nas.errors import ArchitectureError, UnknownNameError
 from nas.presets import PRESETS
 from tests.reference import LAWFUL_KERNELS
@@ -130,6 +132,20 @@ def test_odd_kernels_keep_any_size(kernel, size):
 )
 def test_stems_are_those_of_the_paper(kind, conv):
     assert stem_layers(kind, 3, 64)[:3] == (conv, Norm(64), Act())
+
+
+def test_the_papers_wording_of_imagenets_stem_contradicts_its_own_16x16(capsys):
+    images = torch.empty(1, 3, 32, 32, device="meta")
+    as_printed = torch.nn.Conv2d(3, 8, 7, stride=3, padding=2, device="meta")(images)
+    assert as_printed.shape[-1] == 10
+    conv, _, _, pool = stem_layers("imagenet", 3, 64)
+    assert sizes((conv,), 32) == [16]  # "only 16 by 16": before the pool
+    assert (pool.kernel, pool.stride, pool.padding) == (3, 2, 1)
+    assert main(["show", "final", "--stem", "imagenet"]) == 0
+    text = capsys.readouterr().out
+    assert '"stride 3, padding 2", which leaves 10x10 of 32x32 and not the 16x16' in text
+    assert main(["show", "final"]) == 0
+    assert "stride 3" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

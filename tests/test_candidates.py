@@ -1,14 +1,14 @@
 """Who climbs a rung; by hand."""
 
+from dataclasses import replace
+
 from test_trials import row
 
 from nas.candidates import choose_candidates
 
-VAL_IMAGES = 10_000  # one standard error of 50% is half a point
 
-
-def numbers(rows, count, val_images=VAL_IMAGES):
-    return [item.number for item in choose_candidates(rows, count, val_images)]
+def numbers(rows, count):
+    return [item.number for item in choose_candidates(rows, count)]
 
 
 def test_the_most_accurate_climb_in_order_and_broken_or_pruned_ones_do_not():
@@ -30,8 +30,6 @@ def test_where_only_known_ones_are_the_best_found_one_climbs_along():
     assert numbers(rows, 1) == [0, 2]
 
 
-def test_the_studys_own_best_climbs_even_where_its_rank_alone_would_not_take_it_up():
-    # of those tied within one standard error the smallest is the best (rule 8)
-    rows = [row(0, 0.502, 900), row(1, 0.501, 800), row(2, 0.5, 100), row(3, 0.2, 50)]
-    assert numbers(rows, 2) == [2, 0]
-    assert numbers(rows, 2, val_images=10**9) == [0, 1]
+def test_they_climb_by_what_the_study_ranks_them_by():
+    estimated = [replace(row(0, 0.9), estimate=0.5), replace(row(1, 0.8), estimate=0.7)]
+    assert numbers([*estimated, row(2, 0.6)], 2) == [1, 2]

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.blocks import BLOCKS, Scale
+from nas.blocks import BLOCKS, STEMS, Scale
 from nas.complexity import count
 from nas.device import Engine
 from nas.errors import InfeasibleError
@@ -18,7 +18,9 @@ from nas.model import (
     build_model,
     scale_branches,
 )
+from nas.optimizer import make_optimizer
 from nas.presets import PRESETS
+from nas.recipe import RECIPES
 from tests.reference import LAWFUL_KERNELS, random_architecture
 
 
@@ -47,6 +49,25 @@ def assert_every_parameter_learns(architecture, input_spec=None):
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_parameter_of_every_preset_receives_a_gradient(name):
     assert_every_parameter_learns(PRESETS[name].architecture)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("row")])
+def test_every_row_of_the_paper_trains_a_step_with_its_recipe(name):
+    model, _, _ = one_step(PRESETS[name].architecture)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    make_optimizer(model, RECIPES["paper"], Engine()).step()
+    for parameter, old in zip(model.parameters(), before, strict=True):
+        assert torch.isfinite(parameter).all()
+        assert not torch.equal(parameter, old)
+    outputs = model(torch.randn(4, 3, 32, 32))
+    assert torch.isfinite(nn.functional.cross_entropy(outputs, torch.arange(4)))
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_kernel_5_learns_behind_every_stem(stem, kind):
+    stages = (Stage(kind, 1, 16, 1, kernel=5), Stage(kind, 1, 32, 2, kernel=5))
+    assert_every_parameter_learns(Architecture(Stem(stem, 16), stages))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -12,10 +12,11 @@ counted at its study's input, everything else at --channels, --image-size and --
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.architecture import Architecture, InputSpec
+from nas.blocks import STEM_NOTES
 from nas.commands.common import (
     add_format,
     add_study,
@@ -47,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
         return _show_trial(args, int(args.what))
     architecture = resolve_architecture(args.what, stem_kind=args.stem)
     default = find_definition(args).input_spec if args.study is not None else None
-    note = PRESETS[args.what].note if args.what in PRESETS else ""
-    print_network(architecture, input_spec_of(args, default), args.format, note)
+    notes = [PRESETS[args.what].note] if args.what in PRESETS else []
+    notes.append(STEM_NOTES.get(architecture.stem.kind, ""))
+    print_network(architecture, input_spec_of(args, default), args.format, notes)
     return 0
 
 
@@ -56,7 +58,7 @@ def print_network(
     architecture: Architecture,
     input_spec: InputSpec,
     form: str,
-    note: str = "",
+    notes: Sequence[str] = (),
     trial: Mapping[str, Any] | None = None,
 ) -> None:
     """Print a network as text or JSON.
@@ -65,7 +67,7 @@ def print_network(
         architecture: The network.
         input_spec: What it is counted at.
         form: ``text`` or ``json``.
-        note: A line for the reader of the text; may be empty.
+        notes: Lines for the reader of the text; empty ones are left out.
         trial: The trial it comes from, for the JSON.
     """
     total, identity = count(architecture, input_spec), identify(architecture)
@@ -108,7 +110,7 @@ def print_network(
     print()
     print(f"id {identity.id}   shape {identity.shape_id}   {architecture.depth} blocks")
     print(f"{total.num_params:,} parameters, {total.macs:,} multiply-adds for one image")
-    if note:
+    for note in filter(None, notes):
         print(f"note: {note}")
 
 
