@@ -23,6 +23,7 @@ COMMANDS = {
     "status": "one screen on a study: the funnel, the best, the time left",
     "best": "the best trials of a study, at any smaller budget too",
     "retrain": "train a network in full, and measure it on the test set once",
+    "lr-range-test": "which learning rates a network can be trained with",
     "dashboard": "optuna-dashboard on a study",
     "spaces": "the search spaces; how much of one fits a budget",
     "count": "exact parameters and multiply-adds of a network, by layer",

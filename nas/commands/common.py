@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nas.ladder import Ladder
     from nas.spending import Spending
+    from nas.recipe import Recipe
     from nas.study import StudyDefinition, StudyFolder
     from nas.trials import TrialRow
 
@@ -110,6 +111,27 @@ def add_training(
         dest="overrides",
         help="replace a field of the recipe, for example learning_rate=0.05; repeatable",
     )
+
+
+def make_recipe(args: argparse.Namespace, default: str, num_images: int | None = None) -> Recipe:
+    """Return the recipe of a training: its row, then what --set gives.
+
+    Args:
+        args: The arguments of `add_training`.
+        default: The row that is taken where none is given.
+        num_images: With it, the batch of the row is fitted to few images first.
+
+    Raises:
+        UsageError: There is no such row or field, or a value is out of range.
+    """
+    from nas.plan import fit_batch
+    from nas.recipe import get_recipe
+
+    row = get_recipe(args.recipe or default)
+    sets_batch = any(text.partition("=")[0].strip() == "batch_size" for text in args.overrides)
+    if num_images is not None and not sets_batch:
+        row = fit_batch(row, num_images)
+    return row.with_overrides(args.overrides)
 
 
 def require_at_least(args: argparse.Namespace, least: int, *names: str) -> None:

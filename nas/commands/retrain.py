@@ -23,6 +23,7 @@ from nas.commands.common import (
     add_format,
     add_study,
     add_training,
+    make_recipe,
     print_json,
     require_at_least,
 )
@@ -130,7 +131,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     if definition is not None and same_data:
         data_dir = data_dir or definition.data_dir
         image_size = image_size or definition.image_size
-    recipe = _make_recipe(args, None)  # a wrong one is refused before the data are read
+    recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
     architecture = architecture.with_dropout(recipe.dropout)  # the folder says what was trained
     device = choose_device(args.device or "auto")
     data = load_training(dataset, Path(data_dir) if data_dir else None, image_size)
@@ -142,7 +143,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
         dataset=dataset,
         data_dir=Path(data_dir) if data_dir else None,
         image_size=image_size,
-        recipe=_make_recipe(args, len(data.train)),
+        recipe=make_recipe(args, DEFAULT_RECIPE, len(data.train)),
         epochs=args.epochs,
         seed=first,
         engine=Engine(device),
@@ -155,18 +156,6 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     return [
         replace(base, seed=seed, folder=run_folder(parent, architecture, seed)) for seed in seeds
     ], data
-
-
-def _make_recipe(args: argparse.Namespace, num_images: int | None) -> Any:
-    """Return the recipe: its row, the batch fitted to few images, then what --set gives."""
-    from nas.plan import fit_batch
-    from nas.recipe import get_recipe
-
-    row = get_recipe(args.recipe or DEFAULT_RECIPE)
-    sets_batch = any(text.partition("=")[0].strip() == "batch_size" for text in args.overrides)
-    if num_images is not None and not sets_batch:
-        row = fit_batch(row, num_images)
-    return row.with_overrides(args.overrides)
 
 
 def _run_all(

@@ -39,7 +39,9 @@ def test_every_command_has_help_and_stands_in_the_readme(name, capsys):
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: cli.py {name}")
-    assert (import_module(f"nas.commands.{name}").__doc__ or "").splitlines()[0] in text
+    assert (import_module(f"nas.commands.{name.replace('-', '_')}").__doc__ or "").splitlines()[
+        0
+    ] in text
     assert re.search(rf"(`|cli\.py ){name}\b", (ROOT / "README.md").read_text())
 
 
@@ -114,6 +116,7 @@ QUICK = {
     "--help": "torch optuna numpy",
     "search --help": "torch optuna numpy",
     "retrain --help": "torch optuna numpy",
+    "lr-range-test --help": "torch optuna numpy",
     "status --help": "torch optuna numpy",
     "best --help": "torch optuna numpy",
     "dashboard --help": "torch optuna numpy",

@@ -1,0 +1,237 @@
+"""Find the learning rates that an untrained network can be trained with: Smith's range test.
+
+The rate rises from step to step over a few hundred steps; where the loss begins to fall and where
+it stops falling are the bounds of a cyclic schedule. ARCH is a preset, a JSON file or the paper's
+notation. Writes lr_range.csv and lr_range.png, and prints the command that trains with the rates
+it found. The test part of the data is not read.
+
+  cli.py lr-range-test final --dataset cifar10
+  cli.py lr-range-test '[[Basic,2,16],[Basic,2,32]]' --dataset digits --set optimizer=sgd
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.commands.common import (
+    add_format,
+    add_training,
+    make_recipe,
+    print_json,
+    require_at_least,
+)
+from nas.errors import StorageError, UsageError
+from nas.presets import resolve_architecture
+
+if TYPE_CHECKING:
+    from nas.lr_range import Ramp, RangeStep, RangeTest
+    from nas.state import Job
+
+DEFAULT_RECIPE, DEFAULT_DATASET = "paper", "cifar10"
+MIN_STEPS, MAX_RATE = 20, 100.0
+HIGHEST = {"sgd": 10.0, "adam": 1.0, "adamw": 1.0}
+LOWEST = {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `lr-range-test`."""
+    parser.add_argument("architecture", metavar="ARCH")
+    parser.add_argument(
+        "--stem",
+        metavar="KIND",
+        help="replace the stem's kind: conv3x3, conv5x5 or imagenet; a notation has conv3x3",
+    )
+    group = parser.add_argument_group("test")
+    group.add_argument(
+        "--low", type=float, metavar="RATE", help="first rate (default: 1e-4 for sgd, else 1e-6)"
+    )
+    group.add_argument(
+        "--high", type=float, metavar="RATE", help="last rate (default: 10 for sgd, else 1)"
+    )
+    group.add_argument(
+        "--steps", type=int, default=300, metavar="N", help="batches (default: 300)"
+    )
+    group.add_argument(
+        "--ramp",
+        choices=("exponential", "linear"),
+        default="exponential",
+        help="how the rate rises (default: exponential)",
+    )
+    group.add_argument(
+        "--validate",
+        action="store_true",
+        help="measure on the validation part too, 20 times on the way",
+    )
+    group.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where table and picture go (default: STUDIES/lr-range/ID-RECIPE-seedN)",
+    )
+    group.add_argument(
+        "--studies",
+        metavar="DIR",
+        help="where studies live (default: $NAS_STUDIES, else ./studies)",
+    )
+    add_training(parser, recipe=DEFAULT_RECIPE, dataset=DEFAULT_DATASET)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the test, write its table and picture, and say what it suggests."""
+    _check(args)
+    architecture = resolve_architecture(args.architecture, stem_kind=args.stem)
+    recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
+    ramp = _make_ramp(args, recipe.optimizer)
+    from nas.batches import place_all
+    from nas.complexity import count
+    from nas.data.datasets import load_training
+    from nas.device import Engine, choose_device
+    from nas.lr_range import run_range_test
+    from nas.state import Job
+
+    device = choose_device(args.device or "auto")
+    data_dir = Path(args.data).expanduser() if args.data else None
+    data = load_training(args.dataset or DEFAULT_DATASET, data_dir, args.image_size)
+    architecture = architecture.with_dropout(recipe.dropout)
+    count(architecture, data.input_spec)
+    recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))
+    seed = args.seed or 0
+    job = Job(architecture, data.input_spec, recipe, 1, seed)
+    folder = _make_folder(args, job)
+    parts = place_all(data, device, seed, holdout=True)
+    print(_announce(job, ramp), file=sys.stderr)
+    test = run_range_test(job, parts, Engine(device), ramp, args.validate, _show(ramp))
+    record = _write(args, job, ramp, test, folder)
+    if args.format == "json":
+        print_json(record)
+    else:
+        _print(record)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    require_at_least(args, MIN_STEPS, "steps")
+    require_at_least(args, 1, "image_size")
+    require_at_least(args, 0, "seed")
+    for name in ("low", "high"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value <= MAX_RATE:  # nan is refused too
+            raise UsageError(f"--{name} must be in (0, {MAX_RATE:g}], but got {value:g}")
+
+
+def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
+    from nas.lr_range import Ramp
+
+    low = LOWEST[optimizer] if args.low is None else args.low
+    high = HIGHEST[optimizer] if args.high is None else args.high
+    if low >= high:
+        raise UsageError(f"--low must be below --high, but got low={low:g}, high={high:g}")
+    return Ramp(low, high, args.steps, args.ramp)
+
+
+def _make_folder(args: argparse.Namespace, job: Job) -> Path:
+    from nas.identity import identify
+    from nas.study import studies_folder
+
+    name = f"{identify(job.architecture).id}-{job.recipe.name}-seed{job.seed}"
+    folder = Path(args.out) if args.out else studies_folder(args.studies) / "lr-range" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create {folder}: {error.strerror}") from error
+    return folder
+
+
+def _announce(job: Job, ramp: Ramp) -> str:
+    recipe = job.recipe
+    return (
+        f"{ramp.num_steps} steps, rate {ramp.low:g} to {ramp.high:g} ({ramp.kind}), recipe "
+        f"{recipe.name}, {recipe.optimizer}, batch {recipe.batch_size}, seed {job.seed}"
+    )
+
+
+def _show(ramp: Ramp) -> Any:
+    every = max(1, ramp.num_steps // 10)
+
+    def show(step: RangeStep) -> None:
+        if step.step % every == 0:
+            print(
+                f"step {step.step}/{ramp.num_steps} · rate {step.learning_rate:.2g} · "
+                f"loss {step.loss:.3f} · batch accuracy {100 * step.accuracy:.1f}%",
+                file=sys.stderr,
+            )
+
+    return show
+
+
+def _write(
+    args: argparse.Namespace, job: Job, ramp: Ramp, test: RangeTest, folder: Path
+) -> dict[str, Any]:
+    """Write table and picture; return all that is said, as JSON-ready values."""
+    from nas.identity import identify
+    from nas.lr_range import draw_picture, write_table
+
+    found = test.suggest(ramp.num_steps)
+    suggestion = None if isinstance(found, str) else found
+    last = test.steps[-1]
+    ending = f"diverged at {test.diverged_at:.2g}" if test.diverged_at else "did not diverge"
+    title = f"{args.architecture}, {job.recipe.optimizer}, batch {job.recipe.batch_size}: {ending}"
+    return {
+        **identify(job.architecture)._asdict(),
+        "recipe": job.recipe.to_dict(),
+        "seed": job.seed,
+        "ramp": asdict(ramp),
+        "steps_taken": last.step,
+        "diverged_at": test.diverged_at,
+        "learning_rate": suggestion and float(f"{suggestion.maximum:.2g}"),
+        "floor_learning_rate": suggestion and float(f"{suggestion.minimum:.2g}"),
+        "reasons": list(suggestion.reasons) if suggestion else [found],
+        "next": suggestion and _next_command(args, job, suggestion.maximum, suggestion.minimum),
+        "table": str(write_table(folder, test.steps, ramp.num_steps)),
+        "picture": str(draw_picture(folder, test.steps, ramp, suggestion, title)),
+    }
+
+
+def _next_command(args: argparse.Namespace, job: Job, maximum: float, minimum: float) -> str:
+    """Return the command that trains with the suggested rates, on the same data and recipe."""
+    words = ["python", "cli.py", "retrain", "--arch", args.architecture]
+    given = {
+        "--stem": args.stem,
+        "--dataset": args.dataset or DEFAULT_DATASET,
+        "--data": args.data,
+        "--image-size": args.image_size,
+        "--device": args.device,
+        "--seed": args.seed,
+        "--studies": args.studies,
+        "--recipe": job.recipe.name,
+    }
+    for option, value in given.items():
+        words += [option, str(value)] if value is not None else []
+    rates = {"learning_rate": f"{maximum:.2g}", "floor_learning_rate": f"{minimum:.2g}"}
+    if job.recipe.schedule not in ("cyclic", "one_cycle"):
+        rates["schedule"] = "cyclic"
+    kept = [text for text in args.overrides if text.partition("=")[0].strip() not in rates]
+    for text in (*kept, *(f"{field}={value}" for field, value in rates.items())):
+        words += ["--set", text]
+    return shlex.join(words)
+
+
+def _print(record: dict[str, Any]) -> None:
+    taken, steps = record["steps_taken"], record["ramp"]["num_steps"]
+    if record["diverged_at"] is not None:
+        print(f"diverged at rate {record['diverged_at']:.2g}, after {taken} of {steps} steps")
+    else:
+        print(f"did not diverge in {steps} steps, up to rate {record['ramp']['high']:g}")
+    if record["next"] is None:
+        print(f"no suggestion: {record['reasons'][0]}")
+    else:
+        print("\n".join(record["reasons"]))
+        print("one seed, one short test: a hint where to begin, no promise that it converges")
+    print(f"{record['table']}\n{record['picture']}")
+    if record["next"] is not None:
+        print(f"\nnext: {record['next']}")
