@@ -75,10 +75,10 @@ class RangeTest(NamedTuple):
     steps: tuple[RangeStep, ...]
     diverged_at: float | None
 
-    def suggest(self, num_steps: int) -> Suggestion | str:
-        """Return the bounds that the test suggests, or why it suggests none."""
+    def suggest(self, num_steps: int, num_classes: int) -> Suggestion | str:
+        """Return the bounds that the test suggests, or why it suggests none; see `suggest`."""
         rates = [step.learning_rate for step in self.steps]
-        return suggest(rates, [step.loss for step in self.steps], num_steps)
+        return suggest(rates, [step.loss for step in self.steps], num_steps, num_classes)
 
 
 def run_range_test(

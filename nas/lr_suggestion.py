@@ -68,7 +68,9 @@ def has_diverged(losses: Sequence[float], num_steps: int) -> bool:
     return bool(means) and means[-1] > DIVERGED * min(means)
 
 
-def suggest(rates: Sequence[float], losses: Sequence[float], num_steps: int) -> Suggestion | str:
+def suggest(
+    rates: Sequence[float], losses: Sequence[float], num_steps: int, num_classes: int
+) -> Suggestion | str:
     """Return the bounds that a range test suggests, or why it suggests none.
 
     The minimum is where the loss has begun to fall, the maximum where the fall slows down, still
@@ -79,6 +81,8 @@ def suggest(rates: Sequence[float], losses: Sequence[float], num_steps: int) -> 
         rates: The learning rate of each step, rising.
         losses: The loss of each step, finite.
         num_steps: Steps the test was to have.
+        num_classes: Classes to tell apart. A loss that comes down to that of guessing, their
+            logarithm, has learned nothing yet: the fall is measured from there on.
 
     Source: Smith 2017, Cyclical learning rates, section 3.3; Smith 2018, A disciplined approach
         to neural network hyper-parameters, section 4.1.
@@ -87,15 +91,17 @@ def suggest(rates: Sequence[float], losses: Sequence[float], num_steps: int) -> 
         return "it ended before there was a curve; begin lower with --low"
     smoothed = smooth(losses, num_steps)
     window = 2 * half_window(num_steps) + 1
-    begin = statistics.fmean(losses[:window])
+    guessing = math.log(num_classes)
+    begin = min(statistics.fmean(losses[:window]), guessing)
     whole = range(window // 2, len(losses) - window // 2)  # of these the window is full
     lowest = min(whole, key=smoothed.__getitem__)
     fall = begin - smoothed[lowest]
     error = _noise(losses) * math.sqrt(2 / window)  # of a difference of two means
     if fall <= FEW_ERRORS * error:
         return (
-            f"the loss never fell by more than its noise ({fall:.2g}, with a standard error of "
-            f"{error:.2g}); try a higher --high, or more --steps"
+            f"the loss never fell below {begin:.3g} by more than its noise (lowest "
+            f"{smoothed[lowest]:.3g}, a difference's standard error {error:.2g}; guessing has "
+            f"{guessing:.3g}): nothing was learned; try more --steps, or another range"
         )
     begun = _settled_below(smoothed, lowest, begin - BEGUN * fall)
     done = next(index for index in whole if smoothed[index] <= begin - DONE * fall)

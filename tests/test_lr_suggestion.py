@@ -3,9 +3,9 @@ from random import Random
 
 import pytest
 
-from nas.lr_suggestion import half_window, has_diverged, smooth, suggest
+from nas.lr_suggestion import Suggestion, has_diverged, half_window, smooth, suggest
 
-STEPS = 200
+STEPS, CLASSES = 200, 10
 RATES = [10 ** (-5 + 5 * step / (STEPS - 1)) for step in range(STEPS)]
 
 
@@ -31,7 +31,7 @@ def curve(size=0.0, until=STEPS, **shape):
 @pytest.mark.parametrize("size", [0.0, 0.1])
 @pytest.mark.parametrize(("begin", "end"), [(1e-4, 1e-2), (1e-4, 1e-1)])
 def test_bounds_stand_where_the_known_fall_begins_and_ends(begin, end, size):
-    found = suggest(RATES, curve(size, begin=begin, end=end), STEPS)
+    found = suggest(RATES, curve(size, begin=begin, end=end), STEPS, CLASSES)
     decades = math.log10(end / begin)
     # a tenth and nine tenths of a fall that is straight over the logarithm of the rate
     assert math.log10(found.minimum / begin) == pytest.approx(0.1 * decades, abs=0.15)
@@ -41,20 +41,20 @@ def test_bounds_stand_where_the_known_fall_begins_and_ends(begin, end, size):
 
 
 def test_a_narrow_fall_gets_a_minimum_that_lets_the_rate_get_low():
-    found = suggest(RATES, curve(begin=5e-3, end=1e-2), STEPS)
+    found = suggest(RATES, curve(begin=5e-3, end=1e-2), STEPS, CLASSES)
     assert found.minimum == pytest.approx(found.maximum / 10)
     assert any("never gets low" in reason for reason in found.reasons)
 
 
 def test_a_loss_that_still_falls_at_the_end_is_said():
-    found = suggest(RATES[:100], curve(begin=1e-4, end=1e-1)[:100], STEPS)
+    found = suggest(RATES[:100], curve(begin=1e-4, end=1e-1)[:100], STEPS, CLASSES)
     assert any("test a higher --high" in reason for reason in found.reasons)
-    clear = suggest(RATES, curve(), STEPS)
+    clear = suggest(RATES, curve(), STEPS, CLASSES)
     assert not any("--high" in reason for reason in clear.reasons)
 
 
 def test_the_reasons_name_the_rule_of_thumb_that_failed_the_paper():
-    found = suggest(RATES, curve(), STEPS)
+    found = suggest(RATES, curve(), STEPS, CLASSES)
     assert any(f"{found.maximum / 3:.2g}" in reason for reason in found.reasons)
 
 
@@ -67,7 +67,7 @@ def test_the_reasons_name_the_rule_of_thumb_that_failed_the_paper():
     ],
 )
 def test_a_loss_that_never_falls_suggests_nothing(losses):
-    assert "never fell" in suggest(RATES, losses, STEPS)
+    assert "never fell" in suggest(RATES, losses, STEPS, CLASSES)
 
 
 def test_noise_alone_seldom_passes_for_a_fall():
@@ -75,12 +75,20 @@ def test_noise_alone_seldom_passes_for_a_fall():
     for seed in range(200):
         rng = Random(seed)
         losses = [rng.gauss(2.3, 0.1) for _ in range(60)]
-        fooled += not isinstance(suggest(RATES[:60], losses, 60), str)
+        fooled += not isinstance(suggest(RATES[:60], losses, 60, CLASSES), str)
     assert fooled <= 4
 
 
+def test_coming_down_to_what_guessing_has_is_no_learning():
+    # a deep network that begins at 3 and never gets below ln 10 = 2.303
+    losses = [max(3.0 - 0.02 * step, 2.31) + noise(step, 0.02) for step in range(STEPS)]
+    text = suggest(RATES, losses, STEPS, CLASSES)
+    assert "guessing has 2.3" in text
+    assert isinstance(suggest(RATES, losses, STEPS, 100), Suggestion)  # ln 100 = 4.6
+
+
 def test_a_test_that_ends_at_once_suggests_nothing():
-    assert "begin lower" in suggest(RATES[:5], [2.3, 2.2, 2.1, 5.0, 9.0], STEPS)
+    assert "begin lower" in suggest(RATES[:5], [2.3, 2.2, 2.1, 5.0, 9.0], STEPS, CLASSES)
 
 
 def test_smoothing_leaves_a_line_where_it_is_and_averages_noise_away():

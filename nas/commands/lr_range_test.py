@@ -176,7 +176,7 @@ def _write(
     from nas.identity import identify
     from nas.lr_range import draw_picture, write_table
 
-    found = test.suggest(ramp.num_steps)
+    found = test.suggest(ramp.num_steps, job.input_spec.num_classes)
     suggestion = None if isinstance(found, str) else found
     last = test.steps[-1]
     ending = f"diverged at {test.diverged_at:.2g}" if test.diverged_at else "did not diverge"
