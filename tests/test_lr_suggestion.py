@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from nas.lr_suggestion import Suggestion, has_diverged, half_window, smooth, suggest
+from nas.lr_suggestion import Suggestion, half_window, has_diverged, smooth, suggest
 
 STEPS, CLASSES = 200, 10
 RATES = [10 ** (-5 + 5 * step / (STEPS - 1)) for step in range(STEPS)]

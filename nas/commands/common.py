@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
     from nas.ladder import Ladder
-    from nas.spending import Spending
     from nas.recipe import Recipe
+    from nas.spending import Spending
     from nas.study import StudyDefinition, StudyFolder
     from nas.trials import TrialRow
 
