@@ -132,11 +132,12 @@ class Ladder:
     def seconds_by_rung(self, workers: int = 1) -> list[float] | None:
         """Return the expected seconds of what each rung lacks, None while nobody can know.
 
-        A training is taken to cost by the epoch what the same network's cost in the search.
+        A training is taken to cost by the epoch what the same network's longest one did so far.
         """
         rates = {
             row.number: row.elapsed_seconds / row.num_epochs
-            for row in self.levels[0].rows
+            for level in self.levels
+            for row in level.rows
             if row.is_counted and row.elapsed_seconds and row.num_epochs
         }
         if not rates:

@@ -6,6 +6,7 @@ On a terminal it is redrawn in place; elsewhere one line is written whenever it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -16,7 +17,7 @@ from rich.text import Text
 from nas.budget import format_count, format_share
 from nas.forecast import Terms, seconds_left
 from nas.study import StudyDefinition
-from nas.trials import TrialRow, count_funnel, mean_seconds, rank
+from nas.trials import Funnel, TrialRow, count_funnel, mean_seconds, rank
 from nas.units import format_duration
 
 
@@ -98,6 +99,7 @@ class ProgressLine:
         self._workers = workers
         self._rung_epochs: int | None = None
         self._line = ""
+        self._ended: Funnel | None = None
         self._now = ""
         self._is_lost = False
         self._is_live = console.is_terminal and not console.is_dumb_terminal
@@ -128,7 +130,8 @@ class ProgressLine:
         """Go on with the trials of a rung; the line so far stays, a line that opens it follows."""
         before = self._line
         self._definition, self._target, self._terms = definition, target, terms
-        self._rung_epochs, self._line, self._now = definition.plan.epochs, "", ""
+        self._rung_epochs = definition.plan.epochs
+        self._line, self._ended, self._now = "", None, ""
         for line in [before] * self._is_live + [opening]:
             if line:
                 self._draw(partial(print, line, file=self._console.file, flush=True))
@@ -145,10 +148,11 @@ class ProgressLine:
             self._workers,
             self._rung_epochs,
         )
-        if line != self._line and not self._is_live:
+        ended = replace(count_funnel(rows), running=0, waiting=0)
+        if ended != self._ended and not self._is_live:  # not on every second of the time left
             # NOTE: not through rich, which ends the program when a pipe's reader goes away
             self._draw(lambda: print(line, file=self._console.file, flush=True))
-        self._line = line
+        self._line, self._ended = line, ended
 
     def show_now(self, text: str) -> None:
         """Say what is going on inside the running trial; shown on a terminal only."""

@@ -86,11 +86,15 @@ def test_the_record_has_every_pair_of_rungs_with_scipys_tau():
 
 def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
     own = [row(n, 0.9 - n / 10, 100, elapsed_seconds=4.0 * (n + 1)) for n in range(4)]
-    begun = [row(0, 0.9, num_epochs=30), row(1, 0.5, state="running", num_epochs=10)]
+    begun = [
+        row(0, 0.9, num_epochs=30, elapsed_seconds=60.0),
+        row(1, 0.5, state="running", num_epochs=10),
+    ]
     study = ladder((3, 30, 3, begun), (1, 100, None, []), own=own)
-    # an epoch of trial n took n + 1 seconds; 20 epochs of trial 1, all of trial 2; then trial 0
-    assert study.seconds_by_rung() == [20 * 2 + 30 * 3, 100 * 1]
-    assert study.seconds_by_rung(workers=2) == [65, 100]
+    # an epoch of trial n took n + 1 seconds, 2 of trial 0 in the rung; left are 20 epochs of
+    # trial 1 and all of trial 2; then trial 0 climbs
+    assert study.seconds_by_rung() == [20 * 2 + 30 * 3, 100 * 2]
+    assert study.seconds_by_rung(workers=2) == [65, 200]
     assert ladder((2, 30, None, []), own=[], own_target=4).seconds_by_rung() is None
     assert ladder().seconds_by_rung() == []
     # trials 0 and 1, and one that the search has yet to find: 2.5 s an epoch in the mean

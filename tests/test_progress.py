@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,28 @@ def show(study, console):
         progress.show_now("trial 1: epoch 1/1, 50.0%")
         progress.update(rows[:1])
         progress.update(rows)
+
+
+def test_the_line_of_a_rung_says_which_and_leaves_out_what_a_rung_has_not():
+    rows = [row(number=3, val_accuracy=0.9, num_params=4_000_000, elapsed_seconds=60.0)]
+    rows[0] = replace(rows[0], num_epochs=30, architecture=SMALL.to_dict())
+    line = compose_line(rows, 24, 5_000_000, 1000, replace(TERMS, num_startup=None), 1, 30)
+    assert line.startswith("rung @30 · 1/24 trained · best 90.00%")
+    assert "pruned" not in line
+    assert "repeats" not in line
+
+
+def test_off_a_terminal_no_line_is_written_for_the_time_left_alone(study):
+    text, definition = io.StringIO(), study.load()
+    rows = [row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(2)]
+    running = replace(rows[1], state="running", num_epochs=1)
+    with ProgressLine(Console(file=text), definition, 2, TERMS) as progress:
+        for epochs in (1, 2, 3, 4):
+            progress.update([rows[0], replace(running, num_epochs=epochs)])
+        progress.turn_to_rung(definition.at_rung(30), 1, TERMS, "opens")
+        progress.update([rows[0]])
+    starts = [line.split(" trained")[0] for line in text.getvalue().splitlines()]
+    assert starts == ["1/2", "opens", "rung @30 · 1/1"]
 
 
 @pytest.mark.parametrize("width", [1, 20, 80, 300])
