@@ -113,6 +113,18 @@ def add_training(
     )
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add `--track`."""
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="log every epoch to tensorboard or wandb too (default: to curve.csv alone); "
+        "repeatable; wandb is offline unless you are logged in",
+    )
+
+
 def make_recipe(args: argparse.Namespace, default: str, num_images: int | None = None) -> Recipe:
     """Return the recipe of a training: its row, then what --set gives.
 

@@ -22,6 +22,7 @@ from nas.budget import parse_count
 from nas.commands.common import (
     add_format,
     add_study,
+    add_track,
     add_training,
     make_recipe,
     print_json,
@@ -35,9 +36,18 @@ if TYPE_CHECKING:
     from nas.data.records import TrainingData
     from nas.result import EpochRecord
     from nas.run import Material, Run
+    from nas.tracking import Trackers
 
 DEFAULT_EPOCHS = 200
 DEFAULT_RECIPE = "modern"
+TRACKED_RESULTS = (  # of the metrics
+    "status",
+    "num_params",
+    "train_accuracy",
+    "val_accuracy",
+    "test_accuracy",
+    "accuracy_gap",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,14 +91,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_study(parser)
     add_training(parser, recipe=DEFAULT_RECIPE, dataset="the study's")
+    add_track(parser)
     add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train with each seed, and say what came out."""
     from nas.interrupt import InterruptGuard
+    from nas.tracking import require_trackers
 
     _check(args)
+    require_trackers(args.track)
     runs, data = _make_runs(args)
     try:
         with InterruptGuard():
@@ -173,13 +186,13 @@ def _run_all(
         engine = choose_engine(runs[0], data)
     for index, item in enumerate(runs):
         if results[index] is None:
-            results[index] = _run_one(replace(item, engine=engine), material, mode)
+            results[index] = _run_one(args, replace(item, engine=engine), material, mode)
         else:
             print(f"{item.folder.path} has come to its end already", file=sys.stderr)
     return [metrics for metrics in results if metrics is not None]
 
 
-def _run_one(item: Run, material: Material, mode: str) -> dict[str, Any]:
+def _run_one(args: argparse.Namespace, item: Run, material: Material, mode: str) -> dict[str, Any]:
     from nas.retrain import resumed_engine, retrain
     from nas.run_time import estimate_seconds
 
@@ -197,7 +210,30 @@ def _run_one(item: Run, material: Material, mode: str) -> dict[str, Any]:
             file=sys.stderr,
         )
 
-    return retrain(item, material, mode, show)
+    trackers = _make_trackers(args, item, material)
+    ended: dict[str, Any] = {"status": "interrupted"}
+
+    def on_epoch(epoch: EpochRecord) -> None:
+        show(epoch)
+        trackers.log(epoch)
+
+    try:
+        metrics = retrain(item, material, mode, on_epoch)
+        ended = {name: metrics[name] for name in TRACKED_RESULTS}
+    finally:
+        trackers.close(ended)
+    return metrics
+
+
+def _make_trackers(args: argparse.Namespace, item: Run, material: Material) -> Trackers:
+    from nas.identity import identify
+    from nas.run import settings_of
+    from nas.tracking import TrackedRun, Trackers
+
+    network_id = identify(item.architecture).id
+    settings = settings_of(item, material.data)
+    run = TrackedRun(item.folder.path.name, network_id, item.folder.path, settings)
+    return Trackers(args.track, run)
 
 
 def _describe(item: Run, material: Material, seconds: float | None) -> str:
