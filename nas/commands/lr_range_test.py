@@ -40,7 +40,9 @@ LOWEST = {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `lr-range-test`."""
-    parser.add_argument("architecture", metavar="ARCH")
+    parser.add_argument(
+        "architecture", metavar="ARCH", help="a preset, a JSON file or the paper's notation"
+    )
     parser.add_argument(
         "--stem",
         metavar="KIND",
