@@ -34,6 +34,17 @@ class EpochRecord:
     learning_rate: float
     elapsed_seconds: float
 
+    @property
+    def accuracy_gap(self) -> float | None:
+        """Return by how much validation lags behind training, in [-1, 1]; None without any.
+
+        It is the usual sign of overfitting. Training images are augmented and go through dropout
+        while the network still learns, so it reads low, at first below 0.
+        """
+        if self.val_accuracy is None:
+            return None
+        return self.train_accuracy - self.val_accuracy
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
         return asdict(self)

@@ -218,6 +218,7 @@ def _outcome(result: TrainResult) -> Mapping[str, Any]:
         "reason": result.reason,
         "train_accuracy": result.curve[-1].train_accuracy if result.curve else None,
         "val_accuracy": result.val_accuracy,
+        "accuracy_gap": result.curve[-1].accuracy_gap if result.curve else None,
         "micro_batch": result.micro_batch,
         "training_seconds": result.elapsed_seconds,
         "images_per_second": result.images_per_second or None,  # 0: nothing was left to train

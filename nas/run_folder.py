@@ -33,6 +33,17 @@ from nas.result import EpochRecord
 RUNNING = "running"
 ENDED = ("finished", "diverged")  # a repetition would end in the same way
 OPENINGS = "test_openings"
+PARTS = ("train", "val")
+COLUMNS = (  # of curve.csv
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "accuracy_gap",
+    "learning_rate",
+    "elapsed_seconds",
+)
 FILES = (
     "architecture.json",
     "metrics.json",
@@ -138,9 +149,11 @@ class RunFolder:
     def write_curve(self, curve: Sequence[EpochRecord]) -> None:
         """Write the epochs as a table."""
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(curve[0].to_dict()), lineterminator="\n")
+        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(record.to_dict() for record in curve)
+        writer.writerows(
+            {**record.to_dict(), "accuracy_gap": record.accuracy_gap} for record in curve
+        )
         write_text_atomically(self.curve_table, buffer.getvalue())
 
     def draw_curve(self, curve: Sequence[EpochRecord], title: str) -> None:
@@ -153,10 +166,14 @@ class RunFolder:
         FigureCanvasAgg(figure)
         epochs = [record.epoch for record in curve]
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            for part in ("train", "val"):
+            for part in PARTS:
                 values = [getattr(record, f"{part}_{name}") for record in curve]
                 if values[0] is not None:
                     axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", label=part)
+            if name == "accuracy" and (gap := curve[-1].accuracy_gap) is not None:
+                train, val = ([getattr(r, f"{p}_accuracy") for r in curve] for p in PARTS)
+                label = f"gap, {100 * gap:+.1f} points at the end"
+                axes.fill_between(epochs, train, val, color="gray", alpha=0.2, label=label)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel(name)

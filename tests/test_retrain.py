@@ -127,13 +127,15 @@ def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_acc
     assert metrics["test_accuracy_flip_tta"] is None  # a mirrored digit is another one
 
 
-def test_training_and_validation_part_are_merged(studies):
+def test_training_and_validation_part_are_merged(studies, capsys):
     assert main(words(epochs=1)) == 0
     metrics = metrics_of(only_run(studies).path)
     # scikit-learn has 1,797 digits; 20% are the test part
     assert metrics["train_images"] == 1_797 - 359
     assert (metrics["val_images"], metrics["val_accuracy"]) == (0, None)
     assert metrics["test_images"] == 359
+    gap = 100 * (metrics["train_accuracy"] - metrics["test_accuracy"])  # as in the paper's table
+    assert f"gap {gap:+.2f} points" in capsys.readouterr().out
 
 
 def test_a_folders_own_validation_part_is_trained_on_too(studies, tmp_path):
@@ -155,7 +157,7 @@ def test_a_folders_own_validation_part_is_trained_on_too(studies, tmp_path):
 
 
 def test_holdout_keeps_the_searchs_validation_images_out_and_measures_on_them_every_epoch(
-    studies, monkeypatch
+    studies, monkeypatch, capsys
 ):
     placed = []
     place_all = nas.run.place_all
@@ -169,6 +171,17 @@ def test_holdout_keeps_the_searchs_validation_images_out_and_measures_on_them_ev
     measured = [float(line.split(",")[column]) for line in lines[1:]]
     assert len(measured) == 3
     assert metrics_of(folder)["val_accuracy"] == measured[-1]
+    names = lines[0].split(",")
+    rows = [dict(zip(names, map(float, line.split(",")), strict=True)) for line in lines[1:]]
+    for row in rows:
+        gap = row["train_accuracy"] - row["val_accuracy"]
+        assert row["accuracy_gap"] == pytest.approx(gap)
+    assert metrics_of(folder)["accuracy_gap"] == rows[-1]["accuracy_gap"]
+    last = rows[-1]
+    assert (
+        f"train {100 * last['train_accuracy']:.2f}% (augmented) - val "
+        f"{100 * last['val_accuracy']:.2f}%: gap {100 * last['accuracy_gap']:+.2f} points"
+    ) in capsys.readouterr().out
     _, val = train_and_val(load_training("digits"), seed=0)
     assert torch.equal(placed[0].val.images, val.images)
     assert len(placed[0].train) + len(val) == 1_797 - 359

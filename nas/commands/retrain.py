@@ -249,6 +249,16 @@ def _describe(item: Run, material: Material, seconds: float | None) -> str:
     )
 
 
+def _describe_gap(metrics: dict[str, Any]) -> str:
+    """Return how far training is ahead of what was not trained on: the sign of overfitting."""
+    train, val = metrics["train_accuracy"], metrics["val_accuracy"]
+    name, other = ("val", val) if val is not None else ("test", metrics["test_accuracy"])
+    return (
+        f"train {100 * train:.2f}% (augmented) - {name} {100 * other:.2f}%: "
+        f"gap {100 * (train - other):+.2f} points"
+    )
+
+
 def _print_end(args: argparse.Namespace, runs: list[Run], results: list[dict[str, Any]]) -> None:
     accuracies = [m["test_accuracy"] for m in results if m["test_accuracy"] is not None]
     mean = statistics.fmean(accuracies) if accuracies else None
@@ -273,6 +283,7 @@ def _print_end(args: argparse.Namespace, runs: list[Run], results: list[dict[str
                 f"{metrics['test_images']:,} images, {metrics['num_params']:,} parameters, "
                 f"{metrics['settings']['epochs']} epochs"
             )
+            print(f"        {_describe_gap(metrics)}")
         print(f"        {item.folder.path}")
     if mean is not None and deviation is not None:
         which = (
