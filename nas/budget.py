@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -89,6 +90,32 @@ def parse_count(text: str, name: str = "budget") -> int:
     if value < 1 or value % 1 != 0:
         raise _refusal(name, text)
     return int(value)
+
+
+def parse_targets(text: str) -> tuple[int, ...]:
+    """Read several budgets, ``300k,1e6,5M``; the smallest comes first.
+
+    Raises:
+        BudgetError: One is no count as `parse_count` reads it, or there are not two or more
+            different ones.
+    """
+    targets = tuple(parse_count(part, "targets") for part in text.split(","))
+    require_targets(targets)
+    return tuple(sorted(targets))
+
+
+def require_targets(targets: Sequence[int]) -> None:
+    """Refuse target budgets that are not two or more different ones.
+
+    Raises:
+        BudgetError: So.
+    """
+    if len(targets) < 2 or len(set(targets)) < len(targets):
+        shown = ",".join(map(str, targets))
+        raise BudgetError(
+            f"targets must be two or more different budgets, but got {shown!r}; "
+            "write them as 0.3e6,1e6,5e6; for a single one give --budget"
+        )
 
 
 def format_count(value: int) -> str:

@@ -43,13 +43,14 @@ from nas.trials import (
     REASON,
     RESUMES,
     SOURCE,
+    TARGET_BUDGET,
     is_counted,
 )
 
 MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
 WORST_ACCURACY = 0.0
 # what a network that is enqueued again keeps
-KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN)
+KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN, TARGET_BUDGET)
 SETTLE_SECONDS = 5.0  # for another machine to write the id of the trial it just began
 
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.architecture import InputSpec
-from nas.budget import Caps
+from nas.budget import Caps, parse_count, require_targets
 from nas.errors import UsageError
 from nas.recipe import Recipe
 from nas.rungs import rung_study
@@ -71,6 +71,7 @@ class StudyDefinition:
     command: str
     created_at: str
     audit: float = 0.0
+    targets: tuple[int, ...] = ()
 
     @property
     def input_spec(self) -> InputSpec:
@@ -112,11 +113,16 @@ class StudyDefinition:
             raise ValueError(f"schema must be {SCHEMA}")
         _check_fields(cls, record)
         _check_fields(Plan, record["plan"])
-        definition = cls(**{**record, "plan": Plan(**record["plan"])})
+        targets = tuple(record.get("targets", ()))
+        definition = cls(**{**record, "plan": Plan(**record["plan"]), "targets": targets})
         try:
+            if targets:
+                require_targets([parse_count(str(target), "targets") for target in targets])
             _ = definition.caps, definition.input_spec, Recipe.from_dict(definition.recipe)
         except UsageError as error:
             raise ValueError(str(error)) from error
+        if targets and (list(targets) != sorted(targets) or targets[-1] != definition.budget):
+            raise ValueError("targets must rise to the budget")
         return definition
 
 
@@ -127,6 +133,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "str | None": (str, type(None)),
     "int | None": (int, type(None)),
+    "tuple[int, ...]": (list,),
 }
 
 

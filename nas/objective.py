@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -51,6 +51,7 @@ from nas.trials import (
     SHAPE_ID,
     SHARE,
     SOURCE,
+    TARGET_BUDGET,
     TRAIN_ACCURACY,
     rank,
 )
@@ -117,10 +118,16 @@ class Objective:
             trial.set_user_attr(SOURCE, proposal.source)
             trial.set_user_attr(OVER_BUDGET, proposal.over_budget)
             trial.set_user_attr(REPEATS, proposal.repeats)
+            if self.definition.targets:
+                trial.set_user_attr(TARGET_BUDGET, self.definition.targets[proposal.arm])
         return architecture
 
     def check_caps(self, trial: optuna.Trial, architecture: Architecture) -> str | None:
-        """Write down what the network costs; return why it may not be trained, or None."""
+        """Write down what the network costs; return why it may not be trained, or None.
+
+        In a study of several budgets a network keeps the one that it was proposed for; one that
+        was named in advance, the smallest that holds it.
+        """
         caps = self.definition.caps
         try:
             cost = count(architecture, self.definition.input_spec)
@@ -132,6 +139,11 @@ class Objective:
         trial.set_user_attr(MACS, cost.macs)
         trial.set_user_attr(ACTIVATIONS, cost.activations)
         trial.set_user_attr(SHARE, format_share(cost.num_params, caps.budget))
+        targets = self.definition.targets
+        if targets and TARGET_BUDGET not in trial.user_attrs:
+            holding = (target for target in targets if cost.num_params <= target)
+            trial.set_user_attr(TARGET_BUDGET, next(holding, caps.budget))
+        caps = replace(caps, budget=trial.user_attrs.get(TARGET_BUDGET, caps.budget))
         for name, value in caps.constraints(cost).items():
             trial.set_constraint(name, value)
         excess = caps.describe_excess(cost)

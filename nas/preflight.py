@@ -21,6 +21,7 @@ def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
     lines = [
         f"study     {definition.name} ({'new' if search.is_new else 'exists, resumed'})",
         f"space     {describe_space(search.space)}",
+        *_describe_targets(search),
         f"plan      {_describe_plan(search)}",
         f"recipe    {definition.recipe_name}: {recipe['optimizer']}, {recipe['schedule']} to "
         f"{recipe['floor_learning_rate']:g} from {recipe['learning_rate']:g}, "
@@ -36,6 +37,13 @@ def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
         lines.append(f"time      {_describe_time(search, search.sizing, num_trials, workers)}")
     lines += [f"note      {note}" for note in search.data.notes]
     return lines
+
+
+def _describe_targets(search: Search) -> list[str]:
+    targets = search.definition.targets
+    if not targets:
+        return []
+    return [f"targets   {', '.join(f'{target:,}' for target in targets)}: each trial has one"]
 
 
 def describe_space(space: BudgetedSpace) -> str:

@@ -42,10 +42,12 @@ from nas.sizing import Sizing, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.storage import canonical_url, require_optuna_5
 from nas.study import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
+from nas.targets import spread
 
 KNOWN_PRESETS = ("final", "basic-443")
 COMPARED = (  # fields of a definition that are compared as the command line gives them
     "budget",
+    "targets",
     "max_macs",
     "max_activations",
     "dataset",
@@ -141,6 +143,7 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     )
     caps = Caps(request.budget, request.max_macs, request.max_activations)
     space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
+    spread(space, request.targets or ())  # refuses a target that no network keeps
     known = find_known(loaded, space) if request.known is not False else {}
     sizing = size_trials(request, device, recipe, space, data, known)
     plan = sizing.plan
@@ -187,6 +190,7 @@ def _define(
         command=request.command,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         audit=request.audit or 0.0,
+        targets=request.targets or (),
     )
 
 

@@ -22,6 +22,7 @@ class Request:
     storage: str | None = None
     space: str | None = None
     budget: int | None = None
+    targets: tuple[int, ...] | None = None
     max_macs: int | None = None
     max_activations: int | None = None
     dataset: str | None = None

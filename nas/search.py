@@ -25,11 +25,12 @@ from nas.processes import require_parent, run_processes
 from nas.progress import ProgressLine
 from nas.pruners import make_pruner
 from nas.request import Request, quote_command
-from nas.samplers import make_sampler
+from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.spending import SECONDS_PER_HOUR
 from nas.standing import StandingReader
 from nas.storage import load_study, open_storage, store_errors
+from nas.targets import spread
 from nas.trials import DEVICE_HOURS, TARGET
 from nas.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 
@@ -141,9 +142,9 @@ def _assign(
     limits = deadline, partial(_are_hours_spent, first)
     if stage.rung is not None:
         return Assignment(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)
-    sampler = make_sampler(
+    sampler = make_rotation(
         ledger.study.user_attrs[SAMPLER],
-        search.space,
+        spread(search.space, definition.targets),
         definition.seed,
         "prune" if definition.over_budget == "prune" else "resample",
     )

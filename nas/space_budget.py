@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,8 +64,20 @@ class BudgetedSpace:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    _indexes: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         _ = self._fallback  # refuses caps that no network keeps
+
+    def under(self, budget: int) -> BudgetedSpace:
+        """Return the space under another budget; what it knows of itself is shared.
+
+        Raises:
+            BudgetError: No network of the space keeps it.
+        """
+        other = replace(self, caps=replace(self.caps, budget=budget))
+        object.__setattr__(other, "_indexes", self._indexes)
+        return other
 
     # -- one candidate ------------------------------------------------------------------------
 
@@ -224,7 +236,12 @@ class BudgetedSpace:
         from nas.space_population import Population
 
         return Population(
-            self.space, self.input_spec, self._cap_values, self.is_feasible, self.key
+            self.space,
+            self.input_spec,
+            self._cap_values,
+            self.is_feasible,
+            self.key,
+            self._indexes,
         )
 
     # -- how ----------------------------------------------------------------------------------

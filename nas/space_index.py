@@ -23,6 +23,7 @@ from nas.space_parts import Ints, Node, Rows, TailGraph, code_base, join_rows, m
 from nas.space_record import SearchSpace
 
 MAX_ROWS = 16_000_000  # of one list: 128 MB
+MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of heads each
 
 
 class TooLargeError(ValueError):
@@ -106,7 +107,8 @@ class FeasibleIndex:
     def _cumulative(self, cap: int) -> Ints:
         # NOTE: at most MAX_ROWS ** 2 < 2 ** 63 networks, so int64 holds every sum
         if cap not in self._cuts:
-            self._cuts = {}
+            if len(self._cuts) >= MAX_CAPS:
+                self._cuts.clear()
             counts = self._counts(cap)
             self._cuts[cap] = (
                 np.cumsum(np.concatenate(counts)) if counts else np.zeros(0, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ class Population:
         caps: Most parameters, multiply-adds, activations; `math.inf` is no cap.
         fits: Whether choices keep the caps.
         key: The identity of the network of choices.
+        indexes: The indexes of the space by the cost they are of, None where too large; built
+            when asked for, and shared with the same space under other caps.
     """
 
     space: SearchSpace | FunctionSpace
@@ -50,6 +53,7 @@ class Population:
     caps: tuple[float, float, float]
     fits: Callable[[Choices], bool]
     key: Callable[[Choices], str]
+    indexes: dict[int, FeasibleIndex | None] = dataclasses.field(default_factory=dict)
 
     def draw(self, rng: np.random.Generator) -> dict[str, Value] | None:
         """Draw uniformly, or return None after 5,000 rejected draws.
@@ -149,10 +153,12 @@ class Population:
     def _build(self, field: int) -> FeasibleIndex | None:
         if isinstance(self.space, FunctionSpace):
             return None
-        try:
-            return FeasibleIndex(self.space, self.input_spec, field)
-        except TooLargeError:
-            return None
+        if field not in self.indexes:
+            try:
+                self.indexes[field] = FeasibleIndex(self.space, self.input_spec, field)
+            except TooLargeError:
+                self.indexes[field] = None
+        return self.indexes[field]
 
     def propose(self, rng: np.random.Generator) -> dict[str, Value]:
         """Draw uniformly within the tightest cap, or from the whole space without an index."""

@@ -37,6 +37,7 @@ OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
 SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
 DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
 MICRO_BATCH = "micro_batch"
+TARGET_BUDGET = "target_budget"  # that it was proposed for, in a study of several
 AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.audit`)
 ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
 
@@ -55,7 +56,8 @@ class TrialRow:
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
     by `nas.standing`; None where nothing was estimated. `device_seconds` is what its own process
     spent on its training, up to the last whole epoch where it was killed; `resumes` is the killed
-    trial that it went on from. `audited_epoch` is where pruning would have stopped it.
+    trial that it went on from. `audited_epoch` is where pruning would have stopped it,
+    `target_budget` what it was proposed for in a study of several budgets.
     """
 
     number: int
@@ -80,6 +82,7 @@ class TrialRow:
     resumes: int | None = None
     started_at: datetime | None = None
     audited_epoch: int | None = None
+    target_budget: int | None = None
 
     @property
     def score(self) -> float:
@@ -225,6 +228,7 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
         resumes=attrs.get(RESUMES),
         started_at=trial.datetime_start,
         audited_epoch=attrs.get(AUDITED_EPOCH),
+        target_budget=attrs.get(TARGET_BUDGET),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.budget import Caps, parse_count
+from nas.budget import Caps, parse_count, parse_targets
 from nas.commands.common import (
     add_format,
     add_study,
@@ -25,6 +25,7 @@ from nas.commands.common import (
     require_at_least,
     storage_url,
 )
+from nas.errors import UsageError
 from nas.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
 
@@ -37,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("search")
     group.add_argument(
         "--budget", type=parse_count, metavar="N", help="most parameters: 5e6, 5M, 300k, 5_000_000"
+    )
+    group.add_argument(
+        "--targets",
+        type=parse_targets,
+        metavar="N,N,...",
+        help="several budgets for one study, 0.3e6,1e6,5e6: proposals take turns among them, and "
+        "`best --budget 1e6` reads them; the largest is the --budget, which may be left out",
     )
     group.add_argument("--trials", metavar="N", help="trials in total (default: 200)")
     group.add_argument(
@@ -120,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     trials = parse_count(args.trials, "trials") if args.trials is not None else None
     require_at_least(args, 1, "epochs", "workers", "image_size")
     require_at_least(args, 0, "seed")
+    _take_targets(args)
     _check_budget(args)
     from rich.console import Console
 
@@ -146,6 +155,18 @@ def run(args: argparse.Namespace) -> int:
     return _print_end(args, search.folder.name, reason)
 
 
+def _take_targets(args: argparse.Namespace) -> None:
+    """Let the largest target be the budget, as it has to be where both are given."""
+    if args.targets is None:
+        return
+    args.budget = args.budget or args.targets[-1]
+    if args.budget != args.targets[-1]:
+        raise UsageError(
+            f"the largest target must be the budget, but got {args.targets[-1]:,} and a budget "
+            f"of {args.budget:,}; leave --budget out"
+        )
+
+
 def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
     from nas.request import Request, quote_command
 
@@ -154,6 +175,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
         studies=args.studies,
         space=args.space,
         budget=args.budget,
+        targets=args.targets,
         max_macs=args.max_macs,
         max_activations=args.max_activations,
         dataset=args.dataset,
@@ -210,11 +232,12 @@ def _check_budget(args: argparse.Namespace) -> None:
     from nas.data.early import early_input_spec
     from nas.space import BudgetedSpace, load_space
 
+    smallest = min(args.targets or (args.budget,))
     loaded = load_space(args.space or "resnet")
     data = Path(args.data) if args.data else None
     spec = early_input_spec(args.dataset or "cifar10", data, args.image_size)
     BudgetedSpace(
-        loaded.space, spec, Caps(args.budget, args.max_macs, args.max_activations), loaded.name
+        loaded.space, spec, Caps(smallest, args.max_macs, args.max_activations), loaded.name
     )
 
 
@@ -224,6 +247,7 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     from nas.ladder_text import describe_agreements, describe_level, ladder_record
     from nas.spending import describe_spending
     from nas.summary import summary_record, table_of, verdict_lines
+    from nas.targets import describe_targets, targets_record
     from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     args.study = name
@@ -238,6 +262,7 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
                 **summary_record(summary),
                 **ladder_record(ladder, budget),
                 "spending": spending.to_dict(),
+                "targets": targets_record(opened.rows, definition.targets),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
             }
         )
@@ -256,6 +281,8 @@ def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
     lines = [*describe_level(ladder, budget), *verdict_lines(summary)]
     print("\n".join([*lines, *describe_agreements(ladder)]))
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
+    for line in describe_targets(opened.rows, definition.targets, summary.val_images):
+        print(line)
     spent, saved = describe_spending(spending)
     print(f"spent {spent}\nsaved {saved}")
     if definition.audit:

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.ladder import begun_rungs, rungs_of
     from nas.ladder_text import ladder_record
     from nas.summary import summary_record
+    from nas.targets import targets_record
     from nas.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
                 "seconds_per_trial": seconds,
                 "seconds_left": left,
                 "spending": spending.to_dict(),
+                "targets": targets_record(opened.rows, definition.targets),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
                 "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
                 "rungs_seconds_left": ladder.seconds_by_rung(workers),
@@ -78,6 +80,7 @@ def _lines(
     from nas.question import describe_answer
     from nas.spending import describe_spending
     from nas.summary import percent
+    from nas.targets import describe_targets
     from nas.trials import DEVICE_HOURS
 
     definition, funnel = opened.definition, summary.funnel
@@ -114,6 +117,10 @@ def _lines(
             f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
             f"{best.notation or best.id}" + (f", after {epochs} epochs" if ladder.rungs else "")
         )
+    lines += [
+        f"target    {line}"
+        for line in describe_targets(opened.rows, definition.targets, summary.val_images)
+    ]
     lines += describe_rungs(ladder)
     by_rung = ladder.seconds_by_rung(workers)
     if all(level.has_ended for level in ladder.levels):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nas.errors import unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from nas.samplers.adapter import BudgetSampler
     from nas.samplers.contract import CandidateSpace, OverBudget, Proposer
@@ -66,8 +66,26 @@ def make_sampler(
     Raises:
         UnknownNameError: No sampler has that name.
     """
-    from nas.samplers.adapter import BudgetSampler
+    return make_rotation(name, [space], seed, over_budget)
+
+
+def make_rotation(
+    name: str, spaces: Sequence[CandidateSpace], seed: int, over_budget: OverBudget = "resample"
+) -> BudgetSampler:
+    """Return a sampler whose proposals take turns among budgets, each learning from all trials.
+
+    Args:
+        name: A key of `SAMPLERS`.
+        spaces: One space under several budgets.
+        seed: The study's seed, at least 0.
+        over_budget: As of `make_sampler`.
+
+    Raises:
+        UnknownNameError: No sampler has that name.
+    """
+    from nas.samplers.adapter import Arm, BudgetSampler
 
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, SAMPLERS)
-    return BudgetSampler(space, SAMPLERS[name](space, over_budget), seed, over_budget)
+    arms = [Arm(space, SAMPLERS[name](space, over_budget)) for space in spaces]
+    return BudgetSampler(arms, seed, over_budget)

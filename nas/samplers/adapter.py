@@ -10,6 +10,7 @@ history, on nothing else: a resume, or another process, proposes the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -36,12 +37,34 @@ MAX_REDRAWS = 2  # draws over budget before one is shrunk to fit
 MAX_UNCOUNTED_DRAWS = 10_000  # uniform draws without an unseen one, where no count is known
 
 
+@dataclass(frozen=True)
+class Arm:
+    """A budget that trials are proposed for.
+
+    Args:
+        space: The candidates under that budget.
+        proposer: The strategy on them.
+    """
+
+    space: CandidateSpace
+    proposer: Proposer
+
+    def is_exhausted(self, history: History) -> bool:
+        """Tell whether every network within the budget is measured or running."""
+        count = self.space.num_feasible()
+        if count is None or len(history.seen) < count:
+            return False
+        known = {item.key: item.choices for item in history.observations} | dict(history.pending)
+        return sum(map(self.space.is_feasible, known.values())) >= count
+
+
 class BudgetSampler(BaseSampler):
     """Propose only networks that fit the budget and were not measured before.
 
     Args:
-        space: The candidates under their budget.
-        proposer: The strategy.
+        arms: One budget, or several that take turns by the trial's number; all of one space, so
+            that names, keys and features are the same. An exhausted one leaves its turn to the
+            next.
         seed: The study's seed.
         over_budget: `resample` redraws what breaks the budget and at last shrinks it to fit;
             `prune` proposes it as it is, for the objective to record as a pruned trial.
@@ -49,20 +72,19 @@ class BudgetSampler(BaseSampler):
 
     def __init__(
         self,
-        space: CandidateSpace,
-        proposer: Proposer,
+        arms: Sequence[Arm],
         seed: int,
         over_budget: OverBudget = "resample",
     ) -> None:
-        self._space = space
-        self._proposer = proposer
+        self._arms = tuple(arms)
+        self._space = self._arms[0].space
         self._seed = seed
         self._over_budget = over_budget
-        self._reader = HistoryReader(space)
+        self._reader = HistoryReader(self._space)
         self._proposals: dict[int, Proposal] = {}
 
     def __str__(self) -> str:
-        return f"BudgetSampler({self._proposer.name})"
+        return f"BudgetSampler({self._arms[0].proposer.name})"
 
     def proposal(self, number: int) -> Proposal | None:
         """Return how the trial's choices came about; None for an enqueued trial."""
@@ -73,11 +95,12 @@ class BudgetSampler(BaseSampler):
         return self._reader.read(study, self._asked())
 
     def is_exhausted(self, study: optuna.Study) -> bool:
-        """Tell whether every feasible network is measured or running.
+        """Tell whether every network within the largest budget is measured or running.
 
         False where the space cannot count its feasible networks; `SpaceExhausted` tells it then.
         """
-        return self._is_exhausted(self.history(study))
+        history = self.history(study)
+        return all(arm.is_exhausted(history) for arm in self._arms)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -134,24 +157,28 @@ class BudgetSampler(BaseSampler):
 
     def _prepare(self, study: optuna.Study, trial: FrozenTrial) -> None:
         history = self._reader.read(study, self._asked(), asking=trial.number)
-        if self._is_exhausted(history):
-            raise SpaceExhausted(_exhausted_text(len(history.seen)))
         rng = np.random.default_rng([self._seed, trial.number])
-        proposal = self._propose(Request(study, trial, history, self._seed, rng))
-        self._proposals[trial.number] = proposal
+        request = Request(study, trial, history, self._seed, rng)
+        for turn in range(len(self._arms)):
+            index = (trial.number + turn) % len(self._arms)
+            if self._arms[index].is_exhausted(history):
+                continue
+            try:
+                proposal = self._propose(self._arms[index], request)
+            except SpaceExhausted:  # of a budget whose networks are not counted
+                continue
+            self._proposals[trial.number] = replace(proposal, arm=index)
+            return
+        raise SpaceExhausted(_exhausted_text(len(history.seen)))
 
     def _asked(self) -> dict[int, Choices]:
         return {number: proposal.choices for number, proposal in self._proposals.items()}
 
-    def _is_exhausted(self, history: History) -> bool:
-        count = self._space.num_feasible()
-        return count is not None and len(history.seen) >= count
-
-    def _propose(self, request: Request) -> Proposal:
+    def _propose(self, arm: Arm, request: Request) -> Proposal:
         """Take the first draw that may be trained, or a uniform unseen network."""
-        space, taken = self._space, request.history.taken
+        space, taken = arm.space, request.history.taken
         over_budget = repeats = 0
-        for source, drawn in islice(self._proposer.draws(request), MAX_DRAWS):
+        for source, drawn in islice(arm.proposer.draws(request), MAX_DRAWS):
             choices, shrunk = space.canonical(drawn), False
             if not space.is_feasible(choices):
                 over_budget += 1

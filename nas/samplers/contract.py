@@ -181,6 +181,7 @@ class Proposal:
         over_budget: Draws that broke the budget, none of them trained.
         repeats: Draws that were already measured or running.
         shrunk: Whether the choices were made smaller to fit.
+        arm: Index of the budget it was proposed for, where a study has several.
     """
 
     number: int
@@ -190,3 +191,4 @@ class Proposal:
     over_budget: int
     repeats: int
     shrunk: bool
+    arm: int = 0

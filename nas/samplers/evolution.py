@@ -19,7 +19,8 @@ SAMPLE_SIZE = 10
 class EvolutionProposer:
     """Mutate the best of a random sample of the youngest trials.
 
-    A pruned or diverged trial takes a place among the youngest and never breeds.
+    A pruned or diverged trial, or one of a larger budget, takes a place among the youngest and
+    never breeds.
 
     Args:
         space: The candidates.
@@ -36,7 +37,11 @@ class EvolutionProposer:
         """Yield children without end, each of its own tournament; uniform draws at the start."""
         observations = request.history.observations
         youngest = observations[-POPULATION_SIZE:]
-        breeding = [item for item in youngest if item.status == "complete"]
+        breeding = [
+            item
+            for item in youngest
+            if item.status == "complete" and self._space.is_feasible(item.choices)
+        ]
         if len(observations) < NUM_STARTUP_TRIALS or not breeding:
             yield from self._uniform.draws(request)
         size = min(SAMPLE_SIZE, len(breeding))

@@ -60,7 +60,11 @@ class PredictorProposer:
         pool, x = self._uniform_pool(request)
         values = _acquisition(surrogate, x)
         best = sorted(
-            (item for item in request.history.observations if item.status == "complete"),
+            (
+                item
+                for item in request.history.observations
+                if item.status == "complete" and self._space.is_feasible(item.choices)
+            ),
             key=lambda item: -item.score,
         )
         parents = [item.choices for item in best[:NUM_PARENTS]]
