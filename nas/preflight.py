@@ -80,7 +80,9 @@ def _describe_pruner(name: str, audit: float) -> str:
     text = name
     if name == "median":
         text = f"median, after {STARTUP_TRIALS} trials and 20% of the epochs"
-    return text + (f"; {audit:.4g} of what it would stop runs on as an audit" if audit else "")
+    return text + (
+        f"; {100 * audit:.4g}% of what it would stop runs on as an audit" if audit else ""
+    )
 
 
 def _describe_time(search: Search, sizing: Sizing, num_trials: int, workers: int) -> str:

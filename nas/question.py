@@ -70,15 +70,16 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
     """Answer the paper's question from a study's trials.
 
     Args:
-        rows: The trials; those that were pruned, broken or far below the budget are left out.
-        budget: The study's budget in parameters.
+        rows: The trials; those that were pruned, broken, over the budget or far below it are
+            left out.
+        budget: Parameters a network may have.
     """
     chosen = [
         row
         for row in rows
         if row.state == "complete"
         and row.architecture is not None
-        and (row.num_params or 0) >= MIN_BUDGET_SHARE * budget
+        and MIN_BUDGET_SHARE * budget <= (row.num_params or 0) <= budget
     ]
     if len(chosen) < MIN_CANDIDATES:
         return Answer(CANNOT_TELL, len(chosen), ())

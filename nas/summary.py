@@ -22,6 +22,7 @@ from nas.trials import (
 )
 
 TOP = 5
+FRONT_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,28 @@ def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tu
             )
         )
     return header, cells
+
+
+def front_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and cells of the front, the largest network first, at most `FRONT_ROWS`.
+
+    Of a longer front the two ends stay and what is evenly spaced between them.
+    """
+    front = summary.front[::-1]
+    last = len(front) - 1
+    if len(front) > FRONT_ROWS:
+        step = last / (FRONT_ROWS - 1)
+        front = tuple(front[round(index * step)] for index in range(FRONT_ROWS))
+    estimate = ("estimate",) if summary.is_estimated else ()
+    return ("up to parameters", "the best is", "val accuracy", *estimate), [
+        (
+            f"{row.num_params:,}",
+            f"trial {row.number}",
+            percent(row.val_accuracy or 0.0, summary.val_images),
+            *([f"{100 * row.score:.2f}%"] if estimate else []),
+        )
+        for row in front
+    ]
 
 
 def percent(accuracy: float, num_images: int) -> str:

@@ -8,6 +8,7 @@ from test_trials import row
 
 from nas.summary import (
     describe_trial,
+    front_table,
     percent,
     summarise,
     summary_record,
@@ -109,6 +110,18 @@ def test_the_table_marks_the_best_and_the_tied_and_names_the_stem():
     assert cells[1][5] == "uniform, smallest tied"
     assert cells[1][6] == "conv5x5 [[Basic,1,8]]"
     assert cells[1][3] == "5.0%"
+
+
+def test_the_front_names_the_best_up_to_each_size_and_a_long_one_keeps_its_ends():
+    rows = [row(0, 0.9, 900), row(1, 0.7, 500), row(2, 0.6, 700)]
+    header, cells = front_table(summary_of(*rows))
+    assert len(header) == 3
+    assert [line[:2] for line in cells] == [("900", "trial 0"), ("500", "trial 1")]
+    assert cells[1][2] == "70.00 ± 4.58%"
+    long = [row(n, 0.2 + n / 50, 100 + n) for n in range(30)]
+    shown = [line[0] for line in front_table(summary_of(*long))[1]]
+    assert len(shown) == 8
+    assert (shown[0], shown[-1]) == ("129", "100")
 
 
 def test_a_trials_end_is_told_with_its_reason():

@@ -4,7 +4,8 @@ The best has the highest estimated accuracy: half its measurement, half what a m
 says of such a network (below ten trials: its measurement). Trials within one standard error of it
 are tied, and the smallest of them is named. Where the study has rungs (`search --rungs`), the
 highest one that speaks for the budget decides. What the search found and what was known before
-are compared at the end. JSON has the front of accuracy against parameters beside the table.
+are compared at the end. Beside the table stands the search's front of accuracy against
+parameters: the best trial of every smaller budget; JSON has all of it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from nas.ladder_text import describe_agreements, describe_level, ladder_record
-    from nas.summary import summary_record, table_of, verdict_lines
+    from nas.summary import FRONT_ROWS, front_table, summary_record, table_of, verdict_lines
 
     require_at_least(args, 1, "top")
     opened = open_study(args)
@@ -60,6 +61,12 @@ def run(args: argparse.Namespace) -> int:
     if summary.best is not None:
         print_table(*table_of(summary, args.top), left=(-2, -1))
         print()
+        if len(summary.front) > 1:
+            print_table(*front_table(summary), left=())
+            left_out = len(summary.front) - FRONT_ROWS
+            if left_out > 0:
+                print(f"{left_out} more on this front: see --format json")
+            print()
     lines = [*describe_level(ladder, budget), *verdict_lines(summary)]
     print("\n".join([*lines, *describe_agreements(ladder)]))
     return 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,10 @@ from nas.commands.common import (
     add_format,
     add_study,
     add_training,
-    print_json,
-    print_table,
     require_at_least,
     storage_url,
 )
+from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
@@ -152,7 +150,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; the state is saved: the same command resumes", file=sys.stderr)
         return 130
-    return _print_end(args, search.folder.name, reason)
+    args.study = search.folder.name
+    return print_end(args, reason)
 
 
 def _take_targets(args: argparse.Namespace) -> None:
@@ -239,55 +238,3 @@ def _check_budget(args: argparse.Namespace) -> None:
     BudgetedSpace(
         loaded.space, spec, Caps(smallest, args.max_macs, args.max_activations), loaded.name
     )
-
-
-def _print_end(args: argparse.Namespace, name: str, reason: str) -> int:
-    from nas.audit import audit, describe_audit
-    from nas.commands.common import open_study
-    from nas.ladder_text import describe_agreements, describe_level, ladder_record
-    from nas.spending import describe_spending
-    from nas.summary import summary_record, table_of, verdict_lines
-    from nas.targets import describe_targets, targets_record
-    from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
-
-    args.study = name
-    opened = open_study(args)
-    definition, ladder, spending = opened.definition, opened.ladder(), opened.spending()
-    budget = definition.budget
-    summary = ladder.summarise(budget)
-    if args.format == "json":
-        print_json(
-            {
-                "stopped": reason,
-                **summary_record(summary),
-                **ladder_record(ladder, budget),
-                "spending": spending.to_dict(),
-                "targets": targets_record(opened.rows, definition.targets),
-                "audit": audit(opened.rows).to_dict() if definition.audit else None,
-            }
-        )
-        return 0
-    ends = {
-        FINISHED: "finished, the study has its trials",
-        TIME_LIMIT: "the time limit is reached; the same command goes on",
-        HOURS_SPENT: "the study's device hours are spent; a larger --gpu-hours goes on",
-        EXHAUSTED: "finished, every architecture within the budget was tried",
-        ELSEWHERE: "nothing left to begin here, the last trials run on other machines",
-    }
-    print(f"\n{ends[reason]}: {summary.funnel.counted} trained\n", file=sys.stderr)
-    if summary.best is not None:
-        print_table(*table_of(summary), left=(-2, -1))
-        print()
-    lines = [*describe_level(ladder, budget), *verdict_lines(summary)]
-    print("\n".join([*lines, *describe_agreements(ladder)]))
-    where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
-    for line in describe_targets(opened.rows, definition.targets, summary.val_images):
-        print(line)
-    spent, saved = describe_spending(spending)
-    print(f"spent {spent}\nsaved {saved}")
-    if definition.audit:
-        print(f"audit {describe_audit(audit(opened.rows))}")
-    if summary.best is not None:
-        print(f"\nnext: python cli.py retrain --best --study {name}{where}")
-        print(f"      python cli.py dashboard --study {name}{where}")
-    return 0

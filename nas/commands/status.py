@@ -103,7 +103,8 @@ def _lines(
     spent, saved = describe_spending(spending)
     limit = opened.study.user_attrs.get(DEVICE_HOURS)
     lines += [
-        f"spent     {spent}" + (f"; at most {limit:g} hours" if limit is not None else ""),
+        f"spent     {spent}"
+        + (f"; none begins after {limit:g} hours" if limit is not None else ""),
         f"saved     {saved}",
     ]
     if definition.audit:
