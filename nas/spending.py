@@ -136,12 +136,13 @@ def describe_spending(spending: Spending) -> list[str]:
     ]
     if spending.broken_seconds:
         parts.append(f"{format_duration(spending.broken_seconds)} broken")
-    failed = f"{format_duration(spending.failed_seconds)} failed"
+    notes = []
     if spending.continued_seconds:
-        failed += f" ({format_duration(spending.continued_seconds)} of it went on elsewhere)"
+        notes.append(f"{format_duration(spending.continued_seconds)} continued in other trials")
     if spending.estimated_seconds:
-        failed += f" ({format_duration(spending.estimated_seconds)} of it estimated)"
-    parts.append(failed)
+        notes.append(f"{format_duration(spending.estimated_seconds)} estimated")
+    failed = f"{format_duration(spending.failed_seconds)} failed"
+    parts.append(failed + (f" ({', '.join(notes)})" if notes else ""))
     if spending.running_seconds:
         parts.append(f"{format_duration(spending.running_seconds)} running")
     saved = []

@@ -30,7 +30,7 @@ def test_every_second_stands_where_it_went():
     spending = account(rows, epochs=4)
     assert describe_spending(spending) == [
         "1m 05s of training: 50s finished, 3.0s pruned, 0.0s repeated, 5.0s broken, "
-        "6.0s failed (6.0s of it went on elsewhere), 1.0s running",
+        "6.0s failed (6.0s continued in other trials), 1.0s running",
         "about 22s by rejecting 5 candidates before training, 9.0s by pruning (estimated)",
     ]
     assert spending.finished_seconds == 40 + 8 + 2
@@ -52,6 +52,7 @@ def test_a_killed_trial_has_its_whole_epochs_and_half_of_one_is_estimated():
     killed = row(0, device_seconds=6.0, num_epochs=3, state="failed", reason="killed")
     spending = account([killed], epochs=4)
     assert (spending.failed_seconds, spending.estimated_seconds) == (7.0, 1.0)
+    assert describe_spending(spending)[0].endswith("7.0s failed (1.0s estimated)")
     first = row(1, device_seconds=None, num_epochs=0, state="failed", reason="killed")
     assert account([killed, first], epochs=4).estimated_seconds == 2.0  # at the study's pace
     surplus = row(2, device_seconds=None, num_epochs=0, state="failed", reason="surplus")
