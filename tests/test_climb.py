@@ -73,6 +73,23 @@ def has_epochs(epochs, number=0):
     return holds
 
 
+def test_what_the_rungs_train_counts_to_the_studys_hours(folder, images, capsys):
+    argv = [*words(images, trials=3), "--no-known"]
+    assert main([*argv, "--rungs", "2x3"]) == 0
+    rung = rung_trials(folder, 3)
+    seconds = [trial.user_attrs["device_seconds"] for trial in (*folder.trials(), *rung)]
+    assert len(seconds) == 5
+    spending = record(capsys, "status")["spending"]
+    assert spending["total_seconds"] == pytest.approx(sum(seconds))
+
+    own = sum(seconds[:3]) / 3600
+    ended = record(capsys, *argv, "--rungs", "2x3,1x4", "--gpu-hours", f"{1.01 * own:.9f}")
+    assert ended["stopped"] == "device hours spent"
+    assert not trained(rung_trials(folder, 4))
+    assert main([*argv, "--gpu-hours", "none"]) == 0
+    assert len(trained(rung_trials(folder, 4))) == 1
+
+
 def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, capsys):
     folder = Folder(folder.path, "digits")
     space = words("x")[2]
