@@ -24,6 +24,7 @@ COMMANDS = {
     "best": "the best trials of a study, at any smaller budget too",
     "retrain": "train a network in full, and measure it on the test set once",
     "lr-range-test": "which learning rates a network can be trained with",
+    "reproduce": "train a row of the paper's Table 1 with its settings, beside what it printed",
     "dashboard": "optuna-dashboard on a study",
     "spaces": "the search spaces; how much of one fits a budget",
     "count": "exact parameters and multiply-adds of a network, by layer",

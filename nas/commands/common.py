@@ -72,13 +72,13 @@ def add_study(parser: argparse.ArgumentParser, default: str = "the most recent")
 
 
 def add_training(
-    parser: argparse.ArgumentParser, recipe: str = "short", dataset: str = "cifar10"
+    parser: argparse.ArgumentParser, recipe: str | None = "short", dataset: str = "cifar10"
 ) -> None:
     """Add what says on which data, where and how a network is trained.
 
     Args:
         parser: The command's parser.
-        recipe: Which recipe is the default, for the help.
+        recipe: Which recipe is the default, for the help; None where none can be chosen.
         dataset: Which data set is the default, for the help.
     """
     group = parser.add_argument_group("training")
@@ -98,11 +98,12 @@ def add_training(
         "--device", metavar="D", help="auto (default: a GPU where there is one), cpu, cuda, cuda:N"
     )
     group.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
-    group.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help=f"how networks are trained: short, modern or paper (default: {recipe})",
-    )
+    if recipe is not None:
+        group.add_argument(
+            "--recipe",
+            metavar="NAME",
+            help=f"how networks are trained: short, modern or paper (default: {recipe})",
+        )
     group.add_argument(
         "--set",
         action="append",

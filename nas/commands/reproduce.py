@@ -1,0 +1,223 @@
+"""Train a row of the paper's Table 1 with the row's settings, and compare with what it printed.
+
+ROW is 1 to 8, `final` (row 3) or `all`. For every setting it says whether the paper states it for
+this row, states it in general, or we chose it. The test part is read once, at the end. Each row
+has its folder <studies>/reproduce/row<ROW>-seed<k>; table.csv beside them is the last table.
+
+  cli.py reproduce final
+  cli.py reproduce final --resume                    go on after an interruption
+  cli.py reproduce all --dry-run                     the settings of every row
+  cli.py reproduce 1 --allow-over-budget --epochs 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.commands.common import add_format, add_training, require_at_least
+from nas.commands.reproduction import Planned, print_plan, print_results, print_settings
+from nas.errors import UsageError
+from nas.paper import PaperRow, find_rows
+from nas.units import format_duration
+
+if TYPE_CHECKING:
+    from nas.data.records import TrainingData
+    from nas.reproduce import Reproduction
+    from nas.result import EpochRecord
+    from nas.run import Material, Run
+
+DEFAULT_DATASET = "cifar10"
+BROKEN = ("out_of_memory", "stopped")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `reproduce`."""
+    parser.add_argument("row", metavar="ROW|all|final")
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--epochs", type=int, metavar="N", help="epochs (default: the row's; 200 of the paper)"
+    )
+    group.add_argument(
+        "--allow-over-budget",
+        action="store_true",
+        help="train rows 1 and 6 too, which exceed the paper's own 5,000,000 parameters",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="print the settings; train nothing, write nothing"
+    )
+    group.add_argument("--resume", action="store_true", help="go on from the last epoch")
+    group.add_argument(
+        "--restart",
+        action="store_true",
+        help="discard what the folder holds, but for the record of the test part's openings",
+    )
+    group.add_argument(
+        "--studies",
+        metavar="DIR",
+        help="where studies live (default: $NAS_STUDIES, else ./studies)",
+    )
+    add_training(parser, recipe=None, dataset=DEFAULT_DATASET)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what may be trained, and print the table."""
+    _check(args)
+    rows = find_rows(args.row)
+    plan = _plan(args, rows, None)  # a wrong call is refused before the data are read
+    if args.dry_run and args.data is None and args.dataset in (None, DEFAULT_DATASET):
+        print_plan(plan, args.format)
+        return 0
+    from nas.data.datasets import load_training
+    from nas.interrupt import InterruptGuard
+
+    data = load_training(args.dataset or DEFAULT_DATASET, _data_dir(args), args.image_size)
+    plan = _plan(args, rows, data)
+    if args.dry_run:
+        print_plan(plan, args.format)
+        return 0
+    if args.format == "text":
+        print_settings(plan)
+    try:
+        with InterruptGuard():
+            results = _train_all(args, plan, data)
+    except KeyboardInterrupt:
+        print("interrupted; the last whole epoch is saved: add --resume to go on", file=sys.stderr)
+        return 130
+    print_results(plan, results, args.format)
+    return 1 if any(result.status in BROKEN for result in results) else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    require_at_least(args, 1, "epochs", "image_size")
+    require_at_least(args, 0, "seed")
+    if args.resume and args.restart:
+        raise UsageError("--resume goes on and --restart begins again; give one of them")
+
+
+def _data_dir(args: argparse.Namespace) -> Path | None:
+    return Path(args.data).expanduser() if args.data else None
+
+
+def _plan(
+    args: argparse.Namespace, rows: tuple[PaperRow, ...], data: TrainingData | None
+) -> list[Planned]:
+    """Say of each row how it is trained, or why not; without data as on CIFAR-10.
+
+    Raises:
+        UsageError: The one row that is asked for may not be trained.
+    """
+    from nas.architecture import InputSpec
+    from nas.reproduce import find_obstacle
+
+    spec = data.input_spec if data is not None else InputSpec()
+    planned = []
+    for row in rows:
+        obstacle = find_obstacle(row, spec, args.allow_over_budget)
+        if obstacle and args.row != "all" and not args.dry_run:
+            raise UsageError(f"row {row.number}: {obstacle}")
+        planned.append(_plan_row(args, row, obstacle, data))
+    return planned
+
+
+def _plan_row(
+    args: argparse.Namespace, row: PaperRow, obstacle: str, data: TrainingData | None
+) -> Planned:
+    from nas.device import Engine, choose_device
+    from nas.presets import PRESETS
+    from nas.reproduce import overridden, row_epochs, row_recipe, run_folder_of, used_settings
+    from nas.run import Run
+    from nas.study import studies_folder
+
+    if row.preset is None:
+        return Planned(row, obstacle, None, ())
+    dataset, seed = args.dataset or DEFAULT_DATASET, args.seed or 0
+    num_images = _num_images(data)
+    recipe = row_recipe(row, args.overrides, num_images)
+    epochs = args.epochs or row_epochs(row)
+    given = overridden(args.overrides) | ({"epochs"} if args.epochs else set())
+    given |= {"data"} if dataset != DEFAULT_DATASET else set()
+    words = f"{dataset}, {num_images:,} images"
+    settings = used_settings(row, recipe, epochs, words, given)
+    item = Run(
+        architecture=PRESETS[row.preset].architecture.with_dropout(recipe.dropout),
+        dataset=dataset,
+        data_dir=_data_dir(args),
+        image_size=args.image_size,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        engine=Engine(choose_device(args.device or "auto")),
+        holdout=False,
+        split_seed=0,
+        folder=run_folder_of(studies_folder(args.studies), row, seed),
+        command=args.command_line,
+    )
+    return Planned(row, obstacle, item, settings)
+
+
+def _num_images(data: TrainingData | None) -> int:
+    if data is None:
+        return 50_000
+    return len(data.train) + (len(data.val) if data.val is not None else 0)
+
+
+def _train_all(
+    args: argparse.Namespace, plan: list[Planned], data: TrainingData
+) -> list[Reproduction]:
+    """Train what has not come to its end yet; the images are put on the device once."""
+    from nas.reproduce import compare, untrained, write_table
+    from nas.retrain import find_ended
+    from nas.run import prepare
+    from nas.study import studies_folder
+
+    mode = "resume" if args.resume else "restart" if args.restart else "begin"
+    ended = [
+        find_ended(item.run, data, mode) if item.run is not None and not item.obstacle else None
+        for item in plan
+    ]
+    material: Material | None = None
+    results = []
+    for item, metrics in zip(plan, ended, strict=True):
+        if item.run is None or item.obstacle:
+            results.append(untrained(item.row, data.input_spec, None, item.obstacle))
+        else:
+            if metrics is None:
+                material = material or prepare(item.run, data)
+                metrics = _train_one(item.run, material, mode)
+            else:
+                print(f"{item.run.folder.path} has come to its end already", file=sys.stderr)
+            results.append(compare(item.row, metrics, item.run.folder.path))
+        write_table(studies_folder(args.studies), results)
+    return results
+
+
+def _train_one(item: Run, material: Material, mode: str) -> dict[str, Any]:
+    from nas.device import hardware
+    from nas.retrain import resumed_engine, retrain
+    from nas.run_time import choose_engine, estimate_seconds
+
+    item = replace(item, engine=choose_engine(item, material.data))
+    if mode == "resume":
+        item = replace(item, engine=resumed_engine(item))
+    seconds = estimate_seconds(item, material)
+    time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
+    print(
+        f"{item.epochs} epochs on {len(material.parts.train):,} images, {hardware(item.engine)}: "
+        f"{time} in all -> {item.folder.path}",
+        file=sys.stderr,
+    )
+
+    def show(epoch: EpochRecord) -> None:
+        left = epoch.elapsed_seconds / epoch.epoch * (item.epochs - epoch.epoch)
+        print(
+            f"epoch {epoch.epoch}/{item.epochs} · train loss {epoch.train_loss:.4f} · "
+            f"train {100 * epoch.train_accuracy:.2f}% · {format_duration(left)} left",
+            file=sys.stderr,
+        )
+
+    return retrain(item, material, mode, show)

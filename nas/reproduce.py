@@ -1,0 +1,223 @@
+"""A row of the paper's Table 1 as a training, and what came out beside what the paper printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import InputSpec
+from nas.budget import Caps
+from nas.complexity import count
+from nas.errors import InfeasibleError
+from nas.files import write_text_atomically
+from nas.paper import BUDGET, RECIPE, PaperRow, Setting, stated_settings
+from nas.plan import fit_batch
+from nas.presets import PRESETS
+from nas.recipe import Recipe, get_recipe
+from nas.run_folder import RunFolder
+
+RATES = ("learning_rate", "floor_learning_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A row of the paper beside ours; None is what was not printed or not measured.
+
+    Args:
+        row: The number in Table 1.
+        paper_test_accuracy: As printed, in [0, 1].
+        test_accuracy: Ours, in [0, 1].
+        test_standard_error: Of ours.
+        epochs: Ours.
+        paper_params: As printed.
+        num_params: Ours.
+        hardware: Ours.
+        status: ``finished``, ``did not converge``, ``diverged``, ``out_of_memory``,
+            ``running``, ``not trained`` or ``refused``.
+        remark: What a reader has to know, in one sentence; may be empty.
+        folder: The run's folder; empty where there is none.
+    """
+
+    row: int
+    paper_test_accuracy: float | None
+    test_accuracy: float | None
+    test_standard_error: float | None
+    epochs: int | None
+    paper_params: str
+    num_params: int | None
+    hardware: str
+    status: str
+    remark: str
+    folder: str
+
+
+def row_epochs(row: PaperRow) -> int:
+    """Return the epochs that are taken where none are given."""
+    epochs = {setting.name: setting.value for setting in stated_settings(row)}["epochs"]
+    assert isinstance(epochs, int)
+    return epochs
+
+
+def row_recipe(row: PaperRow, overrides: Sequence[str] = (), num_images: int = 50_000) -> Recipe:
+    """Return how a row is trained.
+
+    Args:
+        row: The row.
+        overrides: Texts ``field=value`` in place of the row's.
+        num_images: Images to train on; of few, the batch is made smaller as for any training.
+
+    Raises:
+        RecipeError: An override names no field or is out of range.
+    """
+    base = get_recipe(RECIPE).to_dict()
+    own = {s.name: s.value for s in row.settings if s.value is not None and s.name in base}
+    recipe = replace(get_recipe(RECIPE), **own)
+    if "batch_size" not in overridden(overrides):
+        recipe = fit_batch(recipe, num_images)
+    return recipe.with_overrides(overrides)
+
+
+def overridden(overrides: Sequence[str]) -> set[str]:
+    """Return the fields that texts ``field=value`` name."""
+    return {text.partition("=")[0].strip() for text in overrides}
+
+
+def used_settings(
+    row: PaperRow, recipe: Recipe, epochs: int, data: str, given: Collection[str]
+) -> tuple[Setting, ...]:
+    """Return every setting of a training with its value and where that comes from.
+
+    Args:
+        row: The row.
+        recipe: As it is trained.
+        epochs: As it is trained.
+        data: What it is trained on, in words.
+        given: Names of what the command line gave.
+    """
+    assert row.preset is not None
+    network = PRESETS[row.preset].architecture.with_dropout(recipe.dropout)
+    stem = f"{network.stem.kind}, width {network.stem.width}"
+    values: dict[str, Any] = {
+        **recipe.to_dict(),
+        "architecture": network.to_notation(),
+        "stem": stem,
+        "dropout": ", ".join(dict.fromkeys(f"{stage.dropout:g}" for stage in network.stages)),
+        "data": data,
+        "epochs": epochs,
+    }
+    wanted = row_recipe(row).to_dict()
+    return tuple(
+        _as_used(setting, values[setting.name], wanted, recipe.batch_size, given)
+        for setting in stated_settings(row)
+    )
+
+
+def _as_used(
+    setting: Setting,
+    value: Any,
+    wanted: Mapping[str, Any],
+    batch_size: int,
+    given: Collection[str],
+) -> Setting:
+    """Return a setting with its value; of one that the command line or few images changed, why."""
+    if setting.name in given:
+        return Setting(setting.name, "given", f"in place of: {setting.source}", value)
+    if setting.name in (*RATES, "batch_size") and value != wanted[setting.name]:
+        why = f"{wanted[setting.name]:g} fitted to few images: batch {batch_size}"
+        return Setting(setting.name, "ours", why, value)
+    return replace(setting, value=value)
+
+
+def find_obstacle(row: PaperRow, spec: InputSpec, allow_over_budget: bool) -> str:
+    """Return why a row may not be trained, empty where it may."""
+    if row.preset is None:
+        return row.obstacle
+    try:
+        cost = count(PRESETS[row.preset].architecture, spec)
+    except InfeasibleError as error:
+        return str(error)
+    if allow_over_budget or Caps(BUDGET).fits(cost):
+        return ""
+    return (
+        f"{cost.num_params:,} parameters exceed the paper's own budget of {BUDGET:,}; "
+        "--allow-over-budget trains it all the same"
+    )
+
+
+def run_folder_of(studies: Path, row: PaperRow, seed: int) -> RunFolder:
+    """Return the folder of a row's training; it is not created."""
+    return RunFolder(studies / "reproduce" / f"{row.name}-seed{seed}")
+
+
+def compare(row: PaperRow, metrics: Mapping[str, Any], folder: Path) -> Reproduction:
+    """Return the paper's figures of a row beside those of its run folder."""
+    status, remark = _judge(row, metrics)
+    return Reproduction(
+        row=row.number,
+        paper_test_accuracy=row.test_accuracy,
+        test_accuracy=metrics["test_accuracy"],
+        test_standard_error=metrics.get("test_standard_error"),
+        epochs=metrics["settings"]["epochs"],
+        paper_params=row.num_params,
+        num_params=metrics["num_params"],
+        hardware=metrics["hardware"],
+        status=status,
+        remark=remark,
+        folder=str(folder),
+    )
+
+
+def untrained(row: PaperRow, spec: InputSpec, epochs: int | None, obstacle: str) -> Reproduction:
+    """Return the paper's figures of a row that was not trained, with the reason if it has one."""
+    try:
+        network = PRESETS[row.preset].architecture if row.preset is not None else None
+        num_params = count(network, spec).num_params if network is not None else None
+    except InfeasibleError:
+        num_params = None
+    return Reproduction(
+        row=row.number,
+        paper_test_accuracy=row.test_accuracy,
+        test_accuracy=None,
+        test_standard_error=None,
+        epochs=epochs,
+        paper_params=row.num_params,
+        num_params=num_params,
+        hardware="",
+        status="refused" if obstacle else "not trained",
+        remark=obstacle,
+        folder="",
+    )
+
+
+def write_table(studies: Path, rows: Sequence[Reproduction]) -> Path:
+    """Write the comparison as ``reproduce/table.csv``; return its path."""
+    path = studies / "reproduce" / "table.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.StringIO()
+    names = list(Reproduction.__dataclass_fields__)
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: getattr(row, name) for name in names} for row in rows)
+    write_text_atomically(path, buffer.getvalue())
+    return path
+
+
+def _judge(row: PaperRow, metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how a run ended and what there is to say, beside what the paper says of it."""
+    is_very_low = row.train_accuracy is None  # the paper's row 7
+    echo = ', as the paper reports it: "Very Low"' if is_very_low else ""
+    if metrics["status"] != "finished":
+        return metrics["status"], f"{metrics['reason'] or ''}{echo}"
+    chance = 1 / len(metrics["class_names"])
+    floor = min(2 * chance, (1 + chance) / 2)  # twice guessing; of two classes half-way up
+    if metrics["train_accuracy"] < floor:
+        words = f"training accuracy {100 * metrics['train_accuracy']:.1f}% after "
+        words += f"{metrics['settings']['epochs']} epochs, below {100 * floor:.0f}%"
+        return "did not converge", f"{words}{echo}"
+    if is_very_low:
+        return "finished", "it converged here, where the paper's run did not"
+    return "finished", ""
