@@ -215,8 +215,9 @@ def _judge(row: PaperRow, metrics: Mapping[str, Any]) -> tuple[str, str]:
     chance = 1 / len(metrics["class_names"])
     floor = min(2 * chance, (1 + chance) / 2)  # twice guessing; of two classes half-way up
     if metrics["train_accuracy"] < floor:
-        words = f"training accuracy {100 * metrics['train_accuracy']:.1f}% after "
-        words += f"{metrics['settings']['epochs']} epochs, below {100 * floor:.0f}%"
+        epochs = metrics["settings"]["epochs"]
+        words = f"training accuracy {100 * metrics['train_accuracy']:.1f}% after {epochs} "
+        words += f"epoch{'s' * (epochs > 1)}, below {100 * floor:.0f}%"
         return "did not converge", f"{words}{echo}"
     if is_very_low:
         return "finished", "it converged here, where the paper's run did not"

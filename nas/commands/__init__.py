@@ -25,6 +25,7 @@ COMMANDS = {
     "retrain": "train a network in full, and measure it on the test set once",
     "lr-range-test": "which learning rates a network can be trained with",
     "reproduce": "train a row of the paper's Table 1 with its settings, beside what it printed",
+    "study": "test a claim of the paper with paired seeds, and judge it",
     "dashboard": "optuna-dashboard on a study",
     "spaces": "the search spaces; how much of one fits a budget",
     "count": "exact parameters and multiply-adds of a network, by layer",

@@ -1,0 +1,287 @@
+"""Test a claim of the paper: train its arms with paired seeds and judge it, uncertainty included.
+
+Without NAME it lists the studies; each is a file in studies/, which fixes number of seeds, metric
+and direction beforehand. All is measured on validation images; the test part is never read. The
+same command goes on where it was interrupted. Scales:
+
+  tiny    small networks with the same contrast, 1,500 images, 12 epochs: minutes on two cores
+  small   the paper's networks, all images, 30 epochs
+  full    the paper's networks, all images, 200 epochs
+
+  cli.py study dropout --scale tiny
+  cli.py study stem --scale full --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.commands.common import add_format, print_json, print_table, require_at_least
+from nas.comparison import (
+    METRICS,
+    SCALES,
+    SHOWN_IN_PERCENT,
+    Study,
+    arm_epochs,
+    arm_settings,
+    list_studies,
+    load_study,
+)
+from nas.units import format_duration
+
+if TYPE_CHECKING:
+    from nas.comparing import Finding, Record, Sitting
+
+DEFAULT_DATASET = "cifar10"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `study`."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a study (default: list them)")
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--scale", choices=tuple(SCALES), default="tiny", help="how large (default: tiny)"
+    )
+    group.add_argument(
+        "--epochs", type=int, metavar="N", help="in place of the scale's; results say so"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="print what would be trained, and how long it takes"
+    )
+    group.add_argument(
+        "--restart", action="store_true", help="discard what was measured at this scale before"
+    )
+    group.add_argument(
+        "--studies",
+        metavar="DIR",
+        help="where results go (default: $NAS_STUDIES, else ./studies)",
+    )
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="cifar10, cifar100, svhn, fashion-mnist, digits, or folder (default: cifar10)",
+    )
+    group.add_argument("--data", metavar="DIR", help="where the data are; for folder: the images")
+    group.add_argument("--image-size", type=int, metavar="N", help="resize images to N x N pixels")
+    group.add_argument(
+        "--device", metavar="D", help="auto (default: a GPU where there is one), cpu, cuda, cuda:N"
+    )
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the studies, or run one and print its verdicts."""
+    if args.name is None:
+        return _list(args)
+    require_at_least(args, 1, "epochs", "image_size")
+    study = load_study(args.name)
+    sitting = _prepare(args, study)
+    if args.dry_run:
+        return _print_plan(args, study, sitting)
+    from nas.comparing import discard, run_study, write_result
+    from nas.interrupt import InterruptGuard
+
+    if args.restart:
+        discard(sitting.folder)
+    records: list[Record] = []
+    try:
+        with InterruptGuard():
+            findings = run_study(sitting, _show(sitting, records))
+    except KeyboardInterrupt:
+        print("interrupted; what was trained is kept: the same command goes on", file=sys.stderr)
+        return 130
+    result = _result(args, study, sitting, records, findings)
+    path = write_result(sitting, result)
+    if args.format == "json":
+        print_json(result)
+    else:
+        _print(study, sitting, records, findings)
+        print(path)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    titles = list_studies()
+    if args.format == "json":
+        print_json([{"name": name, "title": title} for name, title in titles.items()])
+    else:
+        print_table(("study", "what it tests"), titles.items(), left=(0, 1))
+    return 0
+
+
+def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
+    """Read the data and choose the engine; every arm is checked, nothing is written."""
+    from dataclasses import replace
+
+    import torch
+
+    from nas.comparing import Sitting, make_job
+    from nas.data.datasets import load_training
+    from nas.device import Engine, choose_device
+    from nas.probe import choose_threads
+    from nas.study import studies_folder
+
+    scale = SCALES[args.scale]
+    engine = Engine(choose_device(args.device or "auto"))
+    data_dir = Path(args.data).expanduser() if args.data else None
+    data = load_training(args.dataset or DEFAULT_DATASET, data_dir, args.image_size)
+    folder = studies_folder(args.studies) / study.name / args.scale
+    epochs = args.epochs or scale.epochs
+    sitting = Sitting(study.comparison, scale, epochs, data, engine, folder)
+    jobs = [make_job(sitting, arm, 0) for arm in study.comparison.arms]
+    if engine.is_cuda:
+        return sitting
+    threads = choose_threads(
+        [job.architecture for job in jobs],
+        data.input_spec,
+        jobs[0].recipe,
+        engine.device,
+        torch.get_num_threads(),
+    )
+    return replace(sitting, engine=replace(engine, num_threads=threads))
+
+
+def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int:
+    from nas.comparing import make_job
+    from nas.complexity import count
+    from nas.device import hardware
+    from nas.probe import measure_speed
+
+    num_train, num_val = sitting.sizes()
+    arms: list[dict[str, Any]] = []
+    seconds = 0.0
+    for arm in sitting.comparison.arms:
+        job = make_job(sitting, arm, 0)
+        speed = measure_speed(job.architecture, job.input_spec, job.recipe, sitting.engine)
+        per_epoch = num_train * speed.train_seconds + num_val * speed.val_seconds
+        seconds += sitting.comparison.num_seeds * job.epochs * per_epoch
+        total = count(job.architecture, job.input_spec)
+        settings = arm_settings(sitting.comparison, arm, sitting.scale)
+        arms.append(
+            {
+                "name": arm.name,
+                "num_params": total.num_params,
+                "macs": total.macs,
+                "epochs": arm_epochs(arm, sitting.epochs),
+                "batch_size": job.recipe.batch_size,
+                "settings": list(settings),
+                "architecture": job.architecture.to_dict(),
+            }
+        )
+    if args.format == "json":
+        claims = [asdict(claim) for claim in sitting.comparison.claims]
+        seeds = sitting.comparison.num_seeds
+        print_json({"study": study.name, "num_seeds": seeds, "arms": arms, "claims": claims})
+        return 0
+    print(study.text.rstrip(), end="\n\n")
+    cells = [
+        (
+            str(arm["name"]),
+            f"{arm['num_params']:,}",
+            f"{arm['macs']:,}",
+            str(arm["epochs"]),
+            str(arm["batch_size"]),
+            " ".join(arm["settings"]),
+        )
+        for arm in arms
+    ]
+    header = ("arm", "parameters", "multiply-adds", "epochs", "batch", "set over the recipe paper")
+    print_table(header, cells, left=(0, -1))
+    print(
+        f"\n{sitting.comparison.num_seeds} seeds x {len(arms)} arms on {num_train:,} images, "
+        f"validated on {num_val:,}: about {format_duration(seconds)} on {hardware(sitting.engine)}"
+    )
+    return 0
+
+
+def _show(sitting: Sitting, records: list[Record]) -> Any:
+    """Return what prints each training as it ends, with the time left."""
+    total = len(sitting.comparison.arms) * sitting.comparison.num_seeds
+    started, num_new = time.monotonic(), 0
+
+    def show(record: Record, is_new: bool) -> None:
+        nonlocal num_new
+        records.append(record)
+        num_new += is_new
+        left = (time.monotonic() - started) / max(num_new, 1) * (total - len(records))
+        value = record["val_accuracy"]
+        accuracy = f"val {100 * value:.2f}%" if value is not None else record["status"]
+        print(
+            f"{len(records)}/{total} · seed {record['seed']} · {record['arm']} · {accuracy} · "
+            + (f"{format_duration(left)} left" if is_new else "from an earlier run"),
+            file=sys.stderr,
+        )
+
+    return show
+
+
+def _result(
+    args: argparse.Namespace,
+    study: Study,
+    sitting: Sitting,
+    records: list[Record],
+    findings: list[Finding],
+) -> dict[str, Any]:
+    num_train, num_val = sitting.sizes()
+    kept = ("arm", "seed", "status", "reason", "val_accuracy", "num_params", "elapsed_seconds")
+    return {
+        "study": study.name,
+        "title": study.title,
+        "section": sitting.comparison.section,
+        "command": args.command_line,
+        "scale": args.scale,
+        "dataset": sitting.data.name,
+        "train_images": num_train,
+        "val_images": num_val,
+        "epochs": sitting.epochs,
+        "hardware": sorted({record["hardware"] for record in records}),
+        "findings": [asdict(finding) for finding in findings],
+        "trainings": [{name: record[name] for name in kept} for record in records],
+    }
+
+
+def _print(study: Study, sitting: Sitting, records: list[Record], findings: list[Finding]) -> None:
+    num_train, num_val = sitting.sizes()
+    seconds = sum(record["elapsed_seconds"] for record in records)
+    print(
+        f"{study.title}\n{sitting.scale.what.partition(':')[0]}: {sitting.epochs} epochs on ",
+        end="",
+    )
+    print(f"{num_train:,} images, {num_val:,} for validation; {format_duration(seconds)} in all\n")
+    for finding in findings:
+        claim = finding.claim
+        print(f'"{claim.wording}"')
+        print(f"  {METRICS[claim.metric]}; claimed: {claim.first} {claim.direction}", end=" ")
+        print(f"{'as' if claim.direction == 'same' else 'than'} {claim.second}")
+        for name, values in ((claim.first, finding.first), (claim.second, finding.second)):
+            print(f"  {name}: {', '.join(_value(claim.metric, value) for value in values)}")
+        print(f"  {_verdict(finding)}\n")
+
+
+def _verdict(finding: Finding) -> str:
+    claim, verdict = finding.claim, finding.verdict
+    words = f"{verdict.word}: {claim.first} - {claim.second}"
+    if verdict.mean is not None:
+        words += f" = {_difference(claim.metric, verdict.mean)}"
+    if verdict.low is not None and verdict.high is not None:
+        low, high = (_difference(claim.metric, end) for end in (verdict.low, verdict.high))
+        words += f", 95% interval {low} to {high} ({verdict.num_pairs} paired seeds, Student's t)"
+    if claim.margin:
+        words += f"; equal within {_difference(claim.metric, claim.margin).lstrip('+')}"
+    return words + (f"; {verdict.reason}" if verdict.reason else "")
+
+
+def _value(metric: str, value: float | None) -> str:
+    if value is None:
+        return "not measurable"
+    return f"{100 * value:.1f}%" if metric in SHOWN_IN_PERCENT else f"{value:.3f}"
+
+
+def _difference(metric: str, value: float) -> str:
+    return f"{100 * value:+.2f} points" if metric in SHOWN_IN_PERCENT else f"{value:+.3f}"

@@ -1,0 +1,259 @@
+"""Run a published study: every arm with every seed, each kept in a file; then the verdicts.
+
+    <studies>/<name>/<scale>/<arm>-seed<k>.json    one training: settings, end, curve
+    <studies>/<name>/<scale>/result.json           what was found, with every verdict
+
+A seed decides split, slice, weights and order, the same for all arms: so their differences are
+paired. Validation images come from the training part; the test part is never read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.batches import PlacedParts, make_batches, merge
+from nas.comparison import Arm, Claim, Comparison, Scale, arm_epochs, arm_network, arm_settings
+from nas.complexity import count
+from nas.data.images import select
+from nas.data.loader import place
+from nas.data.records import TrainingData
+from nas.data.split import stratified_split, stratified_subset
+from nas.device import Engine, hardware
+from nas.errors import StorageError, UsageError
+from nas.files import write_text_atomically
+from nas.plan import fit_batch
+from nas.recipe import Recipe, get_recipe
+from nas.run_folder import RunFolder, refuse_other_settings
+from nas.state import Job
+from nas.train import train
+from nas.verdict import Verdict, judge
+
+MOST_VAL_SHARE = 0.25
+FLAT_SHARE = 0.9  # of the training loss's whole fall: from there on the curve is called flat
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A study at one scale on one data set.
+
+    Args:
+        comparison: The study.
+        scale: How large.
+        epochs: Epochs of an arm with the factor 1.
+        data: The images.
+        engine: What it runs on.
+        folder: Where its files lie.
+    """
+
+    comparison: Comparison
+    scale: Scale
+    epochs: int
+    data: TrainingData
+    engine: Engine
+    folder: Path
+
+    @property
+    def seeds(self) -> range:
+        """Return the seeds of the pairs."""
+        return range(self.comparison.num_seeds)
+
+    def sizes(self) -> tuple[int, int]:
+        """Return how many images are trained on, and how many validate."""
+        total = len(self.data.train) + (len(self.data.val) if self.data.val is not None else 0)
+        num_val = min(self.scale.val_images, int(MOST_VAL_SHARE * total))
+        return min(self.scale.train_images or total, total - num_val), num_val
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim with what was measured for it, one value a seed and arm; None is not measurable."""
+
+    claim: Claim
+    first: tuple[float | None, ...]
+    second: tuple[float | None, ...]
+    verdict: Verdict
+
+
+def make_job(sitting: Sitting, arm: Arm, seed: int) -> Job:
+    """Return the training of an arm.
+
+    The batch and the rates of the recipe are fitted to few images, as in every training; what the
+    study sets itself stays as it is.
+
+    Raises:
+        InfeasibleError: The network cannot be built at the images' size.
+    """
+    settings = arm_settings(sitting.comparison, arm, sitting.scale)
+    recipe: Recipe = get_recipe("paper")
+    if not any(text.startswith("batch_size=") for text in settings):
+        recipe = fit_batch(recipe, sitting.sizes()[0])
+    recipe = recipe.with_overrides(settings)
+    network = arm_network(arm, recipe, sitting.scale)
+    count(network, sitting.data.input_spec)
+    epochs = arm_epochs(arm, sitting.epochs)
+    return Job(network, sitting.data.input_spec, recipe, epochs, seed)
+
+
+def split(sitting: Sitting, seed: int) -> PlacedParts:
+    """Put the two parts of a seed on the device: both from what a search may see."""
+    data, (num_train, num_val) = sitting.data, sitting.sizes()
+    whole = merge(data)
+    rest, val = stratified_split(whole.labels, num_val / len(whole), seed)
+    train_part = select(whole, rest)
+    if num_train < len(train_part):
+        train_part = select(train_part, stratified_subset(train_part.labels, num_train, seed))
+    device = torch.device(sitting.engine.device)
+    return PlacedParts(
+        place(train_part, data.mean, data.std, device),
+        place(select(whole, val), data.mean, data.std, device),
+        data.flip_is_lawful,
+    )
+
+
+def run_study(sitting: Sitting, on_training: Callable[[Record, bool], None]) -> list[Finding]:
+    """Train what is not done yet, seed by seed, and judge every claim.
+
+    Args:
+        sitting: What is run.
+        on_training: Called with each training's record, and whether it was trained just now.
+
+    Raises:
+        UsageError: The folder holds a training with other settings.
+        StorageError: A file of it is damaged, or cannot be written.
+    """
+    done = {
+        (arm.name, seed): _read(sitting, arm, seed)
+        for seed in sitting.seeds
+        for arm in sitting.comparison.arms
+    }  # all are read first: a folder of another study is refused before an hour of training
+    for seed in sitting.seeds:
+        parts: PlacedParts | None = None
+        for arm in sitting.comparison.arms:
+            record = done[arm.name, seed]
+            is_new = record is None
+            if record is None:
+                parts = parts or split(sitting, seed)
+                record = _train(sitting, arm, seed, parts)
+                done[arm.name, seed] = record
+            on_training(record, is_new)
+    records = {key: record for key, record in done.items() if record is not None}
+    return [_judge(sitting, claim, records) for claim in sitting.comparison.claims]
+
+
+def discard(folder: Path) -> None:
+    """Remove what a study left in its folder."""
+    for path in (*folder.glob("*.json"), *folder.glob("*.pt")):
+        path.unlink(missing_ok=True)
+
+
+def measure(metric: str, record: Mapping[str, Any], num_classes: int) -> float | None:
+    """Return a metric of one training, None where it has none.
+
+    A training that diverged has the accuracy of guessing, and no loss to compare.
+    """
+    curve = record["curve"]
+    if record["status"] == "diverged" and metric == "val_accuracy":
+        return 1 / num_classes
+    if record["status"] != "finished":
+        return None
+    last = curve[-1]
+    if metric == "loss_gap":
+        return float(last["val_loss"] - last["train_loss"])
+    if metric == "flat_share":
+        return flat_share([epoch["train_loss"] for epoch in curve])
+    return float(last["val_accuracy"])
+
+
+def flat_share(losses: Sequence[float]) -> float:
+    """Return after which share of the epochs a loss has made 90% of its fall, in (0, 1].
+
+    The fall is from the first epoch's loss to the lowest; between epochs it is a straight line.
+    """
+    target = losses[0] - FLAT_SHARE * (losses[0] - min(losses))
+    last = next(index for index, loss in enumerate(losses) if loss <= target)
+    if last == 0:
+        return 1 / len(losses)
+    before, after = losses[last - 1], losses[last]
+    return (last + (before - target) / (before - after)) / len(losses)
+
+
+def write_result(sitting: Sitting, record: Mapping[str, Any]) -> Path:
+    """Write what was found as ``result.json``; return its path."""
+    path = sitting.folder / "result.json"
+    write_text_atomically(path, json.dumps(record, indent=2) + "\n")
+    return path
+
+
+def _settings(sitting: Sitting, job: Job) -> Record:
+    num_train, num_val = sitting.sizes()
+    return {
+        **job.to_dict(),
+        "data_fingerprint": sitting.data.fingerprint,
+        "train_images": num_train,
+        "val_images": num_val,
+    }
+
+
+def _path(sitting: Sitting, arm: Arm, seed: int) -> Path:
+    return sitting.folder / f"{arm.name.replace(' ', '-').replace('/', '-')}-seed{seed}.json"
+
+
+def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
+    path = _path(sitting, arm, seed)
+    wanted = json.loads(json.dumps(_settings(sitting, make_job(sitting, arm, seed))))
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        found = record["settings"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path} cannot be used ({error}); begin again with --restart"
+        ) from error
+    try:
+        refuse_other_settings(RunFolder(path), found, wanted)
+    except UsageError as error:
+        text = str(error).partition("; give another --seed")[0]
+        raise UsageError(f"{text}; begin again with --restart") from error
+    return record
+
+
+def _train(sitting: Sitting, arm: Arm, seed: int, parts: PlacedParts) -> Record:
+    job, path = make_job(sitting, arm, seed), _path(sitting, arm, seed)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create {path.parent}: {error.strerror}") from error
+    checkpoint = path.with_suffix(".pt")
+    batches = make_batches(parts, job.recipe, seed)
+    result = train(job, batches, sitting.engine, checkpoint_path=checkpoint, resume=True)
+    record = {
+        "arm": arm.name,
+        "seed": seed,
+        "settings": _settings(sitting, job),
+        "num_params": count(job.architecture, job.input_spec).num_params,
+        "hardware": hardware(sitting.engine),
+        **result.to_dict(),
+    }
+    write_text_atomically(path, json.dumps(record, indent=2) + "\n")
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def _judge(sitting: Sitting, claim: Claim, records: Mapping[tuple[str, int], Record]) -> Finding:
+    classes = sitting.data.input_spec.num_classes
+    first, second = (
+        tuple(measure(claim.metric, records[name, seed], classes) for seed in sitting.seeds)
+        for name in (claim.first, claim.second)
+    )
+    pairs = zip(first, second, strict=True)
+    differences = [None if a is None or b is None else a - b for a, b in pairs]
+    return Finding(claim, first, second, judge(differences, claim.direction, claim.margin))

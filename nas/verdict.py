@@ -1,0 +1,88 @@
+"""What paired differences say of a claim: it holds, it does not hold, or they cannot tell."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+CONFIDENCE = 0.95
+MIN_PAIRS = 3
+
+Direction = Literal["higher", "lower", "same"]
+Word = Literal["holds", "does not hold", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verdict with its uncertainty.
+
+    Args:
+        word: ``holds``, ``does not hold`` or ``cannot tell``.
+        mean: Mean difference; None where nothing could be measured.
+        low: Lower end of the 95% interval of the mean; None with fewer than two pairs.
+        high: Its upper end.
+        num_pairs: Pairs that were measured.
+        reason: Why it cannot tell, where that is not the interval; else empty.
+    """
+
+    word: Word
+    mean: float | None
+    low: float | None
+    high: float | None
+    num_pairs: int
+    reason: str = ""
+
+
+def judge(
+    differences: Sequence[float | None], direction: Direction, margin: float = 0.0
+) -> Verdict:
+    """Judge a claim by the 95% interval of a mean paired difference.
+
+    ``higher`` holds where the whole interval is above 0, does not hold where it is below;
+    ``lower`` the other way round. ``same`` holds where the whole interval lies within the margin
+    to either side of 0, and does not hold where it lies wholly outside: without a margin nothing
+    could ever be shown to make no difference.
+
+    Args:
+        differences: One a pair, first arm minus second; None is a pair that could not be measured.
+        direction: What is claimed of the first arm.
+        margin: For ``same``: the largest difference that counts as none.
+
+    Source: Student 1908, The probable error of a mean; for ``same`` Schuirmann 1987, two one-sided
+        tests, here at 2.5% each.
+    """
+    known = [value for value in differences if value is not None]
+    mean = statistics.fmean(known) if known else None
+    low, high = interval(known) if len(known) > 1 else (None, None)
+    lost = len(differences) - len(known)
+    if lost:
+        reason = f"{lost} of {len(differences)} pairs could not be measured"
+        return Verdict("cannot tell", mean, low, high, len(known), reason)
+    if len(known) < MIN_PAIRS or low is None or high is None:
+        reason = f"a verdict needs at least {MIN_PAIRS} pairs, but there are {len(known)}"
+        return Verdict("cannot tell", mean, low, high, len(known), reason)
+    return Verdict(_word(low, high, direction, margin), mean, low, high, len(known))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95% interval of the mean by Student's t; at least two values."""
+    from scipy.stats import t
+
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    reach = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
+    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
+
+
+def _word(low: float, high: float, direction: Direction, margin: float) -> Word:
+    if direction == "same":
+        if -margin <= low and high <= margin:
+            return "holds"
+        return "does not hold" if low > margin or high < -margin else "cannot tell"
+    if low > 0:
+        return "holds" if direction == "higher" else "does not hold"
+    if high < 0:
+        return "holds" if direction == "lower" else "does not hold"
+    return "cannot tell"

@@ -1,0 +1,30 @@
+"""How early the training loss flattens under AdamW, against Adam.
+
+Flat is where the loss has made 90% of its fall. The optimizers as in `adam_or_adamw`.
+
+    python cli.py study adamw_speed --scale tiny
+
+Expected time: about 2 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
+Result: not measured yet.
+"""
+
+from nas.comparison import Claim, Comparison, recipe_arm
+
+STUDY = Comparison(
+    section="Learning Rate and Optimizers",
+    arms=(
+        recipe_arm("AdamW", "optimizer=adamw", "weight_decay=0.01"),
+        recipe_arm("Adam", "optimizer=adam", "weight_decay=0"),
+    ),
+    claims=(
+        Claim(
+            "the same models under AdamW descended much faster",
+            "AdamW",
+            "Adam",
+            direction="lower",
+            metric="flat_share",
+        ),
+    ),
+    differs=("optimizer", "weight_decay"),
+    settings=("schedule=constant", "learning_rate=0.001"),
+)

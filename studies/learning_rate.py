@@ -1,0 +1,21 @@
+"""Adam at a constant rate of 0.001 against 0.01 and 0.1.
+
+A training whose loss is no longer finite counts with the accuracy of guessing.
+
+    python cli.py study learning_rate --scale tiny
+
+Expected time: about 3 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
+Result: not measured yet.
+"""
+
+from nas.comparison import Claim, Comparison, recipe_arm
+
+DIVERGING = "such arbitrary increases resulted in diverging behavior"
+
+STUDY = Comparison(
+    section="Learning Rate and Optimizers",
+    arms=tuple(recipe_arm(rate, f"learning_rate={rate}") for rate in ("0.001", "0.01", "0.1")),
+    claims=(Claim(DIVERGING, "0.001", "0.01"), Claim(DIVERGING, "0.001", "0.1")),
+    differs=("learning_rate",),
+    settings=("optimizer=adam", "weight_decay=0", "schedule=constant"),
+)

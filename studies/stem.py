@@ -1,0 +1,35 @@
+"""The stems: 3x3 stride 1, 5x5 stride 2, and ImageNet's 7x7 with its pooling.
+
+Equal is within 1 point of accuracy.
+
+    python cli.py study stem --scale tiny
+
+Expected time: about 5 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
+Result: not measured yet.
+"""
+
+from nas.comparison import FINAL, THIN, Arm, Claim, Comparison, net
+
+INAPPROPRIATE = "we found this default stem was inappropriate for CIFAR10"
+
+
+def _arm(name: str, kind: str) -> Arm:
+    return Arm(name, net(FINAL.to_notation(), kind), net(THIN.to_notation(), kind))
+
+
+STUDY = Comparison(
+    section="Neural Net Stem Configuration",
+    arms=(_arm("3x3", "conv3x3"), _arm("5x5", "conv5x5"), _arm("ImageNet", "imagenet")),
+    claims=(
+        Claim(INAPPROPRIATE, "3x3", "ImageNet"),
+        Claim(INAPPROPRIATE, "5x5", "ImageNet"),
+        Claim(
+            "Both of these configurations produced similar results in our testing",
+            "5x5",
+            "3x3",
+            direction="same",
+            margin=0.01,
+        ),
+    ),
+    differs=("stem",),
+)
