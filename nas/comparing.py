@@ -10,7 +10,7 @@ paired. Validation images come from the training part; the test part is never re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from nas.data.split import stratified_split, stratified_subset
 from nas.device import Engine, hardware
 from nas.errors import StorageError, UsageError
 from nas.files import write_text_atomically
+from nas.metrics import measure
 from nas.plan import fit_batch
 from nas.recipe import Recipe, get_recipe
 from nas.run_folder import RunFolder, refuse_other_settings
@@ -35,7 +36,6 @@ from nas.train import train
 from nas.verdict import Verdict, judge
 
 MOST_VAL_SHARE = 0.25
-FLAT_SHARE = 0.9  # of the training loss's whole fall: from there on the curve is called flat
 
 Record = dict[str, Any]
 
@@ -122,7 +122,7 @@ def run_study(sitting: Sitting, on_training: Callable[[Record, bool], None]) -> 
     """Train what is not done yet, seed by seed, and judge every claim.
 
     Args:
-        sitting: What is run.
+        sitting: What is run; its folder is there, and no other process works in it.
         on_training: Called with each training's record, and whether it was trained just now.
 
     Raises:
@@ -152,37 +152,6 @@ def discard(folder: Path) -> None:
     """Remove what a study left in its folder."""
     for path in (*folder.glob("*.json"), *folder.glob("*.pt")):
         path.unlink(missing_ok=True)
-
-
-def measure(metric: str, record: Mapping[str, Any], num_classes: int) -> float | None:
-    """Return a metric of one training, None where it has none.
-
-    A training that diverged has the accuracy of guessing, and no loss to compare.
-    """
-    curve = record["curve"]
-    if record["status"] == "diverged" and metric == "val_accuracy":
-        return 1 / num_classes
-    if record["status"] != "finished":
-        return None
-    last = curve[-1]
-    if metric == "loss_gap":
-        return float(last["val_loss"] - last["train_loss"])
-    if metric == "flat_share":
-        return flat_share([epoch["train_loss"] for epoch in curve])
-    return float(last["val_accuracy"])
-
-
-def flat_share(losses: Sequence[float]) -> float:
-    """Return after which share of the epochs a loss has made 90% of its fall, in (0, 1].
-
-    The fall is from the first epoch's loss to the lowest; between epochs it is a straight line.
-    """
-    target = losses[0] - FLAT_SHARE * (losses[0] - min(losses))
-    last = next(index for index, loss in enumerate(losses) if loss <= target)
-    if last == 0:
-        return 1 / len(losses)
-    before, after = losses[last - 1], losses[last]
-    return (last + (before - target) / (before - after)) / len(losses)
 
 
 def write_result(sitting: Sitting, record: Mapping[str, Any]) -> Path:
@@ -228,10 +197,6 @@ def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
 
 def _train(sitting: Sitting, arm: Arm, seed: int, parts: PlacedParts) -> Record:
     job, path = make_job(sitting, arm, seed), _path(sitting, arm, seed)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot create {path.parent}: {error.strerror}") from error
     checkpoint = path.with_suffix(".pt")
     batches = make_batches(parts, job.recipe, seed)
     result = train(job, batches, sitting.engine, checkpoint_path=checkpoint, resume=True)

@@ -15,16 +15,11 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.errors import unknown_name
+from nas.metrics import METRICS
 from nas.recipe import Recipe, get_recipe
 from nas.verdict import MIN_PAIRS, Direction
 
 STUDIES_DIR = Path(__file__).resolve().parents[1] / "studies"
-METRICS = {
-    "val_accuracy": "validation accuracy of the last epoch",
-    "loss_gap": "validation minus training loss of the last epoch",
-    "flat_share": "share of the training until 90% of the training loss's fall",
-}
-SHOWN_IN_PERCENT = ("val_accuracy", "flat_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,7 @@ class Claim:
         first: Name of the arm that the direction is about.
         second: Name of the arm it is compared with.
         direction: What is claimed of the first: ``higher``, ``lower`` or ``same``.
-        metric: A key of `METRICS`.
+        metric: A key of `nas.metrics.METRICS`.
         margin: For ``same``: the largest difference that counts as none, in the metric's unit.
     """
 

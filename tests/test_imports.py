@@ -23,7 +23,7 @@ LEVELS = (
 LEVEL_BY_ROOM = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
 STANDARD_LIBRARY_ONLY = (
     "errors architecture blocks complexity identity budget presets units "
-    "commands commands.count commands.presets commands.common"
+    "paper verdict comparison commands commands.count commands.presets commands.common"
 )
 
 

@@ -141,6 +141,7 @@ def _plan_row(
     epochs = args.epochs or row_epochs(row)
     given = overridden(args.overrides) | ({"epochs"} if args.epochs else set())
     given |= {"data"} if dataset != DEFAULT_DATASET else set()
+    given |= {"architecture"} if "dropout" in given else set()  # it is part of the notation
     words = f"{dataset}, {num_images:,} images"
     settings = used_settings(row, recipe, epochs, words, given)
     item = Run(

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.common import add_format, print_json, print_table, require_at_least
+from nas.commands.findings import describe_result, print_findings
 from nas.comparison import (
-    METRICS,
     SCALES,
-    SHOWN_IN_PERCENT,
     Study,
     arm_epochs,
     arm_settings,
@@ -35,7 +34,7 @@ from nas.comparison import (
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.comparing import Finding, Record, Sitting
+    from nas.comparing import Record, Sitting
 
 DEFAULT_DATASET = "cifar10"
 
@@ -86,22 +85,25 @@ def run(args: argparse.Namespace) -> int:
         return _print_plan(args, study, sitting)
     from nas.comparing import discard, run_study, write_result
     from nas.interrupt import InterruptGuard
+    from nas.run_folder import RunFolder
 
-    if args.restart:
-        discard(sitting.folder)
     records: list[Record] = []
+    folder = RunFolder(sitting.folder)
+    folder.create()
     try:
-        with InterruptGuard():
+        with InterruptGuard(), folder.locked():
+            if args.restart:
+                discard(sitting.folder)
             findings = run_study(sitting, _show(sitting, records))
     except KeyboardInterrupt:
         print("interrupted; what was trained is kept: the same command goes on", file=sys.stderr)
         return 130
-    result = _result(args, study, sitting, records, findings)
+    result = describe_result(args.command_line, args.scale, study, sitting, records, findings)
     path = write_result(sitting, result)
     if args.format == "json":
         print_json(result)
     else:
-        _print(study, sitting, records, findings)
+        print_findings(study, sitting, records, findings)
         print(path)
     return 0
 
@@ -219,69 +221,3 @@ def _show(sitting: Sitting, records: list[Record]) -> Any:
         )
 
     return show
-
-
-def _result(
-    args: argparse.Namespace,
-    study: Study,
-    sitting: Sitting,
-    records: list[Record],
-    findings: list[Finding],
-) -> dict[str, Any]:
-    num_train, num_val = sitting.sizes()
-    kept = ("arm", "seed", "status", "reason", "val_accuracy", "num_params", "elapsed_seconds")
-    return {
-        "study": study.name,
-        "title": study.title,
-        "section": sitting.comparison.section,
-        "command": args.command_line,
-        "scale": args.scale,
-        "dataset": sitting.data.name,
-        "train_images": num_train,
-        "val_images": num_val,
-        "epochs": sitting.epochs,
-        "hardware": sorted({record["hardware"] for record in records}),
-        "findings": [asdict(finding) for finding in findings],
-        "trainings": [{name: record[name] for name in kept} for record in records],
-    }
-
-
-def _print(study: Study, sitting: Sitting, records: list[Record], findings: list[Finding]) -> None:
-    num_train, num_val = sitting.sizes()
-    seconds = sum(record["elapsed_seconds"] for record in records)
-    print(
-        f"{study.title}\n{sitting.scale.what.partition(':')[0]}: {sitting.epochs} epochs on ",
-        end="",
-    )
-    print(f"{num_train:,} images, {num_val:,} for validation; {format_duration(seconds)} in all\n")
-    for finding in findings:
-        claim = finding.claim
-        print(f'"{claim.wording}"')
-        print(f"  {METRICS[claim.metric]}; claimed: {claim.first} {claim.direction}", end=" ")
-        print(f"{'as' if claim.direction == 'same' else 'than'} {claim.second}")
-        for name, values in ((claim.first, finding.first), (claim.second, finding.second)):
-            print(f"  {name}: {', '.join(_value(claim.metric, value) for value in values)}")
-        print(f"  {_verdict(finding)}\n")
-
-
-def _verdict(finding: Finding) -> str:
-    claim, verdict = finding.claim, finding.verdict
-    words = f"{verdict.word}: {claim.first} - {claim.second}"
-    if verdict.mean is not None:
-        words += f" = {_difference(claim.metric, verdict.mean)}"
-    if verdict.low is not None and verdict.high is not None:
-        low, high = (_difference(claim.metric, end) for end in (verdict.low, verdict.high))
-        words += f", 95% interval {low} to {high} ({verdict.num_pairs} paired seeds, Student's t)"
-    if claim.margin:
-        words += f"; equal within {_difference(claim.metric, claim.margin).lstrip('+')}"
-    return words + (f"; {verdict.reason}" if verdict.reason else "")
-
-
-def _value(metric: str, value: float | None) -> str:
-    if value is None:
-        return "not measurable"
-    return f"{100 * value:.1f}%" if metric in SHOWN_IN_PERCENT else f"{value:.3f}"
-
-
-def _difference(metric: str, value: float) -> str:
-    return f"{100 * value:+.2f} points" if metric in SHOWN_IN_PERCENT else f"{value:+.3f}"

@@ -1,0 +1,41 @@
+"""docs/paper.md: its counts are what its commands print, and no claim is left out."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from nas.commands import main
+from nas.comparison import list_studies, load_study
+from nas.paper import ROWS
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "paper.md").read_text()
+COUNTS = re.findall(r"\| `python cli\.py (count [^`]+)` \| ([\d,]+) \|", PAGE)
+
+
+def test_the_page_has_counts_to_check():
+    assert len(COUNTS) >= 10
+    assert len(re.findall(r"`python cli\.py count .*--total`", PAGE)) == len(COUNTS)
+
+
+@pytest.mark.parametrize(("line", "printed"), COUNTS)
+def test_a_count_on_the_page_is_what_its_command_prints(line, printed, capsys):
+    assert main(shlex.split(line)) == 0
+    assert re.search(rf"parameters\s+{printed}\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_every_claim_of_every_study_stands_there_with_its_command(name):
+    for claim in load_study(name).comparison.claims:
+        row = next(line for line in PAGE.splitlines() if claim.wording in line)
+        assert f"`python cli.py study {name}`" in PAGE
+        assert row.startswith("|")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_stands_there_with_the_accuracy_of_the_table(row):
+    line = next(line for line in PAGE.splitlines() if re.match(rf"\| {row.number}[ ,]", line))
+    printed = "N/A" if row.test_accuracy is None else f"{100 * row.test_accuracy:.2f}%"
+    assert printed in line
+    assert row.num_params in line
