@@ -33,10 +33,17 @@ class InterruptGuard:
                     self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Put the former handlers back."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Put the former handlers back.
+
+        Raises:
+            KeyboardInterrupt: A signal came and an error arose from it: PyTorch, interrupted while
+                it writes a file, says that the file is short.
+        """
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed: what signal() gave
+        if self._requested and kind is not None and issubclass(kind, Exception):
+            raise KeyboardInterrupt
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

@@ -1,11 +1,13 @@
 """Signals: at once while a network trains, after the block during bookkeeping, never lost."""
 
 import contextlib
+import io
 import os
 import signal
 import threading
 
 import pytest
+import torch
 
 from nas.interrupt import InterruptGuard
 
@@ -59,6 +61,30 @@ def test_an_interrupt_that_a_callback_swallowed_is_raised_again():
             send()
         with pytest.raises(KeyboardInterrupt), guard.deferred():
             pass
+
+
+def test_an_error_that_a_signal_caused_is_the_interruption():
+    class Interrupting(io.BytesIO):
+        """In whose middle a signal comes: PyTorch calls the file's end an unexpected position."""
+
+        num_writes = 0
+
+        def write(self, content):
+            self.num_writes += 1
+            if self.num_writes == 3:
+                send()
+            return super().write(content)
+
+    def save():
+        torch.save({"weights": torch.zeros(1_000)}, Interrupting())
+
+    with pytest.raises(KeyboardInterrupt), InterruptGuard():
+        save()
+
+
+def test_an_error_without_a_signal_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="of its own"), InterruptGuard():
+        raise RuntimeError("of its own")
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored():
