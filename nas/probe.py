@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nas.architecture import Architecture, InputSpec
+from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.complexity import count
 from nas.definition import Plan
 from nas.device import Engine, is_out_of_memory
@@ -22,7 +22,9 @@ THREADS_PROBE_IMAGES = 8
 NUM_TIMINGS = 2  # the fastest counts: the machine may be busy for a moment
 LONG_SECONDS = 0.2  # a launch that takes longer is timed once
 MIN_SPEEDUP = 1.15  # of bfloat16 on a CPU: it rounds, so it has to be worth it
-FORMAT_PROBE_IMAGES = 32
+MIN_BFLOAT16_MACS = 10**7  # multiply-adds for one image
+REFERENCE = Architecture(Stem("conv3x3", 64), (Stage("basic", 1, 64, 1),))
+REFERENCE_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -94,24 +96,26 @@ def choose_bfloat16(
 ) -> bool:
     """Tell whether to train in bfloat16: what the recipe says, else what is faster here.
 
-    Some CPUs have instructions for bfloat16 and some emulate it. So it is measured on training
-    steps, in the processor time of one thread, which other work on the machine disturbs little;
-    on a few images bfloat16 gains nothing. The choice changes results in the last digits: a study
-    makes it once.
+    Some CPUs have instructions for bfloat16 and some emulate it, so a training step of
+    `REFERENCE` is measured, in the processor time of one thread, which other work on the machine
+    disturbs little. There the two kinds of CPU are far apart; a small network would gain next to
+    nothing, and noise would decide, so that the same command did not give the same weights.
 
     Args:
-        architecture: A network of the kind that will be trained.
+        architecture: A network of the kind that will be trained; below `MIN_BFLOAT16_MACS` it is
+            trained in float32.
         input_spec: Its input.
         recipe: How it is trained.
         engine: The device; a GPU is not measured.
     """
     if recipe.precision != "auto" or engine.is_cuda:
         return recipe.precision != "float32"
-    num_images = min(FORMAT_PROBE_IMAGES, recipe.batch_size)
+    if count(architecture, input_spec).macs < MIN_BFLOAT16_MACS:
+        return False
     engines = [replace(engine, num_threads=1, bfloat16=choice) for choice in (False, True)]
     with engines[0].applied():
         probes = [
-            _make_probe(architecture, input_spec, recipe, item, num_images) for item in engines
+            _make_probe(REFERENCE, InputSpec(), recipe, item, REFERENCE_IMAGES) for item in engines
         ]
         for probe in probes:
             probe.train()  # kernels are chosen and memory is taken

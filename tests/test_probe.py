@@ -52,6 +52,10 @@ def test_a_format_that_the_recipe_names_is_not_measured(device):
     assert choose_bfloat16(NET, SPEC, RECIPE, replace(CPU, device="cuda"))
 
 
+def test_a_small_network_is_never_trained_in_bfloat16_by_chance():
+    assert not choose_bfloat16(NET, SPEC, RECIPE, CPU)
+
+
 @pytest.mark.slow
 def test_bfloat16_is_chosen_with_its_instructions_and_not_where_it_is_emulated():
     if "avx512_bf16" in Path("/proc/cpuinfo").read_text():

@@ -50,6 +50,7 @@ def test_each_proposal_fits_its_own_target_and_none_comes_twice(name):
         assert size_of(largest, choices) <= TARGETS[number % 3]
 
 
+@pytest.mark.slow
 def test_a_resume_in_another_process_proposes_the_same(tmp_path):
     script = (
         "import sys; from optuna.storages import JournalStorage\n"
