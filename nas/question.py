@@ -132,8 +132,9 @@ def describe_answer(answer: Answer) -> list[str]:
     share = f"{100 * MIN_BUDGET_SHARE:.0f}%"
     if not answer.correlations:
         return [
-            f"The paper's question: {answer.num_candidates} candidates were trained to the end "
-            f"with at least {share} of the budget; below {MIN_CANDIDATES} the study cannot tell."
+            f"The paper's question: the study cannot tell; it takes {MIN_CANDIDATES} candidates "
+            f"that were trained to the end with at least {share} of the budget, and has "
+            f"{answer.num_candidates}."
         ]
     lines = [
         f"The paper's question: this study {answer.verdict} "
