@@ -39,6 +39,7 @@ from nas.trials import (
     ARCHITECTURE,
     AUDITED_EPOCH,
     DEVICE_SECONDS,
+    GIVEN_BACK,
     ID,
     MACS,
     MICRO_BATCH,
@@ -120,6 +121,8 @@ class Objective:
             trial.set_user_attr(REPEATS, proposal.repeats)
             if self.definition.targets:
                 trial.set_user_attr(TARGET_BUDGET, self.definition.targets[proposal.arm])
+        elif SOURCE not in trial.user_attrs:  # killed before its source was written down
+            trial.set_user_attr(SOURCE, GIVEN_BACK)
         return architecture
 
     def check_caps(self, trial: optuna.Trial, architecture: Architecture) -> str | None:

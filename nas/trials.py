@@ -42,6 +42,7 @@ AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.
 ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
 
 KNOWN = "known"
+GIVEN_BACK = "given back"  # the source of a network whose process died before it could tell
 Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 
 
