@@ -1,51 +1,86 @@
 """Contenders in a process of their own, which nothing of ours has tuned.
 
-What our engine tells this process' allocator (`nas.device.keep_freed_memory`) cannot be taken
-back, so the plain loop is timed where it was never said.
+NOTE: A pipe, and no `ProcessPoolExecutor`: the threads that it starts in this process made our
+loop take 2.3 times as long (LOG.md, 2026-11-23).
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
+from types import TracebackType
 from typing import Any
 
+STOP = "stop"
 
-@dataclass(frozen=True)
+
 class Aside:
-    """Makes and runs contenders in one other process; errors there are raised here.
+    """Make and run contenders in another process; use as a context manager.
 
-    Args:
-        pool: The process.
+    What our engine tells this process' allocator (`nas.device.keep_freed_memory`) can not be
+    taken back, so the plain loop is timed where it was never said.
     """
 
-    pool: ProcessPoolExecutor
+    def __enter__(self) -> Aside:
+        """Start the process."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other,))
+        self._process.start()
+        other.close()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        if kind is None:
+            self._pipe.send(STOP)
+        else:
+            self._process.terminate()
+        self._process.join()
+        self._pipe.close()
 
     def make(self, contender: Callable[..., Any], *args: object) -> Callable[[int], float]:
-        """Make a contender there and return its `run`, from a number of steps to their seconds."""
-        return partial(self._call, _run, self._call(_make, contender, *args))
+        """Make a contender there and return its `run`, from a number of steps to their seconds.
+
+        Raises:
+            Exception: What making it, or later a run, raised there.
+        """
+        name = self._ask(_make, contender, *args)
+        return partial(self._ask, _run, name)
 
     def clear(self) -> None:
         """Forget all contenders."""
-        self._call(_clear)
+        self._ask(_clear)
 
-    def _call(self, function: Callable[..., Any], *args: object) -> Any:
-        return self.pool.submit(function, *args).result()
-
-
-@contextmanager
-def process_aside() -> Iterator[Aside]:
-    """Start the process; it ends with the block."""
-    context = multiprocessing.get_context("spawn")  # with nothing of this process in it
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        yield Aside(pool)
+    def _ask(self, function: Callable[..., Any], *args: object) -> Any:
+        self._pipe.send((function, args))
+        answer, error = self._pipe.recv()
+        if error is not None:
+            raise error
+        return answer
 
 
-_contenders: list[Any] = []  # of the other process
+_contenders: list[Any] = []
+
+
+def _serve(pipe: Connection) -> None:
+    """Answer until told to stop, or until the other side is gone."""
+    try:
+        while (message := pipe.recv()) != STOP:
+            function, args = message
+            try:
+                pipe.send((function(*args), None))
+            except Exception as error:  # raised again on the other side
+                pipe.send((None, error))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass
 
 
 def _make(contender: Callable[..., Any], *args: object) -> int:
@@ -53,8 +88,8 @@ def _make(contender: Callable[..., Any], *args: object) -> int:
     return len(_contenders) - 1
 
 
-def _run(index: int, num_steps: int) -> float:
-    return float(_contenders[index].run(num_steps))
+def _run(name: int, num_steps: int) -> float:
+    return float(_contenders[name].run(num_steps))
 
 
 def _clear() -> None:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from nas.bench.aside import process_aside
+    from nas.bench.aside import Aside
     from nas.bench.contenders import noise_pictures
     from nas.bench.run import bench_network
     from nas.device import Engine, choose_device, hardware
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args, engine.is_cuda)
     nets = _networks(args)
     results = []
-    with tempfile.TemporaryDirectory() as folder, process_aside() as aside:
+    with tempfile.TemporaryDirectory() as folder, Aside() as aside:
         num_images = (40 if args.quick else 100) * plan.batch_size
         pictures = noise_pictures(Path(folder), min(num_images, 50_000))
         for name, architecture in nets.items():

@@ -1,9 +1,8 @@
 import os
 
-import psutil
 import pytest
 
-from nas.bench.aside import process_aside
+from nas.bench.aside import Aside
 
 
 class Counter:
@@ -19,7 +18,7 @@ class Counter:
 
 
 def test_contenders_live_in_one_other_process():
-    with process_aside() as aside:
+    with Aside() as aside:
         one, other = aside.make(Counter, 100), aside.make(Counter, 200)
         assert (one(1), other(2), one(3)) == (101.0, 202.0, 103.0)
         assert one(0) == other(0) != os.getpid()
@@ -27,17 +26,12 @@ def test_contenders_live_in_one_other_process():
             one(11)
         aside.clear()
         assert aside.make(Counter, 300)(1) == 301.0
-        process = psutil.Process(int(one(0)))
-    assert not process.is_running()
+        process = aside._process
+    assert process.exitcode == 0
 
 
 def test_an_error_here_ends_the_process_there():
-    def fail(pids):
-        with process_aside() as aside:
-            pids.append(int(aside.make(Counter, 0)(0)))
-            raise KeyError
-
-    pids = []
-    with pytest.raises(KeyError):
-        fail(pids)
-    assert not psutil.pid_exists(pids[0])
+    aside = Aside()
+    with pytest.raises(KeyError), aside:
+        raise KeyError
+    assert not aside._process.is_alive()
