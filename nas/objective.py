@@ -33,6 +33,7 @@ from nas.space import FunctionSpace, SearchSpace
 from nas.space_budget import UNBUILDABLE
 from nas.standing import StandingReader
 from nas.study import StudyDefinition, StudyFolder
+from nas.tracking import TrackedRun, Trackers
 from nas.train import Job, train
 from nas.trials import (
     ACTIVATIONS,
@@ -91,6 +92,7 @@ class Objective:
         space: What the networks are chosen from.
         parts: The images on the device, without the test part.
         standing: Says which trials are the best, whose folders stay.
+        track: The trackers of every trial, by name.
     """
 
     definition: StudyDefinition
@@ -98,6 +100,7 @@ class Objective:
     space: SearchSpace | FunctionSpace
     parts: PlacedParts
     standing: StandingReader
+    track: tuple[str, ...] = ()
 
     def describe(self, trial: optuna.Trial, proposal: Proposal | None) -> Architecture:
         """Ask the trial for its network and write down what it is, its id first of all.
@@ -169,6 +172,7 @@ class Objective:
         recipe = Recipe.from_dict(definition.recipe)
         job = Job(architecture, definition.input_spec, recipe, plan.epochs, definition.seed)
         own = self._prepare_folder(trial, job)
+        trackers = self._make_trackers(trial, job)
         curve: list[EpochRecord] = []
         started = time.perf_counter()
 
@@ -184,27 +188,35 @@ class Objective:
                 write_text_atomically(
                     own / CURVE_FILE, json.dumps([item.to_dict() for item in curve])
                 )
+            trackers.log(record)
             on_change(
                 f"trial {trial.number}: epoch {record.epoch}/{plan.epochs}, "
                 f"{100 * record.val_accuracy:.1f}%"
             )
             return record.epoch < plan.epochs and self._is_to_be_stopped(trial, record.epoch)
 
-        try:
-            result = train(
-                job,
-                make_batches(self.parts, recipe, definition.seed),
-                Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
-                on_epoch=on_epoch,
-                checkpoint_path=own / CHECKPOINT_FILE,
-                resume=True,
-            )
-        except KeyboardInterrupt:
-            with guard.deferred():
-                write_seconds()
-            raise
-        write_seconds()
-        return _to_outcome(result)
+        with trackers:
+            try:
+                result = train(
+                    job,
+                    make_batches(self.parts, recipe, definition.seed),
+                    Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
+                    on_epoch=on_epoch,
+                    checkpoint_path=own / CHECKPOINT_FILE,
+                    resume=True,
+                )
+            except KeyboardInterrupt:
+                with guard.deferred():
+                    write_seconds()
+                raise
+            write_seconds()
+            outcome = _to_outcome(result)
+            trackers.result = {
+                "status": result.status,
+                "val_accuracy": outcome.value,
+                "num_params": trial.user_attrs[NUM_PARAMS],
+            }
+        return outcome
 
     def finish(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Write what was measured into the trial; its checkpoint stays until it is told."""
@@ -246,6 +258,16 @@ class Objective:
         if AUDITED_EPOCH not in trial.user_attrs:
             trial.set_user_attr(AUDITED_EPOCH, epoch)
         return False
+
+    def _make_trackers(self, trial: optuna.Trial, job: Job) -> Trackers:
+        network_id = trial.user_attrs[ID]
+        run = TrackedRun(
+            f"{self.definition.name}-trial{trial.number}",
+            network_id,
+            self.folder.tracking(f"{trial.number}-{network_id}"),
+            job.to_dict(),
+        )
+        return Trackers(self.track, run)
 
     def _prepare_folder(self, trial: optuna.Trial, job: Job) -> Path:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 
 from nas.device import Engine
 from nas.probe import Speed
-from nas.recipe import Recipe
+from nas.recipe import Recipe, overridden_fields
 from nas.study import Plan
 
 GPU_EPOCHS = 10
@@ -94,6 +94,18 @@ def fit_batch(recipe: Recipe, train_images: int) -> Recipe:
         learning_rate=recipe.learning_rate * scale,
         floor_learning_rate=recipe.floor_learning_rate * scale,
     )
+
+
+def fit_recipe(row: Recipe, overrides: Iterable[str], train_images: int) -> Recipe:
+    """Return a recipe with overrides, its batch fitted to few images unless one of them sets it.
+
+    Raises:
+        RecipeError: An override has another form, names no field, or is out of range.
+    """
+    overrides = tuple(overrides)
+    if "batch_size" not in overridden_fields(overrides):
+        row = fit_batch(row, train_images)
+    return row.with_overrides(overrides)
 
 
 def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units: float) -> Speed:

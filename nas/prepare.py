@@ -24,10 +24,10 @@ from nas.data.split import VAL_FRACTION
 from nas.device import choose_device
 from nas.errors import UsageError, unknown_name
 from nas.identity import identify
-from nas.plan import fit_batch
+from nas.plan import fit_recipe
 from nas.presets import PRESETS
 from nas.pruners import DEFAULT_PRUNER, PRUNERS
-from nas.recipe import Recipe, get_recipe
+from nas.recipe import Recipe, get_recipe, overridden_fields
 from nas.request import (
     DEFAULT_DATASET,
     DEFAULT_RECIPE,
@@ -148,9 +148,8 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     sizing = size_trials(request, device, recipe, space, data, known)
     plan = sizing.plan
     check_rungs(request.rungs or (), request.trials or DEFAULT_TRIALS, plan.epochs)
-    if "batch_size" not in _overridden(request):  # what --set gives stands as it is given
-        row = fit_batch(get_recipe(request.recipe or DEFAULT_RECIPE), plan.train_images)
-        recipe = row.with_overrides(request.overrides)
+    row = get_recipe(request.recipe or DEFAULT_RECIPE)
+    recipe = fit_recipe(row, request.overrides, plan.train_images)
     definition = _define(request, folder, loaded, data, caps, recipe, plan)
     return Search(definition, folder, True, loaded, space, data, known, sizing)
 
@@ -226,12 +225,7 @@ def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> 
     if request.recipe is not None:
         given["recipe_name"] = request.recipe
     asked = Recipe.from_dict(existing.recipe).with_overrides(request.overrides).to_dict()
-    return given | {f"recipe.{name}": asked[name] for name in _overridden(request)}
-
-
-def _overridden(request: Request) -> frozenset[str]:
-    """Return the fields of the recipe that the command line sets."""
-    return frozenset(text.partition("=")[0].strip() for text in request.overrides)
+    return given | {f"recipe.{name}": asked[name] for name in overridden_fields(request.overrides)}
 
 
 def _space_reference(name_or_path: str) -> str:

@@ -101,6 +101,8 @@ def _command(search: Search, request: Request, deadline: float | None) -> list[s
     words += ["--studies", str(search.folder.path.parent)]
     if request.data is not None:
         words += ["--data", request.data]
+    for tracker in request.track:
+        words += ["--track", tracker]
     if deadline is not None:
         words += ["--time-limit", f"{max(deadline - time.monotonic(), 0.1):.1f}s"]
     return words

@@ -248,6 +248,11 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+def overridden_fields(overrides: Iterable[str]) -> frozenset[str]:
+    """Return the fields that texts ``field=value`` name."""
+    return frozenset(text.partition("=")[0].strip() for text in overrides)
+
+
 def get_recipe(name: str) -> Recipe:
     """Return a row of `RECIPES`.
 

@@ -15,7 +15,7 @@ from nas.complexity import count
 from nas.errors import InfeasibleError
 from nas.files import write_text_atomically
 from nas.paper import BUDGET, RECIPE, PaperRow, Setting, stated_settings
-from nas.plan import fit_batch
+from nas.plan import fit_recipe
 from nas.presets import PRESETS
 from nas.recipe import Recipe, get_recipe
 from nas.run_folder import RunFolder
@@ -76,14 +76,7 @@ def row_recipe(row: PaperRow, overrides: Sequence[str] = (), num_images: int = 5
     base = get_recipe(RECIPE).to_dict()
     own = {s.name: s.value for s in row.settings if s.value is not None and s.name in base}
     recipe = replace(get_recipe(RECIPE), **own)
-    if "batch_size" not in overridden(overrides):
-        recipe = fit_batch(recipe, num_images)
-    return recipe.with_overrides(overrides)
-
-
-def overridden(overrides: Sequence[str]) -> set[str]:
-    """Return the fields that texts ``field=value`` name."""
-    return {text.partition("=")[0].strip() for text in overrides}
+    return fit_recipe(recipe, overrides, num_images)
 
 
 def used_settings(

@@ -43,6 +43,7 @@ class Request:
     workers: int = 1
     time_limit_seconds: float | None = None
     device_hours: float | None = None  # `math.inf` lifts the study's limit
+    track: tuple[str, ...] = ()
     command: str = ""
 
 

@@ -68,7 +68,7 @@ def run(search: Search, request: Request, console: Any) -> str:
                 return FINISHED
             if request.workers > 1:
                 return run_processes(search, request, deadline, display.show)
-            return _train_all(first, deadline, display.on_change, guard)
+            return _train_all(first, request, deadline, display.on_change, guard)
 
 
 def work(request: Request) -> str:
@@ -96,17 +96,22 @@ def work(request: Request) -> str:
         def on_change(text: str) -> None:
             require_parent()
 
-        return _train_all(Stage(search, ledger), deadline, on_change, guard)
+        return _train_all(Stage(search, ledger), request, deadline, on_change, guard)
 
 
 def _train_all(
-    first: Stage, deadline: float | None, on_change: Callable[[str], None], guard: InterruptGuard
+    first: Stage,
+    request: Request,
+    deadline: float | None,
+    on_change: Callable[[str], None],
+    guard: InterruptGuard,
 ) -> str:
     """Train what the search lacks, then what its rungs lack; return why that was the end."""
     outcome = FINISHED
     with _placed(first.search) as (parts, worker):
         for stage in climb(first, guard):
-            assignment = _assign(stage, first, parts, worker, deadline, on_change)
+            objective = _make_objective(stage.search, parts, request.track)
+            assignment = _assign(stage, first, objective, worker, deadline, on_change)
             reason = run_worker(assignment, guard)
             if reason not in (FINISHED, EXHAUSTED):
                 return reason
@@ -126,10 +131,15 @@ def _placed(search: Search) -> Iterator[tuple[PlacedParts, Mapping[str, Any]]]:
         yield parts, worker
 
 
+def _make_objective(search: Search, parts: PlacedParts, track: tuple[str, ...]) -> Objective:
+    standing = StandingReader(search.definition.input_spec)
+    return Objective(search.definition, search.folder, search.loaded.space, parts, standing, track)
+
+
 def _assign(
     stage: Stage,
     first: Stage,
-    parts: PlacedParts,
+    objective: Objective,
     worker: Mapping[str, Any],
     deadline: float | None,
     on_change: Callable[[str], None],
@@ -137,8 +147,6 @@ def _assign(
     """Return the work on one stage; the search itself gets its sampler and pruner here."""
     search, ledger = stage.search, stage.ledger
     definition = search.definition
-    standing = StandingReader(definition.input_spec)
-    objective = Objective(definition, search.folder, search.loaded.space, parts, standing)
     limits = deadline, partial(_are_hours_spent, first)
     if stage.rung is not None:
         return Assignment(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)

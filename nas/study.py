@@ -88,6 +88,10 @@ class StudyFolder:
         """Return the folder of a trial."""
         return self.trials / str(number)
 
+    def tracking(self, name: str) -> Path:
+        """Return the folder of a trial's experiment trackers; it stays when the trial's goes."""
+        return self.path / "tracking" / self.trials.relative_to(self.path) / name
+
     def load(self) -> StudyDefinition:
         """Read the study's definition.
 

@@ -34,9 +34,10 @@ class TrackedRun:
     """What a tracker is told of a run.
 
     Args:
-        name: The run's own name, ``<id>-seed<k>``.
+        name: The run's own name: ``<id>-seed<k>``, of a trial ``<study>-trial<n>``.
         network_id: Groups the runs of one network.
-        folder: The run's folder; trackers keep their files there.
+        folder: Trackers keep their files there: the run's folder, or one of the trial's own that
+            outlives the trial's.
         settings: All that decides the result, JSON-ready.
     """
 
@@ -76,7 +77,7 @@ class TensorBoard:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder = run.folder / "tensorboard"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         path = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
         self._file = path.open("wb", buffering=0)
         self._records = RecordWriter(self._file)
@@ -178,18 +179,31 @@ def require_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """The trackers of one run, opened at its first epoch; none of them can stop it."""
+    """The trackers of one run, opened at its first epoch; none of them can stop it.
+
+    As a context they are closed at its end, with the `result` that was set within.
+    """
 
     def __init__(self, names: Sequence[str], run: TrackedRun) -> None:
         """Open nothing yet."""
+        self.result: Mapping[str, Any] = {"status": "interrupted"}
         self._waiting = list(dict.fromkeys(names))
         self._run = run
         self._open: dict[str, Tracker] = {}
+
+    def __enter__(self) -> Trackers:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Tell every tracker how the run ended."""
+        self.close(self.result)
 
     def log(self, record: EpochRecord) -> None:
         """Write the figures of an epoch to every tracker that works."""
         for name in self._waiting:
             with self._guarded(name):
+                self._run.folder.mkdir(parents=True, exist_ok=True)
                 self._open[name] = TRACKERS[name].open(self._run, record.epoch)
         self._waiting = []
         for name, tracker in list(self._open.items()):

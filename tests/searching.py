@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,20 @@ class Running:
 
     def text(self):
         return Path(f"{self.output}.out").read_text()
+
+
+def count_deaths(argv, output, die_at_write, step):
+    """Run a command, killed at every step-th write, again until it ends; count the kills."""
+    number = deaths = 0
+    while True:
+        number += step
+        running = Running(argv, output, partial(die_at_write, number, number % 2 == 0))
+        code = running.wait()
+        if code == 0:
+            return deaths
+        assert code == -signal.SIGKILL, running.errors()
+        deaths += 1
+        assert deaths < 200, "the search gets nowhere"
 
 
 class Folder:

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-from functools import partial
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 from scipy.stats import kendalltau
-from searching import Folder, Running, assert_sound, snapshot, words
+from searching import Folder, Running, assert_sound, count_deaths, snapshot, words
 from small_study import add_trial, create_study, net
 from test_resume import die_at_write, die_in_training
 
@@ -193,16 +192,7 @@ def test_killed_at_any_write_the_rungs_are_climbed_and_nothing_is_trained_twice(
     folder, images, tmp_path, step
 ):
     argv = [*words(images, trials=3), "--rungs", "2x2,1x3"]
-    number = deaths = 0
-    while True:
-        number += step
-        running = Running(argv, tmp_path / "out", partial(die_at_write, number, number % 2 == 0))
-        code = running.wait()
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL, running.errors()
-        deaths += 1
-        assert deaths < 200, "the search gets nowhere"
+    deaths = count_deaths(argv, tmp_path / "out", die_at_write, step)
     assert deaths >= 2
     assert_sound(folder, 3)
     for epochs in (2, 3):

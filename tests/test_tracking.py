@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from searching import assert_sound, words
 
 import nas.tracking
 from nas.commands import main
@@ -157,6 +158,62 @@ def test_each_tracker_is_an_extra():
         assert f"\n{name} =\n    {kind.package}\n" in extras
 
 
+def test_every_trial_of_a_search_and_its_rung_is_told_by_network_and_epoch(
+    recorder, folder, images
+):
+    argv = words(images, "--rungs", "1x3", "--track", "recorder", epochs=2)
+    assert main(argv) == 0
+    told = split_calls(recorder.calls)
+    trials = [trial for trial in folder.trials() if trial.intermediate_values]
+    assert len(trials) == 3
+    for trial in trials:
+        (opened, *logged, closed) = told[f"tiny-8k-folder-trial{trial.number}"]
+        assert opened[2] == 1
+        values = {epoch - 1: figures["accuracy/val"] for _, epoch, figures in logged}
+        assert values == trial.intermediate_values
+        assert closed[1]["status"] in ("finished", "stopped")
+        assert closed[1]["num_params"] == trial.user_attrs["num_params"]
+    rung = [calls for name, calls in told.items() if name.startswith("tiny-8k-folder@3-trial")]
+    assert [[call[1] for call in calls[1:-1]] for calls in rung] == [[1, 2, 3]] * 2
+    assert len(told) == 3 + 2  # the best, and the best known one
+
+
+@pytest.mark.parametrize("fails_at", ["open", "log", "close"])
+def test_a_tracker_that_fails_in_a_search_is_left_out_and_every_trial_trained(
+    fails_at, recorder, folder, images
+):
+    recorder.fails_at = fails_at
+    assert main(words(images, "--track", "recorder", trials=2)) == 0
+    assert_sound(folder, 2)
+
+
+@pytest.mark.parametrize("command", ["search --budget 8k", "reproduce final", "worker"])
+def test_every_command_that_tracks_refuses_an_unknown_tracker(command, studies, capsys):
+    assert main([*command.split(), "--track", "tensorbord"]) == 2
+    assert "did you mean 'tensorboard'" in capsys.readouterr().err
+    assert not studies.exists()
+
+
+def test_a_row_of_the_paper_is_told_too(recorder, studies, images):
+    more = ("--epochs", "1", "--set", "learning_rate=100", "--set", "optimizer=sgd")
+    data = ("--dataset", "folder", "--data", str(images), "--image-size", "8")
+    assert main(["reproduce", "7", *data, *more, "--device", "cpu", "--track", "recorder"]) == 0
+    opened, logged, closed = recorder.calls
+    assert opened == ("open", "row7-seed0", 1)
+    assert logged[1] == 1
+    assert closed[1]["status"] in ("diverged", "finished")
+
+
+def split_calls(calls):
+    """The calls by the name of the run that was opened before them."""
+    told = {}
+    for call in calls:
+        if call[0] == "open":
+            own = told[call[1]] = []
+        own.append(call)
+    return told
+
+
 def tensorboards(folder):
     """The scalars that TensorBoard itself reads: {name: [(epoch, value), ...]}."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -186,6 +243,18 @@ def test_tensorboard_reads_every_epoch_once_whatever_was_interrupted(studies, mo
     expected = [(int(row[0]), pytest.approx(float(row[column]))) for row in rows]
     assert tensorboards(folder)["accuracy/val"] == expected
     assert len(expected) == 3
+
+
+@have("tensorboard")
+def test_tensorboard_keeps_the_trials_of_two_workers_where_their_folders_go(folder, images):
+    argv = words(images, "--workers", "2", "--track", "tensorboard", trials=4, epochs=2)
+    assert main(argv) == 0
+    for trial in folder.trials():
+        own = folder.study_folder.tracking(f"{trial.number}-{trial.user_attrs['id']}")
+        expected = [
+            (step + 1, pytest.approx(value)) for step, value in trial.intermediate_values.items()
+        ]
+        assert tensorboards(own)["accuracy/val"] == expected
 
 
 @have("tensorboard")

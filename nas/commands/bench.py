@@ -12,7 +12,8 @@ import argparse
 import sys
 from typing import Any
 
-from nas.commands.common import add_format, print_json, print_table
+from nas.commands.arguments import add_format
+from nas.commands.common import print_json, print_table
 
 NETS = ("final", "resnet20", "basic-443")
 NUM_SAMPLED = 2

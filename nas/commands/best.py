@@ -14,14 +14,8 @@ import argparse
 import sys
 
 from nas.budget import parse_count
-from nas.commands.common import (
-    add_format,
-    add_study,
-    open_study,
-    print_json,
-    print_table,
-    require_at_least,
-)
+from nas.commands.arguments import add_format, add_study, require_at_least
+from nas.commands.common import open_study, print_json, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 
 from nas.architecture import InputSpec
-from nas.commands.common import add_format, print_json, print_table
+from nas.commands.arguments import add_format
+from nas.commands.common import print_json, print_table
 from nas.complexity import count, count_layers
 from nas.identity import identify
 from nas.presets import resolve_architecture

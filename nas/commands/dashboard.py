@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nas.commands.common import add_study, open_study
+from nas.commands.arguments import add_study
+from nas.commands.common import open_study
 from nas.errors import UsageError
 
 MAX_PORT = 65_535

@@ -18,13 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.common import (
+from nas.commands.arguments import (
     add_format,
+    add_studies,
     add_training,
     make_recipe,
-    print_json,
     require_at_least,
 )
+from nas.commands.common import print_json
 from nas.errors import StorageError, UsageError
 from nas.presets import resolve_architecture
 
@@ -74,11 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where table and picture go (default: STUDIES/lr-range/ID-RECIPE-seedN)",
     )
-    group.add_argument(
-        "--studies",
-        metavar="DIR",
-        help="where studies live (default: $NAS_STUDIES, else ./studies)",
-    )
+    add_studies(group)
     add_training(parser, recipe=DEFAULT_RECIPE, dataset=DEFAULT_DATASET)
     add_format(parser)
 

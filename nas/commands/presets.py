@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from nas.commands.common import add_format, print_json, print_table
+from nas.commands.arguments import add_format
+from nas.commands.common import print_json, print_table
 from nas.complexity import count
 from nas.presets import PRESETS
 

@@ -16,19 +16,24 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nas.commands.common import add_format, add_training, require_at_least
+from nas.commands.arguments import (
+    add_format,
+    add_studies,
+    add_track,
+    add_training,
+    require_at_least,
+)
 from nas.commands.reproduction import Planned, print_plan, print_results, print_settings
+from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
 from nas.paper import PaperRow, find_rows
-from nas.units import format_duration
 
 if TYPE_CHECKING:
     from nas.data.records import TrainingData
     from nas.reproduce import Reproduction
-    from nas.result import EpochRecord
-    from nas.run import Material, Run
+    from nas.run import Material
 
 DEFAULT_DATASET = "cifar10"
 BROKEN = ("out_of_memory", "stopped")
@@ -49,24 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="print the settings; train nothing, write nothing"
     )
-    group.add_argument("--resume", action="store_true", help="go on from the last epoch")
-    group.add_argument(
-        "--restart",
-        action="store_true",
-        help="discard what the folder holds, but for the record of the test part's openings",
-    )
-    group.add_argument(
-        "--studies",
-        metavar="DIR",
-        help="where studies live (default: $NAS_STUDIES, else ./studies)",
-    )
+    add_continuing(group)
+    add_studies(group)
     add_training(parser, recipe=None, dataset=DEFAULT_DATASET)
+    add_track(parser)
     add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train what may be trained, and print the table."""
-    _check(args)
+    mode = _check(args)
     rows = find_rows(args.row)
     plan = _plan(args, rows, None)  # a wrong call is refused before the data are read
     if args.dry_run and args.data is None and args.dataset in (None, DEFAULT_DATASET):
@@ -84,19 +81,22 @@ def run(args: argparse.Namespace) -> int:
         print_settings(plan)
     try:
         with InterruptGuard():
-            results = _train_all(args, plan, data)
+            results = _train_all(args, plan, data, mode)
     except KeyboardInterrupt:
-        print("interrupted; the last whole epoch is saved: add --resume to go on", file=sys.stderr)
+        print(INTERRUPTED_TEXT, file=sys.stderr)
         return 130
     print_results(plan, results, args.format)
     return 1 if any(result.status in BROKEN for result in results) else 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> str:
+    """Refuse what does not go together; return how the run folders are entered."""
+    from nas.tracking import require_trackers
+
     require_at_least(args, 1, "epochs", "image_size")
     require_at_least(args, 0, "seed")
-    if args.resume and args.restart:
-        raise UsageError("--resume goes on and --restart begins again; give one of them")
+    require_trackers(args.track)
+    return mode_of(args)
 
 
 def _data_dir(args: argparse.Namespace) -> Path | None:
@@ -129,7 +129,8 @@ def _plan_row(
 ) -> Planned:
     from nas.device import Engine, choose_device
     from nas.presets import PRESETS
-    from nas.reproduce import overridden, row_epochs, row_recipe, run_folder_of, used_settings
+    from nas.recipe import overridden_fields
+    from nas.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
     from nas.run import Run
     from nas.study import studies_folder
 
@@ -139,7 +140,7 @@ def _plan_row(
     num_images = _num_images(data)
     recipe = row_recipe(row, args.overrides, num_images)
     epochs = args.epochs or row_epochs(row)
-    given = overridden(args.overrides) | ({"epochs"} if args.epochs else set())
+    given = overridden_fields(args.overrides) | ({"epochs"} if args.epochs else set())
     given |= {"data"} if dataset != DEFAULT_DATASET else set()
     given |= {"architecture"} if "dropout" in given else set()  # it is part of the notation
     words = f"{dataset}, {num_images:,} images"
@@ -168,15 +169,15 @@ def _num_images(data: TrainingData | None) -> int:
 
 
 def _train_all(
-    args: argparse.Namespace, plan: list[Planned], data: TrainingData
+    args: argparse.Namespace, plan: list[Planned], data: TrainingData, mode: str
 ) -> list[Reproduction]:
     """Train what has not come to its end yet; the images are put on the device once."""
     from nas.reproduce import compare, untrained, write_table
     from nas.retrain import find_ended
     from nas.run import prepare
+    from nas.run_time import choose_engine
     from nas.study import studies_folder
 
-    mode = "resume" if args.resume else "restart" if args.restart else "begin"
     ended = [
         find_ended(item.run, data, mode) if item.run is not None and not item.obstacle else None
         for item in plan
@@ -189,36 +190,10 @@ def _train_all(
         else:
             if metrics is None:
                 material = material or prepare(item.run, data)
-                metrics = _train_one(item.run, material, mode)
+                run = replace(item.run, engine=choose_engine(item.run, data))
+                metrics = train_shown(run, material, mode, args.track)
             else:
                 print(f"{item.run.folder.path} has come to its end already", file=sys.stderr)
             results.append(compare(item.row, metrics, item.run.folder.path))
         write_table(studies_folder(args.studies), results)
     return results
-
-
-def _train_one(item: Run, material: Material, mode: str) -> dict[str, Any]:
-    from nas.device import hardware
-    from nas.retrain import resumed_engine, retrain
-    from nas.run_time import choose_engine, estimate_seconds
-
-    item = replace(item, engine=choose_engine(item, material.data))
-    if mode == "resume":
-        item = replace(item, engine=resumed_engine(item))
-    seconds = estimate_seconds(item, material)
-    time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
-    print(
-        f"{item.epochs} epochs on {len(material.parts.train):,} images, {hardware(item.engine)}: "
-        f"{time} in all -> {item.folder.path}",
-        file=sys.stderr,
-    )
-
-    def show(epoch: EpochRecord) -> None:
-        left = epoch.elapsed_seconds / epoch.epoch * (item.epochs - epoch.epoch)
-        print(
-            f"epoch {epoch.epoch}/{item.epochs} · train loss {epoch.train_loss:.4f} · "
-            f"train {100 * epoch.train_accuracy:.2f}% · {format_duration(left)} left",
-            file=sys.stderr,
-        )
-
-    return retrain(item, material, mode, show)

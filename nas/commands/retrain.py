@@ -19,35 +19,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import parse_count
-from nas.commands.common import (
+from nas.commands.arguments import (
     add_format,
     add_study,
     add_track,
     add_training,
     make_recipe,
-    print_json,
     require_at_least,
 )
+from nas.commands.common import print_json
 from nas.commands.network import find_network
+from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
-from nas.units import format_duration
 
 if TYPE_CHECKING:
     from nas.data.records import TrainingData
-    from nas.result import EpochRecord
-    from nas.run import Material, Run
-    from nas.tracking import Trackers
+    from nas.run import Run
 
 DEFAULT_EPOCHS = 200
 DEFAULT_RECIPE = "modern"
-TRACKED_RESULTS = (  # of the metrics
-    "status",
-    "num_params",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "accuracy_gap",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the validation part out and measure on it every epoch",
     )
-    group.add_argument("--resume", action="store_true", help="go on from the last epoch")
-    group.add_argument(
-        "--restart",
-        action="store_true",
-        help="discard what the folder holds, but for the record of the test part's openings",
-    )
+    add_continuing(group)
     add_study(parser)
     add_training(parser, recipe=DEFAULT_RECIPE, dataset="the study's")
     add_track(parser)
@@ -98,30 +83,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train with each seed, and say what came out."""
     from nas.interrupt import InterruptGuard
-    from nas.tracking import require_trackers
 
-    _check(args)
-    require_trackers(args.track)
+    mode = _check(args)
     runs, data = _make_runs(args)
     try:
         with InterruptGuard():
-            results = _run_all(args, runs, data)
+            results = _run_all(runs, data, mode, args.track)
     except KeyboardInterrupt:
-        print("interrupted; the last whole epoch is saved: add --resume to go on", file=sys.stderr)
+        print(INTERRUPTED_TEXT, file=sys.stderr)
         return 130
     _print_end(args, runs, results)
     return 0 if all(metrics["status"] == "finished" for metrics in results) else 1
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> str:
+    """Refuse what does not go together; return how the run folders are entered."""
+    from nas.tracking import require_trackers
+
     require_at_least(args, 1, "epochs", "seeds", "image_size")
     require_at_least(args, 0, "seed")
-    if args.resume and args.restart:
-        raise UsageError("--resume goes on and --restart begins again; give one of them")
     if args.budget is not None and not args.best:
         raise UsageError("--budget goes with --best: it limits which trial is the best")
     if args.stem is not None and args.arch is None:
         raise UsageError("--stem goes with --arch; a trial has its own stem")
+    require_trackers(args.track)
+    return mode_of(args)
 
 
 def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
@@ -172,81 +158,23 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
 
 
 def _run_all(
-    args: argparse.Namespace, runs: list[Run], data: TrainingData
+    runs: list[Run], data: TrainingData, mode: str, track: list[str]
 ) -> list[dict[str, Any]]:
     """Train what has not come to its end yet; return the metrics of all."""
     from nas.retrain import find_ended
     from nas.run import prepare
     from nas.run_time import choose_engine
 
-    mode = "resume" if args.resume else "restart" if args.restart else "begin"
     results = [find_ended(item, data, mode) for item in runs]
     if None in results:
         material = prepare(runs[0], data)
         engine = choose_engine(runs[0], data)
     for index, item in enumerate(runs):
         if results[index] is None:
-            results[index] = _run_one(args, replace(item, engine=engine), material, mode)
+            results[index] = train_shown(replace(item, engine=engine), material, mode, track)
         else:
             print(f"{item.folder.path} has come to its end already", file=sys.stderr)
     return [metrics for metrics in results if metrics is not None]
-
-
-def _run_one(args: argparse.Namespace, item: Run, material: Material, mode: str) -> dict[str, Any]:
-    from nas.retrain import resumed_engine, retrain
-    from nas.run_time import estimate_seconds
-
-    if mode == "resume":
-        item = replace(item, engine=resumed_engine(item))
-    seconds = estimate_seconds(item, material)
-    print(_describe(item, material, seconds), file=sys.stderr)
-
-    def show(epoch: EpochRecord) -> None:
-        left = epoch.elapsed_seconds / epoch.epoch * (item.epochs - epoch.epoch)
-        val = f" · val {100 * epoch.val_accuracy:.2f}%" if epoch.val_accuracy is not None else ""
-        print(
-            f"epoch {epoch.epoch}/{item.epochs} · train loss {epoch.train_loss:.4f} · "
-            f"train {100 * epoch.train_accuracy:.2f}%{val} · {format_duration(left)} left",
-            file=sys.stderr,
-        )
-
-    trackers = _make_trackers(args, item, material)
-    ended: dict[str, Any] = {"status": "interrupted"}
-
-    def on_epoch(epoch: EpochRecord) -> None:
-        show(epoch)
-        trackers.log(epoch)
-
-    try:
-        metrics = retrain(item, material, mode, on_epoch)
-        ended = {name: metrics[name] for name in TRACKED_RESULTS}
-    finally:
-        trackers.close(ended)
-    return metrics
-
-
-def _make_trackers(args: argparse.Namespace, item: Run, material: Material) -> Trackers:
-    from nas.identity import identify
-    from nas.run import settings_of
-    from nas.tracking import TrackedRun, Trackers
-
-    network_id = identify(item.architecture).id
-    settings = settings_of(item, material.data)
-    run = TrackedRun(item.folder.path.name, network_id, item.folder.path, settings)
-    return Trackers(args.track, run)
-
-
-def _describe(item: Run, material: Material, seconds: float | None) -> str:
-    from nas.device import hardware
-
-    parts = material.parts
-    val = f", {len(parts.val):,} held out" if parts.val is not None else ""
-    time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
-    return (
-        f"seed {item.seed}: {item.epochs} epochs on {len(parts.train):,} images{val}, recipe "
-        f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}\n"
-        f"        {time} in all -> {item.folder.path}"
-    )
 
 
 def _describe_gap(metrics: dict[str, Any]) -> str:

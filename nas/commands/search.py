@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.budget import Caps, parse_count, parse_targets
-from nas.commands.common import (
-    add_format,
-    add_study,
-    add_training,
-    require_at_least,
-    storage_url,
-)
+from nas.commands.arguments import add_format, add_study, add_track, add_training, require_at_least
+from nas.commands.common import storage_url
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.rungs import parse_rungs
@@ -118,6 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_study(parser, "<space>-<budget>-<dataset>")
     add_training(parser)
+    add_track(parser)
     add_format(parser)
 
 
@@ -135,7 +131,9 @@ def run(args: argparse.Namespace) -> int:
     from nas.request import DEFAULT_TRIALS
     from nas.rung_preflight import describe_rungs_ahead
     from nas.search import run as run_search
+    from nas.tracking import require_trackers
 
+    require_trackers(args.track)
     request = _in_its_store(args, _make_request(args, trials))
     search = prepare(request)
     lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
@@ -195,6 +193,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
         workers=args.workers,
         time_limit_seconds=args.time_limit,
         device_hours=args.gpu_hours,
+        track=tuple(args.track),
         command=quote_command(sys.argv[1:]),
     )
 

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from nas.budget import Caps, format_count, format_share, parse_count
-from nas.commands.common import add_format, print_json, print_table, require_at_least
+from nas.commands.arguments import add_format, require_at_least
+from nas.commands.common import print_json, print_table
 from nas.data.early import early_input_spec
 from nas.errors import UsageError
 from nas.space import BudgetedSpace, list_spaces, load_space

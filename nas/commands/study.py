@@ -21,7 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.common import add_format, print_json, print_table, require_at_least
+from nas.commands.arguments import add_data, add_format, add_studies, require_at_least
+from nas.commands.common import print_json, print_table
 from nas.commands.findings import describe_result, print_findings
 from nas.comparison import (
     SCALES,
@@ -55,22 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--restart", action="store_true", help="discard what was measured at this scale before"
     )
-    group.add_argument(
-        "--studies",
-        metavar="DIR",
-        help="where results go (default: $NAS_STUDIES, else ./studies)",
-    )
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="cifar10, cifar100, svhn, fashion-mnist, digits, or folder (default: cifar10)",
-    )
-    group.add_argument("--data", metavar="DIR", help="where the data are; for folder: the images")
-    group.add_argument("--image-size", type=int, metavar="N", help="resize images to N x N pixels")
-    group.add_argument(
-        "--device", metavar="D", help="auto (default: a GPU where there is one), cpu, cuda, cuda:N"
-    )
+    add_studies(group)
+    add_data(parser.add_argument_group("data"))
     add_format(parser)
 
 

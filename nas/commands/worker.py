@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 
-from nas.commands.common import add_study, find_folder, storage_url
+from nas.commands.arguments import add_study, add_track
+from nas.commands.common import find_folder, storage_url
 from nas.units import parse_duration
 
 
@@ -19,13 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"
     )
+    add_track(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train trials until the study has its number; print why that was the end."""
     from nas.request import Request
     from nas.search import work
+    from nas.tracking import require_trackers
 
+    require_trackers(args.track)
     folder = find_folder(args)
     request = Request(
         study=folder.name,
@@ -33,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         storage=storage_url(args, folder.load()),
         data=args.data,
         time_limit_seconds=args.time_limit,
+        track=tuple(args.track),
     )
     try:
         reason = work(request)

@@ -6,13 +6,13 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from nas.samplers.contract import SpaceExhausted
 
 
-class EnqueuedOnly(BaseSampler):
+class EnqueuedOnly(RandomSampler):
     """Let enqueued trials through, and begin no other."""
 
     def proposal(self, number: int) -> None:
@@ -30,21 +30,6 @@ class EnqueuedOnly(BaseSampler):
         """
         if not trial.system_attrs.get("fixed_params"):
             raise SpaceExhausted("a rung trains the networks that were chosen for it, no others")
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return nothing: every choice is fixed."""
-        return {}
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """Return nothing: every choice is fixed."""
-        return {}
 
     def sample_independent(
         self,

@@ -1,0 +1,134 @@
+"""Arguments that several commands have, and the checks that go with them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from nas.errors import UsageError
+
+if TYPE_CHECKING:
+    from nas.recipe import Recipe
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add `--format`; with json, nothing else goes to standard output."""
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="output form (default: text)"
+    )
+
+
+def add_study(parser: argparse.ArgumentParser, default: str = "the most recent") -> None:
+    """Add what names a study; `default` says in the help which one is taken."""
+    group = parser.add_argument_group("study")
+    group.add_argument("--study", metavar="NAME", help=f"the study (default: {default})")
+    add_studies(group)
+    group.add_argument(
+        "--storage",
+        metavar="URL",
+        help="sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal "
+        "(default: where the study was begun; of a new one $NAS_STORAGE); passwords belong into "
+        "$NAS_STORAGE or ~/.pgpass, not here",
+    )
+
+
+def add_studies(group: argparse._ActionsContainer) -> None:
+    """Add `--studies`."""
+    group.add_argument(
+        "--studies",
+        metavar="DIR",
+        help="where studies live (default: $NAS_STUDIES, else ./studies)",
+    )
+
+
+def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> None:
+    """Add what says on which data, at what size and where; `dataset` is for the help."""
+    group.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="cifar10, cifar100, svhn, fashion-mnist, digits, or folder for your own images "
+        f"(default: {dataset})",
+    )
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        help="where the data are; for folder: train/CLASS/*, and val/, test/ where you have them",
+    )
+    group.add_argument("--image-size", type=int, metavar="N", help="resize images to N x N pixels")
+    group.add_argument(
+        "--device", metavar="D", help="auto (default: a GPU where there is one), cpu, cuda, cuda:N"
+    )
+
+
+def add_training(
+    parser: argparse.ArgumentParser, recipe: str | None = "short", dataset: str = "cifar10"
+) -> None:
+    """Add what says on which data, where and how a network is trained.
+
+    Args:
+        parser: The command's parser.
+        recipe: Which recipe is the default, for the help; None where none can be chosen.
+        dataset: Which data set is the default, for the help.
+    """
+    group = parser.add_argument_group("training")
+    add_data(group, dataset)
+    group.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
+    if recipe is not None:
+        group.add_argument(
+            "--recipe",
+            metavar="NAME",
+            help=f"how networks are trained: short, modern or paper (default: {recipe})",
+        )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="overrides",
+        help="replace a field of the recipe, for example learning_rate=0.05; repeatable",
+    )
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add `--track`."""
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="log every epoch to tensorboard or wandb too (default: to curve.csv alone); "
+        "repeatable; wandb is offline unless you are logged in",
+    )
+
+
+def make_recipe(args: argparse.Namespace, default: str, num_images: int | None = None) -> Recipe:
+    """Return the recipe of a training: its row, then what --set gives.
+
+    Args:
+        args: The arguments of `add_training`.
+        default: The row that is taken where none is given.
+        num_images: With it, the batch of the row is fitted to few images first.
+
+    Raises:
+        UsageError: There is no such row or field, or a value is out of range.
+    """
+    from nas.plan import fit_recipe
+    from nas.recipe import get_recipe
+
+    row = get_recipe(args.recipe or default)
+    if num_images is None:
+        return row.with_overrides(args.overrides)
+    return fit_recipe(row, args.overrides, num_images)
+
+
+def require_at_least(args: argparse.Namespace, least: int, *names: str) -> None:
+    """Refuse an argument below its least value; None is not given.
+
+    Raises:
+        UsageError: An argument is below `least`.
+    """
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < least:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} must be at least {least}, but got {value}")
