@@ -6,7 +6,9 @@ at scale tiny both are scaled to the batch of 32.
     python cli.py study schedule --scale tiny
 
 Expected time: about 3 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result: not measured yet.
+Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+
+- accuracy, cyclic above constant: holds, +4.0 points [+2.1, +5.8].
 """
 
 from nas.comparison import Claim, Comparison, recipe_arm

@@ -1,5 +1,6 @@
 """docs/paper.md: its counts are what its commands print, and no claim is left out."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,8 @@ from nas.commands import main
 from nas.comparison import list_studies, load_study
 from nas.paper import ROWS
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "paper.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "paper.md").read_text()
 COUNTS = re.findall(r"\| `python cli\.py (count [^`]+)` \| ([\d,]+) \|", PAGE)
 
 
@@ -39,3 +41,22 @@ def test_every_row_stands_there_with_the_accuracy_of_the_table(row):
     printed = "N/A" if row.test_accuracy is None else f"{100 * row.test_accuracy:.2f}%"
     assert printed in line
     assert row.num_params in line
+
+
+def test_its_verdicts_and_those_of_the_study_files_are_the_recorded_ones():
+    path = ROOT / "benchmarks" / "results" / "studies-tiny-cpu-epyc.json"
+    for record in json.loads(path.read_text()):
+        name = record["study"]
+        file = " ".join((ROOT / "studies" / f"{name}.py").read_text().split())
+        for finding in record["findings"]:
+            claim, verdict = finding["claim"], finding["verdict"]
+            arms = rf"{re.escape(claim['first'])} (above|below|the same as) "
+            arms += re.escape(claim["second"])
+            row = rf'\| "{re.escape(claim["wording"])}" \| [a-z ]+: {arms} \| [^|]+ \| ([^|]+) \|'
+            ((_, cell),) = re.findall(row, PAGE)
+            assert f"{verdict['word']}, {cell.partition(': ')[2]}." in file
+            assert cell.replace("*", "").startswith(f"{verdict['word']}: ")
+            unit, error = (1, 6e-4) if claim["metric"] == "loss_gap" else (100, 0.06)
+            numbers = [float(text) for text in re.findall(r"[-+][\d.]+", cell)]
+            expected = [unit * verdict[end] for end in ("mean", "low", "high")]
+            assert numbers == pytest.approx(expected, abs=error)
