@@ -5,7 +5,7 @@ PyTorch's defaults are 0.01 for AdamW, and 0 for Adam.
     python cli.py study adam_or_adamw --scale tiny
 
 Expected time: about 1 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, AdamW above Adam: cannot tell, -0.0 points [-2.7, +2.6].
 """

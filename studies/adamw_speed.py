@@ -5,7 +5,7 @@ Flat is where the loss has made 90% of its fall. The optimizers as in `adam_or_a
     python cli.py study adamw_speed --scale tiny
 
 Expected time: about 2 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - when the loss is flat, AdamW below Adam: cannot tell, -0.3 points [-6.9, +6.3].
 """

@@ -5,7 +5,7 @@ Equal is within 1 point of accuracy.
     python cli.py study augmentation --scale tiny
 
 Expected time: about 2 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, AutoAugment the same as simple: cannot tell, -2.8 points [-5.0, -0.7].
 """

@@ -5,7 +5,7 @@ At the paper's size the final network with its 39 blocks stands against 11 basic
     python cli.py study basic_or_bottleneck --scale tiny
 
 Expected time: about 2 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, bottleneck above basic: does not hold, -14.6 points [-16.4, -12.8].
 """

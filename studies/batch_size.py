@@ -6,7 +6,7 @@ difficulty with 512 and 1,024; for 128 it claims nothing, and that arm is shown 
     python cli.py study batch_size --scale tiny
 
 Expected time: about 4 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, 256 above 1024: cannot tell, +3.6 points [-0.7, +7.9].
 - accuracy, 256 above 512: cannot tell, -0.2 points [-3.9, +3.5].

@@ -5,7 +5,7 @@ At the paper's size the final network with its four stages stands against five.
     python cli.py study blocks_or_stages --scale tiny
 
 Expected time: about 2 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, blocks above stages: cannot tell, -0.3 points [-4.1, +3.5].
 """

@@ -6,7 +6,7 @@ has bottleneck blocks too, half as wide and three times as many.
     python cli.py study deeper_or_wider --scale tiny
 
 Expected time: about 7 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, deep above wide: does not hold, -7.0 points [-9.8, -4.3].
 """

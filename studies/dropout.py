@@ -6,7 +6,7 @@ and augmentation at work, as the paper's own curves had it.
     python cli.py study dropout --scale tiny
 
 Expected time: about 5 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, 0.1 above 0.5: holds, +9.9 points [+5.7, +14.0].
 - accuracy, 0.1 above 0.7: holds, +15.7 points [+12.7, +18.7].

@@ -5,7 +5,7 @@ At other scales the same multiples of the scale's epochs. Equal is within 1 poin
     python cli.py study epochs --scale tiny
 
 Expected time: about 3 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, 400 the same as 200: does not hold, +7.6 points [+4.9, +10.3].
 - accuracy, 200 above 100: holds, +6.3 points [+4.6, +8.0].

@@ -7,7 +7,7 @@ each convolution.
     python cli.py study kernel --scale tiny
 
 Expected time: about 13 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, kernel 3 above kernel 2: cannot tell, +1.0 points [-1.4, +3.4].
 - accuracy, kernel 3 above kernel 2 pooled: does not hold, -2.5 points [-4.7, -0.3].

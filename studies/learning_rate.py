@@ -5,7 +5,7 @@ A training whose loss is no longer finite counts with the accuracy of guessing.
     python cli.py study learning_rate --scale tiny
 
 Expected time: about 3 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, 0.001 above 0.01: cannot tell, -0.4 points [-4.8, +4.0].
 - accuracy, 0.001 above 0.1: holds, +25.9 points [+18.3, +33.5].

@@ -6,7 +6,7 @@ paper. Equal is within 1 point of accuracy.
     python cli.py study narrow_last_stage --scale tiny
 
 Expected time: about 2 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, 196 the same as 512: cannot tell, -1.5 points [-3.9, +1.0].
 """

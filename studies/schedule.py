@@ -6,7 +6,7 @@ at scale tiny both are scaled to the batch of 32.
     python cli.py study schedule --scale tiny
 
 Expected time: about 3 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, cyclic above constant: holds, +4.0 points [+2.1, +5.8].
 """

@@ -5,7 +5,7 @@ Equal is within 1 point of accuracy.
     python cli.py study stem --scale tiny
 
 Expected time: about 5 min at scale tiny on one core of an AMD EPYC, as `--dry-run` estimates it.
-Result at scale tiny (5 paired seeds, 95% intervals; LOG.md, 2026-11-23):
+Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 
 - accuracy, 3x3 above ImageNet: cannot tell, -0.2 points [-3.0, +2.7].
 - accuracy, 5x5 above ImageNet: cannot tell, +2.1 points [-1.4, +5.6].
