@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -93,6 +93,7 @@ class Objective:
         parts: The images on the device, without the test part.
         standing: Says which trials are the best, whose folders stay.
         track: The trackers of every trial, by name.
+        left_out: Those of them that failed: no further trial tries them.
     """
 
     definition: StudyDefinition
@@ -101,6 +102,7 @@ class Objective:
     parts: PlacedParts
     standing: StandingReader
     track: tuple[str, ...] = ()
+    left_out: set[str] = field(default_factory=set)
 
     def describe(self, trial: optuna.Trial, proposal: Proposal | None) -> Architecture:
         """Ask the trial for its network and write down what it is, its id first of all.
@@ -267,7 +269,7 @@ class Objective:
             self.folder.tracking(f"{trial.number}-{network_id}"),
             job.to_dict(),
         )
-        return Trackers(self.track, run)
+        return Trackers(self.track, run, self.left_out)
 
     def _prepare_folder(self, trial: optuna.Trial, job: Job) -> Path:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""

@@ -184,10 +184,13 @@ class Trackers:
     As a context they are closed at its end, with the `result` that was set within.
     """
 
-    def __init__(self, names: Sequence[str], run: TrackedRun) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self, names: Sequence[str], run: TrackedRun, left_out: set[str] | None = None
+    ) -> None:
+        """Open nothing yet; `left_out` keeps the names that failed, for the runs that follow."""
         self.result: Mapping[str, Any] = {"status": "interrupted"}
-        self._waiting = list(dict.fromkeys(names))
+        self._left_out = left_out if left_out is not None else set()
+        self._waiting = [name for name in dict.fromkeys(names) if name not in self._left_out]
         self._run = run
         self._open: dict[str, Tracker] = {}
 
@@ -224,6 +227,7 @@ class Trackers:
             yield
         except Exception as error:  # whatever a tracker raises, the training goes on
             self._open.pop(name, None)
+            self._left_out.add(name)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             logger.warning("%s is left out from here on: %s", name, reason)
 

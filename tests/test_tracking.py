@@ -180,11 +180,15 @@ def test_every_trial_of_a_search_and_its_rung_is_told_by_network_and_epoch(
 
 @pytest.mark.parametrize("fails_at", ["open", "log", "close"])
 def test_a_tracker_that_fails_in_a_search_is_left_out_and_every_trial_trained(
-    fails_at, recorder, folder, images
+    fails_at, recorder, folder, images, caplog
 ):
     recorder.fails_at = fails_at
-    assert main(words(images, "--track", "recorder", trials=2)) == 0
+    with caplog.at_level(logging.WARNING):
+        assert main(words(images, "--track", "recorder", trials=2)) == 0
     assert_sound(folder, 2)
+    assert [call[0] for call in recorder.calls].count(fails_at) == 1  # no second trial tries it
+    warnings = [record.getMessage() for record in caplog.records]
+    assert warnings.count("recorder is left out from here on: No space left on device") == 1
 
 
 @pytest.mark.parametrize("command", ["search --budget 8k", "reproduce final", "worker"])

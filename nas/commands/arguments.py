@@ -96,7 +96,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="log every epoch to tensorboard or wandb too (default: to curve.csv alone); "
+        help="log every epoch to tensorboard or wandb too (default: to our own files alone); "
         "repeatable; wandb is offline unless you are logged in",
     )
 
