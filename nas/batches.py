@@ -14,7 +14,8 @@ from nas.data.split import stratified_subset, train_and_val
 from nas.feed import Batches
 from nas.recipe import Recipe
 
-EVAL_BATCH = 500
+EVAL_BATCH = 500  # on a CPU; on a GPU as many as fit, at most this:
+MOST_EVAL_BATCH = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +102,14 @@ def make_batches(parts: PlacedParts, recipe: Recipe, seed: int) -> Batches:
     )
     return Batches(
         DeviceLoader(parts.train, recipe.batch_size, augmentation, seed),
-        EvalLoader(parts.val, EVAL_BATCH) if parts.val is not None else None,
+        eval_loader(parts.val) if parts.val is not None else None,
     )
+
+
+def eval_loader(placed: PlacedImages) -> EvalLoader:
+    """Return the batches that a network is measured on; `evaluate` makes them fit in memory."""
+    is_cuda = placed.device.type == "cuda"
+    return EvalLoader(placed, MOST_EVAL_BATCH if is_cuda else EVAL_BATCH)
 
 
 def _slice(part: LabelledImages, size: int, seed: int) -> LabelledImages:

@@ -13,7 +13,7 @@ class WeightAverage:
 
     After every update each floating-point weight and running statistic of the shadow is
     `decay * shadow + (1 - decay) * model`, with `decay = 2 ** (-1 / half_life_steps)`; counters
-    are copied. It starts as a copy of the model.
+    stay (`nas.model.count_batches`). It starts as a copy of the model.
     """
 
     def __init__(self, model: nn.Module, half_life_steps: float) -> None:
@@ -25,17 +25,14 @@ class WeightAverage:
         """
         self.shadow = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = 0.5 ** (1.0 / half_life_steps)
-        self._averaged = _tensors(self.shadow, floating=True)
-        self._copied = _tensors(self.shadow, floating=False)
+        self._averaged = _floating_tensors(self.shadow)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take one step towards the model; no host sync."""
-        torch._foreach_lerp_(self._averaged, _tensors(model, floating=True), 1.0 - self.decay)
-        if self._copied:
-            torch._foreach_copy_(self._copied, _tensors(model, floating=False))
+        torch._foreach_lerp_(self._averaged, _floating_tensors(model), 1.0 - self.decay)
 
 
-def _tensors(model: nn.Module, floating: bool) -> list[Tensor]:
+def _floating_tensors(model: nn.Module) -> list[Tensor]:
     tensors = [*model.parameters(), *model.buffers()]
-    return [tensor.detach() for tensor in tensors if tensor.is_floating_point() == floating]
+    return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.data.loader import Batch
-from nas.device import Engine
+from nas.data.loader import Batch, EvalLoader
+from nas.device import Engine, free_memory, is_out_of_memory
 
 
 class Evaluation(NamedTuple):
@@ -27,7 +27,6 @@ class Evaluation(NamedTuple):
     num_images: int
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module,
     batches: Iterable[Batch],
@@ -39,17 +38,36 @@ def evaluate(
 
     Args:
         model: The network, on the engine's device.
-        batches: Images and labels on that device; at least one image.
+        batches: Images and labels on that device; at least one image. The batches of an
+            `EvalLoader` that do not fit in memory are halved, from then on.
         engine: The device's autocast.
         precision: See `Recipe.precision`.
         flip: Average the logits of each image and its mirror image (test-time augmentation);
             report such a figure apart from the plain one.
     """
+    was_training = model.training
+    try:
+        while True:
+            try:
+                return _measure(model.eval(), batches, engine, precision, flip)
+            except (RuntimeError, MemoryError) as error:
+                can_halve = isinstance(batches, EvalLoader) and batches.batch_size > 1
+                if not (can_halve and is_out_of_memory(error)):
+                    raise
+            assert isinstance(batches, EvalLoader)
+            batches.batch_size //= 2
+            free_memory(engine.device)  # not earlier: the error's traceback holds the tensors
+    finally:
+        model.train(was_training)
+
+
+@torch.no_grad()
+def _measure(
+    model: nn.Module, batches: Iterable[Batch], engine: Engine, precision: str, flip: bool
+) -> Evaluation:
     loss = torch.zeros((), device=engine.device)
     num_correct = torch.zeros((), dtype=torch.int64, device=engine.device)
     num_images = 0
-    was_training = model.training
-    model.eval()
     for images, labels in batches:
         with engine.autocast(precision):
             logits = model(images)
@@ -59,7 +77,6 @@ def evaluate(
         loss += F.cross_entropy(logits, labels, reduction="sum")
         num_correct += (logits.argmax(1) == labels).sum()
         num_images += len(labels)
-    model.train(was_training)
     return Evaluation(
         float(num_correct) / num_images,  # sync
         float(loss) / num_images,

@@ -91,6 +91,39 @@ def scale_branches(model: nn.Module) -> None:
                 block.last_weight().div_(len(run))
 
 
+def count_batches(model: nn.Module, number: int) -> None:
+    """Add to the counters of batches in a model's norms, which `BatchNorm` leaves alone.
+
+    Args:
+        model: Changed in place.
+        number: Forward passes in training since the last call.
+    """
+    norms = (module for module in model.modules() if isinstance(module, BatchNorm))
+    counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+    torch._foreach_add_(counters, number)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """A batch norm that does not count its batches: a fixed momentum does not need to know.
+
+    Counting takes a kernel a norm and step. `count_batches` does it once an epoch, so that the
+    weights are what PyTorch's own would be.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W)
+        """Return the normalised map."""
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+
+
 class ResidualBlock(nn.Module):
     """Run layers in order; a shortcut receives the block's input beside the running map."""
 
@@ -210,7 +243,7 @@ def _build_layer(layer: Layer) -> nn.Module:
         case Conv():
             return _build_conv(layer)
         case Norm(width):
-            return nn.BatchNorm2d(width)
+            return BatchNorm(width)
         case Act():
             return nn.ReLU(inplace=True)
         case Dropout(probability):

@@ -15,11 +15,10 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from nas import __version__
-from nas.batches import make_batches, place_test
+from nas.batches import eval_loader, make_batches, place_test
 from nas.checkpoint import load_checkpoint
 from nas.complexity import count
 from nas.data.datasets import load_test
-from nas.data.loader import EvalLoader
 from nas.data.records import TrainingData
 from nas.device import Engine, hardware
 from nas.errors import UsageError
@@ -37,8 +36,6 @@ from nas.run_folder import (
 )
 from nas.train import train
 from nas.trials import standard_error
-
-TEST_BATCH = 500
 
 
 def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None:
@@ -142,7 +139,7 @@ def retrain(
 def measure_test(run: Run, data: TrainingData, model: nn.Module) -> dict[str, Any]:
     """Read the test part and measure a network on it; the opening has been recorded."""
     test = load_test(run.dataset, run.data_dir, run.image_size)
-    loader = EvalLoader(place_test(data, test, run.engine.device), TEST_BATCH)
+    loader = eval_loader(place_test(data, test, run.engine.device))
     with run.engine.applied():
         plain = evaluate(model, loader, run.engine, run.recipe.precision)
         mirrored = (

@@ -1,16 +1,22 @@
 import copy
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.ema import WeightAverage
 from nas.model import build_model
 from nas.optimizer import make_optimizer
+from nas.presets import resolve_architecture
 from nas.recipe import RECIPES
 from nas.step import EpochTotals, make_step
 from tests.small_training import CPU, NET, SPEC
+
+BFLOAT16 = replace(CPU, bfloat16=True)
+MOST_OPERATIONS = 1178  # 1,289 when each of the 110 norms counted its batches
 
 RECIPE = replace(RECIPES["short"], label_smoothing=0.0)
 
@@ -117,3 +123,36 @@ def test_a_compiled_net_takes_the_same_step(batch):
     found, _ = take(RECIPE, batch, model=plain_net(), engine=replace(CPU, compile=True))
     for a, b in zip(expected.parameters(), found.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+class Operations(TorchDispatchMode):
+    """Count what is computed, by name: no views, no allocations, no marks of the profiler."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        aliases = [item.alias_info for item in operation._schema.returns if item.alias_info]
+        is_view = any(not alias.is_write for alias in aliases)
+        if not is_view and not name.startswith(("empty", "_record_function")):
+            self.counts[name] += 1
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("recipe", ["short", "modern", "paper"])
+def test_a_step_of_the_papers_net_reads_nothing_on_the_host_and_grows_no_longer(recipe):
+    recipe = RECIPES[recipe]
+    model = build_model(resolve_architecture("final"))
+    optimizer = make_optimizer(model, recipe, BFLOAT16)
+    average = WeightAverage(model, 100.0)
+    step = make_step(model, optimizer, average, EpochTotals("cpu"), recipe, BFLOAT16, 2)
+    batch = torch.rand(2, 3, 32, 32), torch.tensor([0, 1])
+    step(*batch)
+    with Operations() as operations:
+        step(*batch)
+    reads = {"_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal"}
+    assert not reads & operations.counts.keys()
+    if torch.__version__.startswith("2.14."):  # another version composes its operations otherwise
+        assert operations.counts.total() <= MOST_OPERATIONS  # may only fall
