@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,40 @@ from nas.errors import StorageError
 from nas.files import write_atomically
 
 FORMAT_VERSION = 1
+MOST_SECONDS_LOST = 20.0  # of training, in a kill
+MOST_WRITING = 0.02  # of the time since the last checkpoint, where that is shorter
+
+
+class CheckpointPace:
+    """When the state of a training is worth writing: what a kill loses, against the time.
+
+    After every epoch, or by time: where the last writing took less than `MOST_WRITING` of the
+    seconds since, and after `MOST_SECONDS_LOST` whatever it took. The first is always due.
+    """
+
+    def __init__(self, by_time: bool, now: Callable[[], float] = time.perf_counter) -> None:
+        """Start the clock.
+
+        Args:
+            by_time: A GPU's epochs take seconds and its checkpoints a tenth of one.
+            now: Returns the time in seconds.
+        """
+        self._by_time, self._now = by_time, now
+        self._written_at, self._cost_seconds = now(), 0.0
+
+    def is_due(self) -> bool:
+        """Tell whether to write now."""
+        since = self._now() - self._written_at
+        is_cheap = self._cost_seconds < MOST_WRITING * since
+        return not self._by_time or is_cheap or since >= MOST_SECONDS_LOST
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Measure what is written in this block."""
+        started = self._now()
+        yield
+        self._written_at = self._now()
+        self._cost_seconds = self._written_at - started
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from nas.errors import UsageError
 # after it no convolution of the process works again, limit lifted or not, so it is a failure of
 # the process and no property of the network.
 _MEMORY_MESSAGES = ("can't allocate memory", "out of memory")
+# cuDNN and cuBLAS call it by these names where there is no room for a workspace or a handle
+_CUDA_MEMORY_MESSAGES = ("nable to find an engine", "STATUS_ALLOC_FAILED")
+_NOT_INITIALIZED = "STATUS_NOT_INITIALIZED"  # so is a broken installation, before any allocation
+
+GRAPHS_VARIABLE = "NAS_CUDA_GRAPHS"  # 0 in the environment turns CUDA graphs off
 
 _KEEPING = {
     -3: 2**30,  # M_MMAP_THRESHOLD: no piece below a GiB is a mapping of its own
@@ -38,7 +44,8 @@ class Engine:
             it, so a study chooses once.
         channels_last: Keep images and weights in memory as (N, H, W, C).
         fused_optimizer: Update all weights in one kernel.
-        cuda_graph: Capture the whole step on CUDA and replay it.
+        cuda_graph: Capture the whole step on CUDA and replay it; False by default where
+            `GRAPHS_VARIABLE` is 0.
         compile: Compile the network's forward and backward; pays off in long trainings only.
         keep_memory: On a CPU, keep freed memory in the process; see `keep_freed_memory`.
         bfloat16: What the recipe's precision `auto` means; None is bfloat16 on CUDA and float32
@@ -49,7 +56,7 @@ class Engine:
     num_threads: int | None = None
     channels_last: bool = True
     fused_optimizer: bool = True
-    cuda_graph: bool = True
+    cuda_graph: bool = field(default_factory=lambda: os.environ.get(GRAPHS_VARIABLE) != "0")
     compile: bool = False
     keep_memory: bool = True
     bfloat16: bool | None = None
@@ -84,7 +91,8 @@ class Engine:
         """Use this engine's device and threads; leave PyTorch's global state as it was found.
 
         The random generators are put back too: a training neither reads nor moves them. What
-        `keep_freed_memory` does stays.
+        `keep_freed_memory` does stays. Convolutions in float32 are float32: cuDNN would take
+        them in TF32, with 10 bits of mantissa.
         """
         if self.keep_memory and not self.is_cuda:
             keep_freed_memory()
@@ -92,7 +100,7 @@ class Engine:
         torch.set_num_threads(self.num_threads or num_threads)
         devices = [torch.device(self.device)] if self.is_cuda else []
         try:
-            with torch.random.fork_rng(devices), self._current_device():
+            with torch.random.fork_rng(devices), self._current_device(), no_tf32():
                 yield
         finally:
             torch.set_num_threads(num_threads)
@@ -109,6 +117,17 @@ class Engine:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
         return asdict(self)
+
+
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """Let cuDNN compute convolutions of float32 in float32; put its setting back."""
+    was_allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = was_allowed
 
 
 def choose_device(name: str = "auto") -> str:
@@ -171,7 +190,18 @@ def free_memory(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that the device or the host has no memory left."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_MESSAGES)
-    )
+    """Tell whether an error says that the device or the host has no memory left.
+
+    One that was raised while another was on its way out, as by a library's clean-up, is judged by
+    that one too.
+    """
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    messages = [*_MEMORY_MESSAGES, *_CUDA_MEMORY_MESSAGES]
+    if torch.cuda.is_initialized() and torch.cuda.memory_allocated():
+        messages.append(_NOT_INITIALIZED)
+    if any(text in str(error) for text in messages):
+        return True
+    return error.__context__ is not None and is_out_of_memory(error.__context__)

@@ -12,6 +12,7 @@
     │   └── StudyMismatchError  a study that exists and was defined differently
     └── RunError                exit 1: the call was right and the run failed
         ├── StorageError        a damaged store, no permission, a full disk
+        ├── BrokenCaptureError  a process that a CUDA graph's failed capture has left unusable
         └── DownloadError       a host that refused, throttled or sent something else
 
 The command line prints the text without a traceback; `--debug` shows the traceback.
@@ -73,6 +74,14 @@ class RunError(NasError):
 
 class StorageError(RunError):
     """A damaged store, a missing permission or a full disk."""
+
+
+class BrokenCaptureError(RunError):
+    """A capture of a CUDA graph that could not be ended: what is wrong now is the process.
+
+    PyTorch ends a capture before it puts allocator and random generator back; where the former
+    fails the latter never happens. A fresh process goes on without graphs.
+    """
 
 
 class DownloadError(RunError):

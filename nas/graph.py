@@ -7,13 +7,18 @@ and replayed.
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
 
-from nas.device import Engine, is_out_of_memory
+from nas.device import GRAPHS_VARIABLE, Engine, is_out_of_memory
+from nas.errors import BrokenCaptureError
+from nas.optimizer import is_capturable
+from nas.recipe import Recipe
 from nas.step import Step
 
 logger = logging.getLogger(__name__)
@@ -23,10 +28,11 @@ WARMUP_STEPS = 3  # lazily made state (momenta, workspaces, autotuning) exists a
 Launch = Callable[[], None]
 
 
-def with_graph(step: Step, engine: Engine) -> Step:
-    """Return the step, captured where the engine's device can and the engine says so."""
-    if engine.is_cuda and engine.cuda_graph:
-        return GraphedStep(step, run_on_side_stream, capture_on_cuda)
+def with_graph(step: Step, engine: Engine, recipe: Recipe) -> Step:
+    """Return the step, captured where the engine says so and device and recipe allow it."""
+    if engine.cuda_graph and is_capturable(recipe, engine):
+        side = SideStream()
+        return GraphedStep(step, side.run, side.capture)
     return step
 
 
@@ -89,23 +95,70 @@ class GraphedStep:
         return True
 
 
-def run_on_side_stream(launch: Launch) -> None:
-    """Run a launch on a stream of its own, ordered with the current one."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        launch()
-    torch.cuda.current_stream().wait_stream(side)
+class SideStream:
+    """A CUDA stream for the warm-up and the capture of one step.
+
+    One for each step: cuBLAS keeps a workspace for each stream, and graphs captured on the same
+    one would write into the same when they are replayed side by side.
+    """
+
+    def __init__(self) -> None:
+        """Make the stream on the current device."""
+        self._stream = torch.cuda.Stream()
+
+    def run(self, launch: Launch) -> None:
+        """Run a launch on the stream, ordered with the current one."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            launch()
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def capture(self, launch: Launch) -> Launch:
+        """Record a launch as a CUDA graph.
+
+        Raises:
+            RuntimeError: Something in it cannot be captured; the process is sound.
+            BrokenCaptureError: The capture could not be ended; the process is not.
+        """
+        graph = torch.cuda.CUDAGraph()
+        # other threads (the loader that fetches ahead) may go on calling CUDA meanwhile
+        context = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+        record(launch, context)
+        return graph.replay
 
 
-def capture_on_cuda(launch: Launch) -> Launch:
-    """Record a launch as a CUDA graph.
+def record(launch: Launch, context: AbstractContextManager[object]) -> None:
+    """Run a launch within a capture, and tell its failure from that of the capture's end.
 
     Raises:
-        RuntimeError: Something in it cannot be captured.
+        Exception: What the launch raised, where the capture ended well.
+        BrokenCaptureError: The capture could not be ended.
     """
-    graph = torch.cuda.CUDAGraph()
-    # other threads (the loader that fetches ahead) may go on calling CUDA meanwhile
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        launch()
-    return graph.replay
+    failure: Exception | None = None
+    try:
+        with no_garbage_collection(), context:
+            try:
+                launch()
+            except Exception as error:  # raised again once the capture is over
+                failure = error
+    except RuntimeError as error:
+        cause = failure or error
+        raise BrokenCaptureError(
+            f"a CUDA graph of the training step could not be captured, and this process cannot "
+            f"go on: {cause}; {GRAPHS_VARIABLE}=0 in the environment turns graphs off"
+        ) from cause
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect garbage now and none within: freeing a dead graph's memory breaks a capture."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

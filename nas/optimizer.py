@@ -16,13 +16,13 @@ from nas.recipe import Recipe
 def make_optimizer(model: nn.Module, recipe: Recipe, engine: Engine) -> Optimizer:
     """Return the recipe's optimizer over a model's weights.
 
-    Weight decay is on the weights of convolutions and linear layers only. On CUDA the learning
-    rate is a tensor, so that a captured step reads it anew.
+    Weight decay is on the weights of convolutions and linear layers only. Where a step can be
+    captured the learning rate is a tensor, so that a replay reads it anew.
 
     Args:
         model: The network, on its device.
         recipe: Names the optimizer and its numbers.
-        engine: Says whether weights are updated in one kernel.
+        engine: Says whether weights are updated in one kernel, else in a few for all of them.
     """
     decayed, others = split_by_decay(model)
     groups = [
@@ -30,19 +30,31 @@ def make_optimizer(model: nn.Module, recipe: Recipe, engine: Engine) -> Optimize
         {"params": others, "weight_decay": 0.0},
     ]
     rate = recipe.learning_rate_at(0.0)
-    lr = torch.tensor(rate, device=engine.device) if engine.is_cuda else rate
+    # exactly one is True: left to itself PyTorch may take one weight after the other, and reads
+    # the rate on the host for each
+    kernels = {"fused": engine.fused_optimizer, "foreach": not engine.fused_optimizer}
     if recipe.optimizer == "sgd":
-        return SGD(
-            groups, lr=lr, momentum=recipe.momentum, nesterov=True, fused=engine.fused_optimizer
+        optimizer: Optimizer = SGD(
+            groups, lr=rate, momentum=recipe.momentum, nesterov=True, **kernels
         )
-    adam = AdamW if recipe.optimizer == "adamw" else Adam  # the former is a kind of the latter
-    return adam(
-        groups,
-        lr=lr,
-        betas=(recipe.momentum, 0.999),
-        fused=engine.fused_optimizer,
-        capturable=engine.is_cuda,
-    )
+    else:
+        adam = AdamW if recipe.optimizer == "adamw" else Adam  # the former is a kind of the latter
+        betas = (recipe.momentum, 0.999)
+        optimizer = adam(groups, lr=rate, betas=betas, capturable=engine.is_cuda, **kernels)
+    if is_capturable(recipe, engine):
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(rate, device=engine.device)
+    return optimizer
+
+
+def is_capturable(recipe: Recipe, engine: Engine) -> bool:
+    """Tell whether a captured step would follow the numbers that change during a training.
+
+    A momentum that is cycled is a number of the host. So is the rate of SGD where it is not
+    fused: PyTorch's `_foreach_add_` takes it as such, a tensor would be read on the host.
+    """
+    is_rate_on_device = engine.fused_optimizer or recipe.optimizer != "sgd"
+    return engine.is_cuda and is_rate_on_device and not recipe.momentum_dip
 
 
 def split_by_decay(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -69,6 +69,7 @@ def _time_epoch(run: Run, material: Material, micro_batch: int) -> float:
             state.model, state.optimizer, state.average, totals, recipe, engine, micro_batch
         ),
         engine,
+        recipe,
     )
     warm_steps = WARMUP_STEPS + 1 if engine.is_cuda else 1
     timings: list[float] = []

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import torch
 
+from nas.checkpoint import CheckpointPace
 from nas.device import Engine, free_memory, is_out_of_memory
 from nas.evaluate import evaluate
 from nas.feed import Batches, feed_epoch
 from nas.graph import with_graph
+from nas.model import count_batches
 from nas.optimizer import set_learning_rate, set_momentum
 from nas.result import EpochRecord, Status, TrainResult
 from nas.seeds import derive_seed
@@ -37,6 +39,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     checkpoint_path: Path | None = None,
     resume: bool = False,
+    pace: CheckpointPace | None = None,
 ) -> TrainResult:
     """Train a network and measure it after every epoch; the last epoch's figures are the result.
 
@@ -52,21 +55,23 @@ def train(
         job: What is trained and how.
         batches: The data.
         engine: What it runs on.
-        on_epoch: Called after every epoch, once its checkpoint is written; returns True to stop
-            there. After a resume it sees the epochs that were done, again, first.
-        checkpoint_path: Where the state is written after every epoch; None writes none.
+        on_epoch: Called after every epoch, once a checkpoint that is due is written; returns True
+            to stop there. After a resume it sees the epochs that were done, again, first.
+        checkpoint_path: Where the state is written at `pace` and at every stop; None writes none.
         resume: Go on from `checkpoint_path` if there is such a file.
+        pace: How often; None is after every epoch on a CPU and by time on a GPU.
 
     Raises:
         StorageError: The checkpoint cannot be written, or is damaged.
         StudyMismatchError: The checkpoint is of another job.
     """
     micro_batch = job.recipe.batch_size
+    pace = pace or CheckpointPace(by_time=engine.is_cuda)
     while True:
         try:
             with engine.applied():
                 return _attempt(
-                    job, batches, engine, micro_batch, on_epoch, checkpoint_path, resume
+                    job, batches, engine, micro_batch, on_epoch, checkpoint_path, resume, pace
                 )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -89,6 +94,7 @@ def _attempt(
     on_epoch: OnEpoch | None,
     checkpoint_path: Path | None,
     resume: bool,
+    pace: CheckpointPace,
 ) -> TrainResult:
     """Run the epochs that are not done yet."""
     state = make_state(job, engine, len(batches.train), micro_batch)
@@ -104,16 +110,27 @@ def _attempt(
         engine,
         state.micro_batch,
     )
-    if not job.recipe.momentum_dip:  # a captured step cannot follow a momentum that moves
-        step = with_graph(step, engine)
-    clock = Clock(state.elapsed_seconds)
+    step = with_graph(step, engine, job.recipe)
+    clock, written = Clock(state.elapsed_seconds), state.epoch
+
+    def keep(is_stop: bool = False) -> None:
+        nonlocal written
+        if checkpoint_path is not None and written < state.epoch and (is_stop or pace.is_due()):
+            with pace.writing():
+                state.save(checkpoint_path, job)
+            written = state.epoch
+
     stop = _report(on_epoch, state.curve)
     while not (status := _ending(state, job, stop)):
         record = _train_epoch(state, job, batches, engine, step, totals, clock)
         state.curve.append(record)
-        if checkpoint_path is not None:
-            state.save(checkpoint_path, job)
-        stop = _report(on_epoch, [record])
+        keep()
+        try:
+            stop = _report(on_epoch, [record])
+        except KeyboardInterrupt:
+            keep(is_stop=True)
+            raise
+    keep(is_stop=True)
     return TrainResult(
         status,
         _reason(status, state, job),
@@ -136,7 +153,7 @@ def _train_epoch(
     clock: Clock,
 ) -> EpochRecord:
     """Train one epoch and measure it; waits for the device at its end alone."""
-    recipe, num_images, learning_rate = job.recipe, 0, 0.0
+    recipe, num_images, num_passes, learning_rate = job.recipe, 0, 0, 0.0
     engine.seed_generators(derive_seed(job.seed, "dropout", state.epoch))
     totals.reset()
     for images, targets, progress in feed_epoch(
@@ -148,6 +165,9 @@ def _train_epoch(
             set_momentum(state.optimizer, recipe.momentum_at(progress))
         step(images.contiguous(memory_format=engine.memory_format), targets)
         num_images += len(images)
+        num_passes += -(-len(images) // state.micro_batch)
+    for model in (state.model, *([state.average.shadow] if state.average else [])):
+        count_batches(model, num_passes)
     train_loss, train_accuracy = totals.read(num_images)  # sync
     clock.count_training(num_images)
     val = None

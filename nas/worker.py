@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from nas.architecture import Architecture
 from nas.claims import Ledger
-from nas.errors import StorageError
+from nas.errors import BrokenCaptureError, StorageError
 from nas.interrupt import InterruptGuard
 from nas.lineage import INTERRUPTED, num_claimed
 from nas.liveness import WORKER, is_elsewhere
@@ -197,7 +197,8 @@ def _describe_failure(error: BaseException) -> str:
     """Return a trial's reason: what begins with `error` may be its network's fault."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    what = "machine" if isinstance(error, (StorageError, OSError)) else "error"
+    is_machines = isinstance(error, (StorageError, OSError, BrokenCaptureError))
+    what = "machine" if is_machines else "error"
     return f"{what}: {type(error).__name__}: {error}"
 
 

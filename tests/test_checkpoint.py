@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from nas.checkpoint import load_checkpoint, save_checkpoint
+from nas.checkpoint import CheckpointPace, load_checkpoint, save_checkpoint
 from nas.errors import StorageError
 
 
@@ -77,3 +77,25 @@ def test_another_format_is_refused(tmp_path, content):
     torch.save(content, path)
     with pytest.raises(StorageError, match="format version"):
         load_checkpoint(path)
+
+
+def written_at(by_time, cost_seconds, epoch_seconds, epochs):
+    """The epochs, from 1, after which a training writes whose writing takes so long."""
+    clock, written = 0.0, []
+    pace = CheckpointPace(by_time, lambda: clock)
+    for epoch in range(1, epochs + 1):
+        clock += epoch_seconds
+        if pace.is_due():
+            with pace.writing():
+                clock += cost_seconds
+            written.append(epoch)
+    return written
+
+
+def test_a_checkpoint_is_written_every_epoch_or_where_it_is_cheap_or_after_twenty_seconds():
+    assert written_at(False, 0.1, 0.01, 5) == [1, 2, 3, 4, 5]
+    # 0.05 s are 2% of 2.5 s; the first is written at once
+    assert written_at(True, 0.05, 1.0, 10) == [1, 4, 7, 10]
+    assert written_at(True, 0.05, 2.6, 3) == [1, 2, 3]
+    # 2 s are 2% of 100 s: the twenty seconds come first
+    assert written_at(True, 2.0, 5.0, 9) == [1, 5, 9]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.device import choose_device, is_out_of_memory
+from nas.device import GRAPHS_VARIABLE, Engine, choose_device, is_out_of_memory
 from nas.errors import UsageError
 from tests.small_training import CPU
 
@@ -59,6 +59,53 @@ def test_pytorch_out_of_memory_is_recognised():
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("could not create a primitive"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET was unable to find an engine to execute this computation",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_what_cudnn_and_cublas_say_where_there_is_no_room_is_out_of_memory(text):
+    assert is_out_of_memory(RuntimeError(text))
+
+
+def test_a_library_that_is_not_initialised_lacks_memory_only_after_an_allocation(monkeypatch):
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`")
+    assert not is_out_of_memory(error)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    for allocated, expected in ((0, False), (1, True)):
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda allocated=allocated: allocated)
+        assert is_out_of_memory(error) == expected
+
+
+def test_an_error_raised_while_another_was_on_its_way_is_judged_by_that():
+    def fail(first):
+        try:
+            raise first
+        finally:
+            raise RuntimeError("clean-up failed")
+
+    for first, expected in ((torch.OutOfMemoryError("no room"), True), (ValueError("x"), False)):
+        with pytest.raises(RuntimeError, match="clean-up") as caught:
+            fail(first)
+        assert is_out_of_memory(caught.value) == expected
+
+
+def test_float32_is_not_tf32_within_an_engine():
+    assert torch.backends.cudnn.allow_tf32
+    with CPU.applied():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_graphs_are_off_where_the_environment_says_so(monkeypatch):
+    assert Engine().cuda_graph
+    monkeypatch.setenv(GRAPHS_VARIABLE, "0")
+    assert not Engine().cuda_graph
 
 
 def test_freed_memory_is_kept_and_needs_no_new_pages():

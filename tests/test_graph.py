@@ -1,10 +1,14 @@
+import contextlib
+import gc
 import logging
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 
-from nas.graph import WARMUP_STEPS, GraphedStep, with_graph
+from nas.errors import BrokenCaptureError, RunError
+from nas.graph import WARMUP_STEPS, GraphedStep, record, with_graph
 from nas.model import build_model
 from nas.optimizer import make_optimizer, set_learning_rate
 from nas.recipe import RECIPES
@@ -81,7 +85,65 @@ def test_out_of_memory_at_capture_is_not_swallowed():
 
 
 def test_nothing_is_captured_on_a_cpu():
-    assert with_graph(print, replace(CPU, cuda_graph=True)) is print
+    assert with_graph(print, replace(CPU, cuda_graph=True), RECIPES["short"]) is print
+
+
+class Capture:
+    """A capture that may fail when it is left, as PyTorch's does once it was invalidated."""
+
+    def __init__(self, error=None):
+        self.error, self.garbage_is_collected = error, None
+
+    def __enter__(self):
+        self.garbage_is_collected = gc.isenabled()
+
+    def __exit__(self, *_):
+        if self.error is not None:
+            raise self.error
+
+
+def fail():
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_launch_that_fails_in_a_capture_that_ends_well_is_its_own_failure():
+    with pytest.raises(RuntimeError, match="not permitted"):
+        record(fail, Capture())
+
+
+def test_a_capture_that_cannot_be_ended_breaks_the_process_and_names_the_cause():
+    ended = RuntimeError("operation failed due to a previous error during capture")
+    with pytest.raises(BrokenCaptureError, match="not permitted") as caught:
+        record(fail, Capture(ended))
+    assert isinstance(caught.value, RunError)
+    with pytest.raises(BrokenCaptureError, match="previous error"):
+        record(lambda: None, Capture(ended))
+
+
+def test_a_broken_capture_is_not_gone_on_from():
+    def capture(launch):
+        record(launch, Capture(RuntimeError("invalidated")))
+
+    with pytest.raises(BrokenCaptureError):
+        run(lambda step: GraphedStep(step, launch_now, capture))
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("invalidated")])
+def test_no_garbage_is_collected_while_capturing(error):
+    class Dead:
+        """Garbage that only the collector finds."""
+
+    dead = Dead()
+    dead.itself = dead
+    witness = weakref.ref(dead)
+    del dead
+    capture = Capture(error)
+    alive = []
+    with contextlib.suppress(BrokenCaptureError):
+        record(lambda: alive.append(witness()), capture)
+    assert alive == [None]  # it was collected before
+    assert capture.garbage_is_collected is False
+    assert gc.isenabled()
 
 
 @pytest.mark.gpu

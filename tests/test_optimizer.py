@@ -3,10 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas.device import Engine
 from nas.model import build_model
 from nas.optimizer import (
     add_sharpness,
+    is_capturable,
     make_optimizer,
     set_learning_rate,
     set_momentum,
@@ -41,6 +45,63 @@ def test_sgd_follows_the_nesterov_recurrence(fused):
         velocity = 0.9 * velocity + decayed
         weight = weight - 0.1 / (step + 1) * (decayed + 0.9 * velocity)
         torch.testing.assert_close(model.weight.detach(), weight)
+
+
+class Operations(TorchDispatchMode):
+    """Collect what is computed; fused updates are not run: fake tensors have no rule for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.append(operation.overloadpacket.__name__)
+        if self.names[-1].startswith("_fused"):
+            return None
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_on_cuda_all_weights_are_updated_at_once_and_nothing_is_read_on_the_host(name, fused):
+    engine, recipe = Engine("cuda", fused_optimizer=fused), replace(RECIPE, optimizer=name)
+    # fake tensors have a device and no memory; a read on the host raises
+    with FakeTensorMode(), torch.device("cuda"):
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3))
+        optimizer = make_optimizer(model, recipe, engine)
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        with Operations() as first:
+            optimizer.step()
+        set_learning_rate(optimizer, 0.05)
+        with Operations() as second:
+            optimizer.step()
+    updates = [n for n in second.names if n.startswith(("_fused", "_foreach"))]
+    assert updates
+    updates = [n for n in updates if not n.startswith("_foreach_add")]  # Adam counts its steps
+    assert all(n.startswith("_fused") == fused for n in updates)
+    others = {n for n in second.names if not n.startswith(("_fused", "_foreach"))}
+    per_rate = {"mul", "rsub"}  # of the one rate, not of each weight
+    assert others <= {"device", "_record_function_enter_new", "_record_function_exit"} | per_rate
+    assert "_local_scalar_dense" not in first.names + second.names
+    assert second.names.count("mul") <= 2
+    assert is_capturable(recipe, engine) == (fused or name != "sgd")
+    assert isinstance(optimizer.param_groups[0]["lr"], torch.Tensor) == (fused or name != "sgd")
+
+
+def test_sgd_that_is_not_fused_would_read_a_rate_on_the_device():
+    # why it is not captured: PyTorch takes the rate of `_foreach_add_` as a number
+    with FakeTensorMode(), torch.device("cuda"):
+        weights = [torch.empty(3), torch.empty(4)]
+        with pytest.raises(DataDependentOutputException):
+            torch._foreach_add_(weights, weights, alpha=torch.ones(()))
+
+
+def test_a_cycled_momentum_is_not_captured():
+    recipe = replace(RECIPES["paper"], schedule="cyclic", momentum_dip=0.1)
+    assert not is_capturable(recipe, Engine("cuda"))
+    assert is_capturable(replace(recipe, momentum_dip=0.0), Engine("cuda"))
+    assert not is_capturable(RECIPE, Engine("cpu"))
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -1,8 +1,11 @@
+import contextlib
 import gc
+import itertools
 import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch
 import nas.train
 from nas.architecture import InputSpec
 from nas.budget import Caps
+from nas.checkpoint import CheckpointPace, load_checkpoint
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, EvalLoader, place
@@ -93,6 +97,73 @@ def test_a_resumed_training_equals_the_whole_bit_for_bit(tmp_path, name, stop_af
     resumed = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
     assert figures(resumed) == figures(expected)
     assert same_weights(resumed, expected)
+
+
+class Killed(Exception):
+    """Stands for a kill: the loop has no time to do anything."""
+
+
+def stop_with(error, epoch):
+    """Return an `on_epoch` that raises after an epoch."""
+
+    def on_epoch(record):
+        if record.epoch == epoch:
+            raise error
+
+    return on_epoch
+
+
+def slow_pace():
+    """Checkpoints by time, where an epoch takes 7 seconds, and so does a writing."""
+    return CheckpointPace(True, partial(next, itertools.count(0.0, 7.0)))
+
+
+def test_a_training_killed_between_checkpoints_by_time_resumes_to_the_whole(tmp_path):
+    job, path = make_job(epochs=6), tmp_path / "checkpoint.pt"
+    expected = train(job, make_batches(job), CPU)
+    data = make_batches(job)
+    with pytest.raises(Killed):
+        train(
+            job,
+            data,
+            CPU,
+            on_epoch=stop_with(Killed, 5),
+            checkpoint_path=path,
+            pace=slow_pace(),
+        )
+    assert (
+        len(load_checkpoint(path)["curve"]) == 4
+    )  # the first, and after 21 seconds; not the fifth
+    resumed = train(job, data, CPU, checkpoint_path=path, resume=True, pace=slow_pace())
+    assert figures(resumed) == figures(expected)
+    assert same_weights(resumed, expected)
+    assert len(load_checkpoint(path)["curve"]) == 6  # the end is a stop
+
+
+@pytest.mark.parametrize("stop", [lambda item: item.epoch == 3, stop_with(KeyboardInterrupt, 3)])
+def test_a_stop_writes_what_is_done_whatever_the_pace(tmp_path, stop):
+    job, path = make_job(epochs=6), tmp_path / "checkpoint.pt"
+    never = CheckpointPace(True, lambda: 0.0)
+    with contextlib.suppress(KeyboardInterrupt):
+        train(job, make_batches(job), CPU, on_epoch=stop, checkpoint_path=path, pace=never)
+    assert len(load_checkpoint(path)["curve"]) == 3
+
+
+def test_the_weights_are_those_of_pytorchs_own_norms_their_counters_included(monkeypatch):
+    job = make_job("modern", epochs=2)
+    averaged = train(job, make_batches(job), CPU)
+    job = make_job("modern", epochs=2, ema_half_life_share=0.0)
+    ours = train(job, make_batches(job), CPU)
+    monkeypatch.setattr("nas.model.BatchNorm", torch.nn.BatchNorm2d)
+    monkeypatch.setattr("nas.train.count_batches", lambda model, number: None)
+    theirs = train(job, make_batches(job), CPU)
+    assert same_weights(ours, theirs)
+    num_steps = 2 * len(make_batches(job).train)
+    for model in (averaged.model, theirs.model):
+        counters = [
+            int(value) for name, value in model.state_dict().items() if name.endswith("tracked")
+        ]
+        assert set(counters) == {num_steps}
 
 
 def test_a_killed_process_resumes_to_the_whole(tmp_path, whole):
@@ -215,6 +286,7 @@ def test_no_room_ends_in_a_smaller_micro_batch_or_a_reason():
 import resource, torch
 from dataclasses import replace
 from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.checkpoint import CheckpointPace, load_checkpoint
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, place

@@ -108,7 +108,7 @@ class OurLoop:
         step = make_step(
             state.model, state.optimizer, state.average, totals, recipe, engine, recipe.batch_size
         )
-        self.step = with_graph(step, engine)
+        self.step = with_graph(step, engine, recipe)
         self.batches = self._endless()
         self.run(1)
         self.setup_seconds = time.perf_counter() - placed_at

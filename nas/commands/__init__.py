@@ -16,7 +16,7 @@ import shlex
 import sys
 from typing import NoReturn
 
-from nas.errors import NasError, UsageError, unknown_name
+from nas.errors import BrokenCaptureError, NasError, UsageError, unknown_name
 
 COMMANDS = {
     "search": "search for the best network within a budget; the same command resumes",
@@ -84,6 +84,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenCaptureError as error:
+        print(f"note: {error}\ngoing on in a fresh process without graphs", file=sys.stderr)
+        return _begin_again_without_graphs(words)
     except BrokenPipeError:  # the reader of our output went away, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -92,6 +95,20 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, NasError) else 1
+
+
+def _begin_again_without_graphs(words: list[str]) -> NoReturn:
+    """Put a fresh process in the place of this one, with the same words, capturing nothing.
+
+    A search and a worker go on by themselves; a full training has to be told.
+    """
+    from nas.device import GRAPHS_VARIABLE
+
+    if words[0] in ("retrain", "reproduce"):
+        words = [word for word in words if word not in ("--restart", "--resume")] + ["--resume"]
+    interpreter = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]  # -m nas, cli.py, ...
+    os.environ[GRAPHS_VARIABLE] = "0"
+    os.execv(sys.executable, [sys.executable, *interpreter, *words])
 
 
 def _dispatch(words: list[str]) -> int:
