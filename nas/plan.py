@@ -26,6 +26,7 @@ MIN_CPU_IMAGES = 500
 MAX_CPU_VAL_IMAGES = 1_000
 MIN_STEPS_PER_EPOCH = 30  # below, the batch is made smaller, and with it the learning rate
 MIN_BATCH = 16
+GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
 
 def mean_speed(speeds: Sequence[Speed]) -> Speed:
@@ -76,15 +77,20 @@ def choose_plan(
     return plan
 
 
-def fit_batch(recipe: Recipe, train_images: int) -> Recipe:
+def fit_batch(recipe: Recipe, train_images: int, largest: int = 0) -> Recipe:
     """Return the recipe with a batch that leaves enough steps in an epoch of a small slice.
 
-    The learning rate shrinks with the square root of the batch. In proportion to it was too low
+    The learning rate goes with the square root of the batch. In proportion to it was too low
     for trainings this short (LOG.md, 2026-11-23).
+
+    Args:
+        recipe: The recipe.
+        train_images: Images of an epoch.
+        largest: The batch where there are images enough, if it is larger than the recipe's.
 
     Source: Krizhevsky 2014, One weird trick for parallelizing CNNs, section 5.
     """
-    batch_size = recipe.batch_size
+    batch_size = max(recipe.batch_size, largest)
     while batch_size > MIN_BATCH and train_images // batch_size < MIN_STEPS_PER_EPOCH:
         batch_size //= 2
     scale = math.sqrt(batch_size / recipe.batch_size)
@@ -96,15 +102,17 @@ def fit_batch(recipe: Recipe, train_images: int) -> Recipe:
     )
 
 
-def fit_recipe(row: Recipe, overrides: Iterable[str], train_images: int) -> Recipe:
-    """Return a recipe with overrides, its batch fitted to few images unless one of them sets it.
+def fit_recipe(
+    row: Recipe, overrides: Iterable[str], train_images: int, largest: int = 0
+) -> Recipe:
+    """Return a recipe with overrides, its batch as `fit_batch` has it unless one of them sets it.
 
     Raises:
         RecipeError: An override has another form, names no field, or is out of range.
     """
     overrides = tuple(overrides)
     if "batch_size" not in overridden_fields(overrides):
-        row = fit_batch(row, train_images)
+        row = fit_batch(row, train_images, largest)
     return row.with_overrides(overrides)
 
 

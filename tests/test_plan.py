@@ -7,7 +7,7 @@ import torch
 
 from nas.data.split import stratified_split, stratified_subset
 from nas.device import Engine
-from nas.plan import choose_plan, fit_batch, typical_speed
+from nas.plan import choose_plan, fit_batch, fit_recipe, typical_speed
 from nas.probe import Speed
 from nas.recipe import get_recipe
 
@@ -54,6 +54,17 @@ def test_a_small_slice_gets_a_smaller_batch_and_never_a_higher_rate():
     assert fitted.learning_rate < RECIPE.learning_rate
     assert replace(fitted, batch_size=128, learning_rate=0.1) == RECIPE
     assert fit_batch(RECIPE, 10).batch_size == 16
+
+
+def test_a_batch_of_512_takes_twice_the_rate_of_128_where_30_steps_are_left():
+    large = fit_batch(RECIPE, 45_000, largest=512)
+    assert (large.batch_size, large.learning_rate) == (512, 2 * RECIPE.learning_rate)
+    assert fit_batch(RECIPE, 15_360, largest=512) == large  # 30 x 512
+    half = fit_batch(RECIPE, 15_359, largest=512)
+    assert half.batch_size == 256
+    assert half.learning_rate == pytest.approx(RECIPE.learning_rate * 2**0.5)
+    assert fit_batch(RECIPE, 1_000, largest=512) == fit_batch(RECIPE, 1_000)
+    assert fit_recipe(RECIPE, ["batch_size=128"], 45_000, largest=512) == RECIPE
 
 
 def test_a_typical_speed_follows_the_cost():
