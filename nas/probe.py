@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +12,13 @@ import torch
 from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.complexity import count
 from nas.definition import Plan
-from nas.device import Engine, is_out_of_memory
+from nas.device import Engine, free_memory, is_out_of_memory
+from nas.graph import WARMUP_STEPS, with_graph
 from nas.recipe import Recipe
 from nas.state import Job, make_state
 from nas.step import EpochTotals, make_step
 
 PROBE_MACS = 5 * 10**8  # multiply-adds of a timed forward pass on a CPU
-PROBE_IMAGES_CUDA = 512
 THREADS_PROBE_IMAGES = 8
 NUM_TIMINGS = 2  # the fastest counts: the machine may be busy for a moment
 LONG_SECONDS = 0.2  # a launch that takes longer is timed once
@@ -50,21 +51,35 @@ def measure_speed(
 ) -> Speed:
     """Time a training step and an evaluation of a network on random images.
 
-    A step on a smaller batch comes first and is not timed. Where the images do not fit in memory
-    fewer are taken.
+    The steps of a GPU are those of a training: replayed, with the recipe's batch. A step on a
+    smaller batch, on a GPU the steps up to the capture, come first and are not timed. Where the
+    images do not fit in memory fewer are taken.
     """
-    num_images = _num_probe_images(architecture, input_spec, engine)
+    num_images = _num_probe_images(architecture, input_spec, recipe, engine)
     while True:
         try:
-            with engine.applied():
-                probe = _make_probe(architecture, input_spec, recipe, engine, num_images)
-                train_seconds = _time(probe.train, engine)
-                val_seconds = _time(probe.evaluate, engine)
-            return Speed(train_seconds / num_images, val_seconds / num_images)
+            return _measure(architecture, input_spec, recipe, engine, num_images)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or num_images == 1:
                 raise
+        finally:
+            if engine.is_cuda:
+                free_memory(engine.device)  # a captured step keeps its memory
         num_images //= 2
+
+
+def _measure(
+    architecture: Architecture,
+    input_spec: InputSpec,
+    recipe: Recipe,
+    engine: Engine,
+    num_images: int,
+) -> Speed:
+    with engine.applied():
+        probe = _make_probe(architecture, input_spec, recipe, engine, num_images)
+        train_seconds = _time(probe.train, engine)
+        val_seconds = _time(probe.evaluate, engine)
+    return Speed(train_seconds / num_images, val_seconds / num_images)
 
 
 def choose_threads(
@@ -73,22 +88,38 @@ def choose_threads(
     recipe: Recipe,
     device: str,
     most: int,
+    at_once: Callable[[int], int] = lambda threads: 1,
 ) -> int:
-    """Return the CPU threads with which a few networks train fastest in sum: 1, or `most`.
+    """Return the CPU threads with which the most is trained in sum: 1, 2, 4, ..., or `most`.
 
     Small nets lose more to the threads' meeting than they win. Sums in floating point depend on
     the number, so a study chooses once.
+
+    Trainings that run at once are taken not to slow each other, and threads to be worth at most
+    their number: so where as many trainings as cores may run, each has one thread, and nothing
+    is measured; the more threads, where memory or the number of trials allows fewer trainings.
+
+    Args:
+        architectures: Networks of the kind that will be trained.
+        input_spec: Their input.
+        recipe: How they are trained.
+        device: A GPU is not measured.
+        most: Threads that there are.
+        at_once: How many trainings run at once, given the threads of each.
     """
-    if most == 1 or device != "cpu":
+    if device != "cpu":
         return most
-    one, many = 0.0, 0.0
-    for architecture in architectures:
-        one += _time_one_step(architecture, input_spec, recipe, Engine(device, 1))
-    for architecture in architectures:
-        many += _time_one_step(architecture, input_spec, recipe, Engine(device, most))
-        if many > one:  # on a busy machine threads that wait for each other take ten times as long
-            break
-    return 1 if one <= many else most
+    chosen, rate = 1, float(at_once(1))  # in trainings by one thread
+    one: float | None = None
+    for threads in [2**power for power in range(1, most.bit_length()) if 2**power < most] + [most]:
+        if at_once(threads) * threads <= rate:
+            continue
+        one = one or _time_steps(architectures, input_spec, recipe, 1)
+        limit = one * at_once(threads) / rate
+        seconds = _time_steps(architectures, input_spec, recipe, threads, limit)
+        if seconds < limit:
+            chosen, rate = threads, at_once(threads) * min(one / seconds, threads)
+    return chosen
 
 
 def choose_bfloat16(
@@ -124,9 +155,11 @@ def choose_bfloat16(
     return bool(full / half >= MIN_SPEEDUP)
 
 
-def _num_probe_images(architecture: Architecture, input_spec: InputSpec, engine: Engine) -> int:
+def _num_probe_images(
+    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+) -> int:
     if engine.is_cuda:
-        return PROBE_IMAGES_CUDA
+        return recipe.batch_size
     return max(4, min(64, PROBE_MACS // count(architecture, input_spec).macs))
 
 
@@ -145,16 +178,21 @@ def _make_probe(
     engine: Engine,
     num_images: int,
 ) -> _Probe:
-    """Build a network and take one small step with it; inside `engine.applied`."""
+    """Build a network and take the steps with it that are not timed; inside `engine.applied`."""
     job = Job(architecture, input_spec, recipe, epochs=1, seed=0)
     state = make_state(job, engine, steps_per_epoch=1, micro_batch=num_images)
     model, totals = state.model, EpochTotals(engine.device)
-    step = make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images)
+    step = with_graph(
+        make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images),
+        engine,
+    )
     side = input_spec.image_size
     images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
     images = images.contiguous(memory_format=engine.memory_format)
     targets = torch.arange(num_images, device=engine.device) % input_spec.num_classes
-    step(images[:2], targets[:2])
+    num_steps, num_first = (WARMUP_STEPS + 1, num_images) if engine.is_cuda else (1, 2)
+    for _ in range(num_steps):  # the last of a GPU is captured, what follows is replayed
+        step(images[:num_first], targets[:num_first])
 
     def evaluate() -> object:
         model.eval()
@@ -164,12 +202,22 @@ def _make_probe(
     return _Probe(lambda: step(images, targets), evaluate)
 
 
-def _time_one_step(
-    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
+def _time_steps(
+    architectures: Sequence[Architecture],
+    input_spec: InputSpec,
+    recipe: Recipe,
+    num_threads: int,
+    limit: float = math.inf,
 ) -> float:
-    with engine.applied():
-        probe = _make_probe(architecture, input_spec, recipe, engine, THREADS_PROBE_IMAGES)
-        return _time(probe.train, engine, num_timings=1)
+    """Return the seconds of one step of each network, or more than `limit`."""
+    engine, seconds = Engine("cpu", num_threads), 0.0
+    for architecture in architectures:
+        with engine.applied():
+            probe = _make_probe(architecture, input_spec, recipe, engine, THREADS_PROBE_IMAGES)
+            seconds += _time(probe.train, engine, num_timings=1)
+        if seconds > limit:  # on a busy machine threads that wait for each other take ten times
+            break  # as long
+    return seconds
 
 
 def _time(launch: Callable[[], object], engine: Engine, num_timings: int = NUM_TIMINGS) -> float:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 import torch
 from small_training import NET, SPEC
 
+from nas import probe
 from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.device import Engine
+from nas.graph import WARMUP_STEPS
 from nas.presets import resolve_architecture
 from nas.probe import choose_bfloat16, choose_threads, measure_speed
 from nas.recipe import get_recipe
@@ -41,6 +44,60 @@ def test_threads_are_chosen_from_one_and_all():
     assert choose_threads([NET], SPEC, RECIPE, "cpu", 1) == 1
     assert choose_threads([NET], SPEC, RECIPE, "cpu", 2) in (1, 2)
     assert choose_threads([NET], SPEC, RECIPE, "cuda", 8) == 8
+
+
+@pytest.mark.parametrize(
+    ("most_at_once", "threads"),
+    [
+        (1, 4),  # 8 / 3 as fast as one thread
+        (2, 4),  # 2 at once: 5.3 in sum; 8 threads, of which one training runs at once, give 2
+        (4, 2),  # 4 at once: 7.1 in sum; 4 threads, 2 at once: 5.3
+        (8, 1),  # 8 at once
+    ],
+)
+def test_threads_and_trainings_at_once_are_chosen_together(monkeypatch, most_at_once, threads):
+    seconds = {1: 8.0, 2: 4.5, 4: 3.0, 8: 4.0}
+    monkeypatch.setattr(probe, "_time_steps", lambda *args: seconds[args[3]])
+    chosen = choose_threads([NET], SPEC, RECIPE, "cpu", 8, lambda n: min(8 // n, most_at_once))
+    assert chosen == threads
+
+
+def test_one_thread_each_is_not_measured_where_every_core_has_a_training(monkeypatch):
+    monkeypatch.delattr(probe, "_time_steps")
+    assert choose_threads([NET], SPEC, RECIPE, "cpu", 6, lambda threads: 6 // threads) == 1
+
+
+class CountingGpu(Engine):
+    """A GPU as far as the probe can tell, which computes on the CPU."""
+
+    is_cuda = True
+
+    def applied(self):
+        return nullcontext()
+
+
+def test_the_step_of_a_gpu_is_timed_after_its_capture_and_with_the_recipe_s_batch(monkeypatch):
+    events = []
+
+    def with_graph(step, engine):
+        def counting(images, targets):
+            events.append(len(images))
+            step(images, targets)
+
+        return counting
+
+    def clock():
+        events.append("clock")
+        return float(len(events))
+
+    monkeypatch.setattr(probe, "with_graph", with_graph)
+    monkeypatch.setattr(probe.time, "perf_counter", clock)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    recipe = replace(RECIPE, batch_size=24, precision="float32")
+    measure_speed(NET, SPEC, recipe, CountingGpu("cpu"))
+    first = events.index("clock")
+    assert events[:first] == [24] * (WARMUP_STEPS + 1)  # the last one is the capture
+    assert events[first : first + 3] == ["clock", 24, "clock"]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
