@@ -210,7 +210,7 @@ def _settle_changes(study: optuna.Study, search: Search, request: Request) -> di
         TARGET: target,
         SAMPLER: request.sampler or current.get(SAMPLER, DEFAULT_SAMPLER),
         RUNGS: format_rungs(rungs),
-        WORKERS: request.workers,
+        WORKERS: request.workers or "auto",
         TIME_LIMIT_SECONDS: request.time_limit_seconds,
         DEVICE_HOURS: _device_hours(request.device_hours, current.get(DEVICE_HOURS)),
     }

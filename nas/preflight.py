@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.budget import format_share
-from nas.forecast import expected_epochs, pruned_share, terms_of
+from nas.forecast import terms_of
 from nas.prepare import Search
 from nas.pruners import STARTUP_TRIALS
 from nas.sizing import Sizing
@@ -14,7 +14,7 @@ from nas.units import format_duration
 TYPICAL_ACCURACY = 0.9
 
 
-def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
+def describe_search(search: Search, num_trials: int) -> list[str]:
     """Return the preflight of a search, one line each."""
     definition, plan = search.definition, search.definition.plan
     recipe = definition.recipe
@@ -34,7 +34,7 @@ def describe_search(search: Search, num_trials: int, workers: int) -> list[str]:
     if search.known:
         lines.append(f"known     {', '.join(search.known)}: trained first, named apart")
     if search.sizing is not None:
-        lines.append(f"time      {_describe_time(search, search.sizing, num_trials, workers)}")
+        lines.append(f"time      {_describe_time(search, search.sizing, num_trials)}")
     lines += [f"note      {note}" for note in search.data.notes]
     return lines
 
@@ -66,14 +66,25 @@ def describe_space(space: BudgetedSpace) -> str:
 def _describe_plan(search: Search) -> str:
     definition, plan, data = search.definition, search.definition.plan, search.data
     total = len(data.train) + (len(data.val) if data.val is not None else 0)
-    threads = "1 thread" if plan.num_threads == 1 else f"{plan.num_threads} threads"
-    device = f"CPU, {threads}" if plan.device == "cpu" else plan.device
     used = plan.train_images + plan.val_images
     what = "the whole training part" if used == total else f"a stratified slice of {total:,}"
     return (
-        f"{device}: {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images "
-        f"of {definition.dataset} ({what}), {definition.image_size}x{definition.image_size}"
+        f"{_describe_workers(search)}: {plan.epochs} epochs on {plan.train_images:,} + "
+        f"{plan.val_images:,} images of {definition.dataset} ({what}), "
+        f"{definition.image_size}x{definition.image_size}"
     )
+
+
+def _describe_workers(search: Search) -> str:
+    """Return the device, how many trainings it does at once, and a CPU's threads for each."""
+    plan, is_one = search.definition.plan, search.workers == 1
+    at_once = "one training at a time" if is_one else f"{search.workers} trainings at once"
+    if plan.device != "cpu":
+        return f"{plan.device}, {at_once}"
+    if search.is_short:
+        at_once += " (more would take longer to start than they save)"
+    threads = f"{plan.num_threads} thread{'s' * (plan.num_threads > 1)}"
+    return f"CPU, {at_once}, {threads}{'' if is_one else ' each'}"
 
 
 def _describe_pruner(name: str, audit: float) -> str:
@@ -85,15 +96,14 @@ def _describe_pruner(name: str, audit: float) -> str:
     )
 
 
-def _describe_time(search: Search, sizing: Sizing, num_trials: int, workers: int) -> str:
-    plan, speed, known = sizing.plan, sizing.speed, sizing.known_speeds[:num_trials]
-    num_sampled, terms = num_trials - len(known), terms_of(search.definition)
-    epochs = expected_epochs(num_sampled, len(known), pruned_share(plan.epochs), terms)
-    seconds = sum(item.trial_seconds(plan) for item in known)
-    seconds += speed.trial_seconds(plan) * epochs / plan.epochs
-    slowest = max(item.trial_seconds(plan) for item in (speed, *known))
+def _describe_time(search: Search, sizing: Sizing, num_trials: int) -> str:
+    typical = sizing.speed.trial_seconds(sizing.plan)
+    known = [item.trial_seconds(sizing.plan) for item in sizing.known_speeds[:num_trials]]
+    slowest = max(typical, *known) if known else typical
+    seconds = sizing.search_seconds(num_trials, terms_of(search.definition))
+    seconds = max(seconds / search.workers, slowest)
     return (
-        f"about {format_duration(seconds / min(workers, num_trials))} for {num_trials} trials, a "
+        f"about {format_duration(seconds)} for {num_trials} trials, a "
         f"known network up to {format_duration(slowest)}, a typical one "
-        f"{format_duration(speed.trial_seconds(plan))} (timed here)"
+        f"{format_duration(typical)} (timed here)"
     )

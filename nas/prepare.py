@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import torch
 
 import nas
+from nas.ahead import lacking, read_ahead
 from nas.architecture import Architecture
 from nas.budget import Caps
 from nas.data.datasets import DATASETS, load_training
@@ -24,7 +26,6 @@ from nas.data.split import VAL_FRACTION
 from nas.device import choose_device
 from nas.errors import UsageError, unknown_name
 from nas.identity import identify
-from nas.plan import fit_recipe
 from nas.presets import PRESETS
 from nas.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.recipe import Recipe, get_recipe, overridden_fields
@@ -38,11 +39,12 @@ from nas.request import (
 )
 from nas.rungs import check_rungs
 from nas.samplers import SAMPLERS
-from nas.sizing import Sizing, size_trials
+from nas.sizing import NUM_SHALLOW_OF, Sizing, size_trials, workers_for
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.storage import canonical_url, require_optuna_5
 from nas.study import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
 from nas.targets import spread
+from nas.workers import pays_off, usable_cores
 
 KNOWN_PRESETS = ("final", "basic-443")
 COMPARED = (  # fields of a definition that are compared as the command line gives them
@@ -72,6 +74,8 @@ class Search:
         space: The candidates under their caps.
         data: The training part of the data.
         known: Known networks that fit space and budget, by name.
+        workers: Trainings at once.
+        is_short: As in `Sizing`.
         sizing: What a new study's plan rests on; None on a resume.
     """
 
@@ -82,6 +86,8 @@ class Search:
     space: BudgetedSpace
     data: TrainingData
     known: Mapping[str, Architecture]
+    workers: int = 1
+    is_short: bool = False
     sizing: Sizing | None = None
 
 
@@ -136,7 +142,7 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     if request.budget is None:
         raise UsageError(f"a new study {folder.name!r} needs a budget; give --budget 5e6")
     loaded = load_space(request.space or DEFAULT_SPACE)
-    recipe = get_recipe(request.recipe or DEFAULT_RECIPE).with_overrides(request.overrides)
+    row = get_recipe(request.recipe or DEFAULT_RECIPE)
     device = choose_device(request.device or "auto")
     data = load_training(
         request.dataset or DEFAULT_DATASET, _path(request.data), request.image_size
@@ -145,13 +151,11 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
     spread(space, request.targets or ())  # refuses a target that no network keeps
     known = find_known(loaded, space) if request.known is not False else {}
-    sizing = size_trials(request, device, recipe, space, data, known)
-    plan = sizing.plan
+    sizing = size_trials(request, device, row, space, data, known)
+    plan, workers = sizing.plan, (sizing.workers, sizing.is_short)
     check_rungs(request.rungs or (), request.trials or DEFAULT_TRIALS, plan.epochs)
-    row = get_recipe(request.recipe or DEFAULT_RECIPE)
-    recipe = fit_recipe(row, request.overrides, plan.train_images)
-    definition = _define(request, folder, loaded, data, caps, recipe, plan)
-    return Search(definition, folder, True, loaded, space, data, known, sizing)
+    definition = _define(request, folder, loaded, data, caps, sizing.recipe, plan)
+    return Search(definition, folder, True, loaded, space, data, known, *workers, sizing)
 
 
 def _define(
@@ -204,7 +208,26 @@ def _prepare_resume(request: Request, folder: StudyFolder) -> Search:
     choose_device(existing.plan.device)
     space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
     known = find_known(loaded, space) if existing.known else {}
-    return Search(existing, folder, False, loaded, space, data, known)
+    workers = _resumed_workers(request, existing, folder, space)
+    return Search(existing, folder, False, loaded, space, data, known, *workers)
+
+
+def _resumed_workers(
+    request: Request, existing: StudyDefinition, folder: StudyFolder, space: BudgetedSpace
+) -> tuple[int, bool]:
+    """Return how many trainings of a study that exists run at once; and as in `Sizing.is_short`.
+
+    The threads of each are the plan's.
+    """
+    if request.workers is not None or existing.plan.device != "cpu":
+        return request.workers or 1, False
+    num_trials, seconds = lacking(read_ahead(existing, folder, request), request)
+    rng = np.random.default_rng(existing.seed)
+    drawn = [space.decode(space.sample(rng)) for _ in range(NUM_SHALLOW_OF)]
+    most = workers_for(drawn, existing.input_spec, existing.recipe["batch_size"])
+    workers = max(1, min(usable_cores() // existing.plan.num_threads, most, num_trials))
+    is_short = not pays_off(workers, seconds, request.time_limit_seconds)
+    return 1 if is_short else workers, is_short
 
 
 def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> dict[str, Any]:

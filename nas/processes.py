@@ -44,13 +44,13 @@ class WorkerProcess:
 def run_processes(
     search: Search, request: Request, deadline: float | None, on_poll: Callable[[], None]
 ) -> str:
-    """Run the requested number of workers until all have ended.
+    """Run the search's number of workers until all have ended.
 
     A worker that dies does not end the others: they take over its trial.
 
     Args:
         search: The search; its study is open.
-        request: Number of workers, data and storage.
+        request: Data and storage.
         deadline: Value of `time.monotonic` after which no trial is begun.
         on_poll: Called again and again while they run.
 
@@ -77,12 +77,12 @@ def _started(
     workers: list[WorkerProcess] = []
     with ExitStack() as files:
         try:
-            for _ in range(request.workers):
+            for _ in range(search.workers):
                 output = files.enter_context(tempfile.TemporaryFile())
                 errors = files.enter_context(tempfile.TemporaryFile())
                 process = subprocess.Popen(
                     _command(search, request, deadline),
-                    env=_environment(request),
+                    env=_environment(search, request),
                     stdout=output,
                     stderr=errors,
                 )
@@ -108,10 +108,16 @@ def _command(search: Search, request: Request, deadline: float | None) -> list[s
     return words
 
 
-def _environment(request: Request) -> dict[str, str]:
+def _environment(search: Search, request: Request) -> dict[str, str]:
     root = str(Path(nas.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PYTHONPATH": path, PARENT_VARIABLE: str(os.getpid())}
+    environment = {
+        # beside the training too, as in a sampler's linear algebra; else each would take all cores
+        "OMP_NUM_THREADS": str(search.definition.plan.num_threads),
+        **os.environ,
+        "PYTHONPATH": path,
+        PARENT_VARIABLE: str(os.getpid()),
+    }
     if request.storage is not None:
         environment[STORAGE_VARIABLE] = request.storage  # not in argv: it may hold a password
     return environment

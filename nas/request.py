@@ -40,7 +40,7 @@ class Request:
     sampler: str | None = None
     trials: int | None = None
     rungs: tuple[Rung, ...] | None = None
-    workers: int = 1
+    workers: int | None = None  # of a CPU's, as many as train most in sum
     time_limit_seconds: float | None = None
     device_hours: float | None = None  # `math.inf` lifts the study's limit
     track: tuple[str, ...] = ()

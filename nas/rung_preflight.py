@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from nas.ladder import read_ladder, rungs_of
+from nas.ahead import read_ahead
 from nas.prepare import Search
-from nas.request import DEFAULT_TRIALS, Request
-from nas.rungs import Rung, check_rungs
-from nas.sizing import Sizing
-from nas.storage import has_study, load_study, open_storage, store_file
-from nas.trials import TARGET
+from nas.request import Request
+from nas.rungs import Rung
 from nas.units import format_duration
 
 
@@ -23,7 +18,10 @@ def describe_rungs_ahead(search: Search, request: Request) -> list[str]:
     """
     if search.sizing is not None:
         rungs = request.rungs or ()
-        seconds: list[float] | None = _seconds_new(search.sizing, request)
+        alone = map(search.sizing.rung_seconds, rungs)
+        seconds: list[float] | None = [
+            time / min(search.workers, rung.count) for time, rung in zip(alone, rungs, strict=True)
+        ]
     else:
         rungs, seconds = _read_existing(search, request)
     if not rungs:
@@ -40,31 +38,12 @@ def _describe(rung: Rung, seconds: float | None) -> str:
     return f"{text} about {format_duration(seconds)}" if seconds else f"{text} done"
 
 
-def _seconds_new(sizing: Sizing, request: Request) -> list[float]:
-    """Return what each rung of a new study will take with networks of typical cost."""
-    return [
-        rung.count
-        * sizing.speed.trial_seconds(replace(sizing.plan, epochs=rung.epochs))
-        / min(request.workers, rung.count)
-        for rung in request.rungs or ()
-    ]
-
-
 def _read_existing(
     search: Search, request: Request
 ) -> tuple[tuple[Rung, ...], list[float] | None]:
     """Return the rungs that a resumed search will have, and what each still takes, if known."""
-    definition, journal = search.definition, search.folder.journal
-    url = request.storage or definition.storage
-    path = store_file(url, journal)
-    if path is not None and not path.is_file():
+    ladder = read_ahead(search.definition, search.folder, request)
+    if ladder is None:
         return request.rungs or (), None
-    storage = open_storage(url, journal)
-    if not has_study(definition.name, storage):
-        return request.rungs or (), None
-    study = load_study(definition.name, storage)
-    attrs = study.user_attrs
-    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
-    check_rungs(rungs, request.trials or attrs.get(TARGET, DEFAULT_TRIALS), definition.plan.epochs)
-    ladder = read_ladder(definition, storage, study, rungs=rungs)
-    return rungs, ladder.seconds_by_rung(request.workers)
+    rungs = tuple(level.rung for level in ladder.rungs if level.rung is not None)
+    return rungs, ladder.seconds_by_rung(search.workers)

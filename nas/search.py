@@ -44,7 +44,7 @@ def run(search: Search, request: Request, console: Any) -> str:
 
     Args:
         search: The prepared search.
-        request: Target, workers and time limit.
+        request: Target and time limit.
         console: The rich console of the progress line.
 
     Returns:
@@ -60,13 +60,13 @@ def run(search: Search, request: Request, console: Any) -> str:
             search, ledger = open_study(search, request)
         first = Stage(search, ledger)
         terms = terms_of(search.definition, ledger.study.user_attrs)
-        progress = ProgressLine(console, search.definition, first.target, terms, request.workers)
+        progress = ProgressLine(console, search.definition, first.target, terms, search.workers)
         with progress, store_errors(f"the study {search.folder.path}"):
-            display = Display(progress, search.definition, ledger, request.workers)
+            display = Display(progress, search.definition, ledger, search.workers)
             display.show()
             if not any(stage.lacks_trials for stage in climb(first, guard)):
                 return FINISHED
-            if request.workers > 1:
+            if search.workers > 1:
                 return run_processes(search, request, deadline, display.show)
             return _train_all(first, request, deadline, display.on_change, guard)
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, InputSpec
+from nas.complexity import count
 from nas.data.records import TrainingData
 from nas.data.split import train_and_val
 from nas.device import Engine
-from nas.forecast import cost_units
-from nas.plan import choose_plan, typical_speed
+from nas.forecast import Terms, cost_units, expected_epochs, pruned_share
+from nas.plan import GPU_BATCH, choose_plan, fit_recipe, typical_speed
 from nas.probe import Speed, choose_bfloat16, choose_threads, measure_speed
+from nas.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
 from nas.recipe import Recipe
-from nas.request import Request
+from nas.request import DEFAULT_TRIALS, Request
+from nas.rungs import Rung
 from nas.space import BudgetedSpace
 from nas.study import Plan
+from nas.workers import pays_off, usable_cores, workers_in_memory
 
 NUM_PROBES = 4  # sampled networks that are timed, beside the known ones
 NUM_DRAWS = 256  # sampled networks whose costs are counted
@@ -34,55 +37,123 @@ class Sizing:
 
     Args:
         plan: How its trials train.
+        recipe: With what batch and rates.
         typical_units: Mean `nas.forecast.cost_units` of networks drawn uniformly.
         speed: How long a network of that cost takes.
         known_speeds: How long the known networks take.
+        workers: Trainings at once.
+        is_short: Whether there is one worker only because more would take longer to start than
+            they save.
     """
 
     plan: Plan
+    recipe: Recipe
     typical_units: float
     speed: Speed
     known_speeds: tuple[Speed, ...]
+    workers: int
+    is_short: bool = False
+
+    def search_seconds(self, num_trials: int, terms: Terms) -> float:
+        """Return what the trials of the search take, one after the other."""
+        known = self.known_speeds[:num_trials]
+        share = pruned_share(self.plan.epochs)
+        epochs = expected_epochs(num_trials - len(known), len(known), share, terms)
+        typical = self.speed.trial_seconds(self.plan) * epochs / self.plan.epochs
+        return typical + sum(item.trial_seconds(self.plan) for item in known)
+
+    def rung_seconds(self, rung: Rung) -> float:
+        """Return what a rung takes with networks of typical cost, one after the other."""
+        return rung.count * self.speed.trial_seconds(replace(self.plan, epochs=rung.epochs))
 
 
 def size_trials(
     request: Request,
     device: str,
-    recipe: Recipe,
+    row: Recipe,
     space: BudgetedSpace,
     data: TrainingData,
     known: Mapping[str, Architecture],
 ) -> Sizing:
-    """Time a few networks and choose the plan of a new study; some seconds.
+    """Time a few networks and choose plan and workers of a new study; some seconds.
 
     Args:
-        request: Seed, epochs and workers.
+        request: Seed, epochs, workers, overrides of the recipe, and how much is to be trained.
         device: Where the trials train.
-        recipe: How.
+        row: The recipe before its overrides.
         space: Where the sampled networks come from.
         data: Their input, and how many images there are.
         known: The networks that are trained first.
     """
-    seed, spec = request.seed or 0, data.input_spec
+    seed, spec, is_gpu = request.seed or 0, data.input_spec, device != "cpu"
+    train, val = train_and_val(data, seed)
+    largest = GPU_BATCH if is_gpu else 0
+    recipe = fit_recipe(row, request.overrides, len(train), largest)
     rng = np.random.default_rng(seed)
     drawn = [space.decode(space.sample(rng)) for _ in range(NUM_DRAWS)]
-    most = max(1, (os.cpu_count() or 1) // request.workers)
-    shallow = sorted(drawn[:NUM_SHALLOW_OF], key=_depth)[:2]
-    units = [cost_units(network, spec, device != "cpu") for network in drawn]
+    units = [cost_units(network, spec, is_gpu) for network in drawn]
     typical_units = statistics.fmean(units)
     typical = min(zip(drawn, units, strict=True), key=lambda pair: abs(pair[1] - typical_units))[0]
+    shallow = sorted(drawn[:NUM_SHALLOW_OF], key=_depth)[:2]
+    most = max(1, usable_cores() // (request.workers or 1))
+    at_once = _trainings_at_once(request, device, workers_for(drawn, spec, recipe.batch_size))
     engine = Engine(
         device,
-        choose_threads(shallow, spec, recipe, device, most),
+        choose_threads(shallow, spec, recipe, device, most, at_once),
         bfloat16=choose_bfloat16(typical, spec, recipe, Engine(device)),
     )
     timed = (*drawn[:NUM_PROBES], *known.values())
     speeds = tuple(measure_speed(network, spec, recipe, engine) for network in timed)
-    timed_units = [cost_units(network, spec, device != "cpu") for network in timed]
+    timed_units = [cost_units(network, spec, is_gpu) for network in timed]
     speed = typical_speed(speeds, timed_units, typical_units)
-    train, val = train_and_val(data, seed)
     plan = choose_plan(engine, speed, len(train), len(val), spec.num_classes, request.epochs)
-    return Sizing(plan, typical_units, speed, speeds[NUM_PROBES:])
+    sizing = Sizing(
+        plan,
+        fit_recipe(row, request.overrides, plan.train_images, largest),
+        typical_units,
+        speed,
+        speeds[NUM_PROBES:],
+        at_once(plan.num_threads),
+    )
+    if request.workers is None and not _do_workers_pay_off(sizing, request, spec):
+        alone = replace(request, workers=1)  # its threads may be others
+        return replace(size_trials(alone, device, row, space, data, known), is_short=True)
+    return sizing
+
+
+def workers_for(networks: Sequence[Architecture], spec: InputSpec, batch_size: int) -> int:
+    """Return how many workers fit in memory that train networks like these.
+
+    Args:
+        networks: Some of the space.
+        spec: Their input.
+        batch_size: Images a step.
+    """
+    activations = statistics.fmean(count(network, spec).activations for network in networks)
+    return workers_in_memory(activations, batch_size)
+
+
+def _trainings_at_once(request: Request, device: str, most: int) -> Callable[[int], int]:
+    """Return how many trainings run at once, given the threads of each.
+
+    Args:
+        request: May name the number; else how many trials there are bounds it.
+        device: On a GPU it is one.
+        most: As many as fit in memory.
+    """
+    if request.workers is not None or device != "cpu":
+        return lambda threads: request.workers or 1
+    cores, most = usable_cores(), min(most, request.trials or DEFAULT_TRIALS)
+    return lambda threads: max(1, min(cores // threads, most))
+
+
+def _do_workers_pay_off(sizing: Sizing, request: Request, spec: InputSpec) -> bool:
+    """Tell whether the workers of a new study save more time than it takes to start them."""
+    num_startup = None if (request.pruner or DEFAULT_PRUNER) == "none" else STARTUP_TRIALS
+    terms = Terms(spec, False, sizing.plan.epochs, num_startup)
+    seconds = sizing.search_seconds(request.trials or DEFAULT_TRIALS, terms)
+    seconds += sum(map(sizing.rung_seconds, request.rungs or ()))
+    return pays_off(sizing.workers, seconds, request.time_limit_seconds)
 
 
 def _depth(network: Architecture) -> int:

@@ -45,11 +45,11 @@ def write_images(folder, per_class=30, classes=2, side=8):
 
 
 def words(images, *more, trials=3, epochs=1, budget=BUDGET, space=TINY):
-    """The command line of a small search."""
+    """The command line of a small search, in this process alone."""
     return [
         *("search", "--space", space, "--budget", str(budget), "--dataset", "folder"),
         *("--data", str(images), "--image-size", "8"),
-        *("--trials", str(trials), "--epochs", str(epochs), *map(str, more)),
+        *("--trials", str(trials), "--epochs", str(epochs), "--workers", "1", *map(str, more)),
     ]
 
 

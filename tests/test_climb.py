@@ -92,8 +92,9 @@ def test_what_the_rungs_train_counts_to_the_studys_hours(folder, images, capsys)
 def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, capsys):
     folder = Folder(folder.path, "digits")
     space = words("x")[2]
-    argv = ["search", "--space", space, "--budget", "8k", "--dataset", "digits", "--trials", "5"]
-    argv += ["--epochs", "1", "--set", "batch_size=256", "--rungs", "3x2,1x3", "--study", "digits"]
+    argv = ["search", "--space", space, "--budget", "8k", "--dataset", "digits", "--workers", "1"]
+    argv += ["--trials", "5", "--epochs", "1", "--set", "batch_size=256"]
+    argv += ["--rungs", "3x2,1x3", "--study", "digits"]
     assert main(argv) == 0
     shown = capsys.readouterr()
     assert "rungs     the best again, and the best known: 3 x 2 epochs about" in shown.err
@@ -143,7 +144,7 @@ def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, cap
 def test_rungs_are_added_to_a_finished_study_changed_and_left_out(folder, images, capsys):
     assert main(words(images, trials=6)) == 0
     own = [trial.value for trial in folder.trials()]
-    again = ["search", "--study", "tiny-8k-folder"]
+    again = ["search", "--study", "tiny-8k-folder", "--workers", "1"]
     before = snapshot(folder.path)
     assert main([*again, "--rungs", "2x2", "--dry-run"]) == 0
     assert "2 x 2 epochs about" in capsys.readouterr().err

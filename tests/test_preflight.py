@@ -1,16 +1,26 @@
 """What a search says before its first training, and what it may not take long for."""
 
+import json
 import re
 
+import pytest
 from searching import words
 
-from nas import space_index
+from nas import sizing, space_index
+from nas.architecture import InputSpec
+from nas.budget import Caps
 from nas.commands import main
+from nas.data.datasets import load_training
+from nas.forecast import Terms
 from nas.preflight import describe_search
 from nas.prepare import find_known, prepare
 from nas.presets import PRESETS
+from nas.probe import Speed
+from nas.recipe import get_recipe
 from nas.request import Request, quote_command
+from nas.rungs import Rung
 from nas.space import BudgetedSpace, load_space
+from nas.study import Plan
 
 
 def request(images, **fields):
@@ -29,8 +39,8 @@ def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
             _original(self, *args, **kwargs)
 
         monkeypatch.setattr(cls, "__init__", record)
-    search = prepare(request(images, epochs=3))
-    lines = {line.split()[0]: line for line in describe_search(search, 20, 1)}
+    search = prepare(request(images, epochs=3, workers=1))
+    lines = {line.split()[0]: line for line in describe_search(search, 20)}
     assert list(lines)[:8] == [
         *("study", "space", "plan", "recipe", "pruner", "resolves", "known", "time")
     ]
@@ -46,10 +56,72 @@ def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
     assert not folder.path.exists()
 
 
-def test_known_networks_are_those_that_space_and_budget_hold_each_once(images):
-    from nas.architecture import InputSpec
-    from nas.budget import Caps
+def test_the_workers_of_a_cpu_are_chosen_with_their_threads_and_both_are_said(images, monkeypatch):
+    monkeypatch.setattr(sizing, "usable_cores", lambda: 2)
 
+    def plan(**fields):
+        search = prepare(request(images, budget=300_000, **fields))
+        return describe_search(search, 20)[2].removeprefix("plan      CPU, ").partition(":")[0]
+
+    assert plan(epochs=1000) == "2 trainings at once, 1 thread each"
+    assert re.fullmatch(r"one training at a time, [12] threads?", plan(epochs=1000, trials=1))
+    short = plan(epochs=1000, time_limit_seconds=3)
+    assert short.startswith("one training at a time (more would take longer to start than they")
+    assert plan(epochs=1000, workers=3) == "3 trainings at once, 1 thread each"
+
+
+def test_the_time_of_a_search_and_its_rungs_is_that_of_its_trials():
+    plan = Plan("cpu", 1, train_images=100, val_images=50, epochs=10)
+    typical, known = Speed(0.001, 0.002), Speed(0.003, 0.002)  # 2 s and 4 s a trial
+    found = sizing.Sizing(plan, get_recipe("short"), 1.0, typical, (known,), workers=2)
+    terms = Terms(InputSpec(), False, 10, num_startup=None)
+    assert found.search_seconds(4, terms) == pytest.approx(4 + 3 * 2)
+    assert found.rung_seconds(Rung(3, 30)) == pytest.approx(3 * 6)
+
+
+def test_a_resumed_study_keeps_its_threads_and_chooses_its_workers(folder, images, monkeypatch):
+    monkeypatch.setattr(sizing, "usable_cores", lambda: 1)
+    assert main(words(images, trials=1)) == 0
+    study = folder.study_folder.name
+    for cores, threads, trials, workers, is_short in (
+        (2, 1, 100_000, 2, False),
+        (5, 2, 100_000, 2, False),
+        (2, 4, 100_000, 1, False),
+        (2, 1, 3, 1, True),  # two of them take less than a second each
+        (2, 1, 1, 1, False),  # it has its trials
+    ):
+        definition = folder.definition()
+        definition["plan"]["num_threads"] = threads
+        folder.study_folder.definition.write_text(json.dumps(definition))
+        monkeypatch.setattr("nas.prepare.usable_cores", lambda cores=cores: cores)
+        search = prepare(Request(study=study, trials=trials))
+        assert (search.workers, search.is_short) == (workers, is_short)
+        assert search.definition.plan.num_threads == threads
+    assert main(["search", "--study", study, "--trials", "2", "--workers", "auto"]) == 0
+    assert folder.attrs()["workers"] == "auto"
+
+
+def test_a_gpu_trains_one_at_a_time_and_is_timed_with_the_batch_of_the_plan(monkeypatch):
+    timed = []
+
+    def measure(network, spec, recipe, engine):
+        timed.append(recipe)
+        return Speed(1e-4, 1e-5)
+
+    monkeypatch.setattr(sizing, "measure_speed", measure)
+    data = load_training("digits")  # 1,294 images to train on
+    space = BudgetedSpace(load_space("resnet").space, data.input_spec, Caps(300_000))
+    row = get_recipe("short")
+    found = sizing.size_trials(Request(), "cuda", row, space, data, {})
+    assert found.workers == 1
+    assert {recipe.batch_size for recipe in timed} == {found.recipe.batch_size} == {32}
+    monkeypatch.setattr("nas.plan.MIN_STEPS_PER_EPOCH", 2)
+    found = sizing.size_trials(Request(), "cuda", row, space, data, {})
+    assert timed[-1] == found.recipe
+    assert (found.recipe.batch_size, found.recipe.learning_rate) == (512, 2 * row.learning_rate)
+
+
+def test_known_networks_are_those_that_space_and_budget_hold_each_once(images):
     loaded = load_space("resnet")
     spec = InputSpec(3, 32, 10)
     for budget, names in (
@@ -94,6 +166,7 @@ def test_a_request_is_checked_before_anything_is_read(folder, capsys):
         (["--set", "momentum=2"], "momentum must be"),
         (["--epochs", "0"], "--epochs must be at least 1"),
         (["--workers", "0"], "--workers must be at least 1"),
+        (["--workers", "many"], "--workers must be auto or a whole number"),
         (["--trials", "0"], "trials must be a positive whole number"),
         (["--trials", "2.5"], "trials must be a positive whole number"),
         (["--seed", "-1"], "--seed must be at least 0"),

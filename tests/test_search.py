@@ -43,7 +43,7 @@ def test_a_search_on_digits_keeps_every_promise_and_ends_at_once_when_run_again(
     folder = Folder(folder.path, "tiny-8k-digits")
     argv = [
         *("search", "--space", TINY, "--budget", "8k", "--dataset", "digits"),
-        *("--trials", "4", "--epochs", "1", "--set", "batch_size=256"),
+        *("--trials", "4", "--epochs", "1", "--workers", "1", "--set", "batch_size=256"),
     ]
     assert main(argv) == 0
     trials = assert_sound(folder, 4)

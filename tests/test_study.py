@@ -87,7 +87,7 @@ def test_the_same_space_and_data_elsewhere_are_the_same_study(own, images, tmp_p
 
 
 def test_what_is_not_given_comes_from_the_study(own):
-    argv = ["search", "--study", own.study_folder.name, "--trials", "2"]
+    argv = ["search", "--study", own.study_folder.name, "--trials", "2", "--workers", "1"]
     assert main(argv) == 0
     assert_sound(own, 2)
     assert main([*argv, "--set", "momentum=0.8", "--epochs", "1", "--seed", "0"]) == 0
@@ -97,7 +97,8 @@ def test_data_named_from_the_home_folder_are_found_again(folder, images, tmp_pat
     monkeypatch.setenv("HOME", str(images.parent))  # no shell unfolds `--data=~/images`
     assert main(words(f"~/{images.name}", trials=1)) == 0
     assert folder.definition()["data_dir"] == str(images)
-    assert main(["search", "--study", folder.study_folder.name, "--trials", "2"]) == 0
+    again = ["search", "--study", folder.study_folder.name, "--trials", "2", "--workers", "1"]
+    assert main(again) == 0
 
 
 def test_a_study_with_a_journal_stays_in_it_whatever_the_environment_says(
@@ -139,7 +140,7 @@ def test_a_worker_says_which_study_it_took_where_none_was_named(own, capsys):
 
 def test_a_renamed_folder_stays_a_study(own):
     own.study_folder.path.rename(own.path / "renamed")
-    assert main(["search", "--study", "renamed", "--trials", "2"]) == 0
+    assert main(["search", "--study", "renamed", "--trials", "2", "--workers", "1"]) == 0
     assert_sound(Folder(own.path, "renamed"), 2)
 
 

@@ -51,7 +51,7 @@ def test_other_targets_are_refused_and_those_of_the_study_need_not_be_given(
     folder, images, capsys
 ):
     assert main(search(images, trials=1)) == 0
-    again = ["search", "--study", "spread", "--trials", "2"]
+    again = ["search", "--study", "spread", "--trials", "2", "--workers", "1"]
     assert main(again) == 0
     assert len(Folder(folder.path, "spread").trials()) == 2
     assert main([*again, "--targets", "4k,8k"]) == 2

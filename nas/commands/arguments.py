@@ -121,6 +121,20 @@ def make_recipe(args: argparse.Namespace, default: str, num_images: int | None =
     return fit_recipe(row, args.overrides, num_images)
 
 
+def parse_workers(text: str) -> int | None:
+    """Return a number of workers; None is `auto`.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--workers must be auto or a whole number, but got {text!r}") from None
+
+
 def require_at_least(args: argparse.Namespace, least: int, *names: str) -> None:
     """Refuse an argument below its least value; None is not given.
 

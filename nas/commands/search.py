@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.budget import Caps, parse_count, parse_targets
-from nas.commands.arguments import add_format, add_study, add_track, add_training, require_at_least
+from nas.commands.arguments import (
+    add_format,
+    add_study,
+    add_track,
+    add_training,
+    parse_workers,
+    require_at_least,
+)
 from nas.commands.common import storage_url
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
@@ -96,7 +103,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the 6 best of these for 100; the best known network goes along. May be given later, to a "
         "study that is finished; none leaves them out (default: none)",
     )
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="trainings at once")
+    group.add_argument(
+        "--workers",
+        type=parse_workers,
+        metavar="N",
+        help="trainings at once (default: auto: of a CPU's cores and memory as many as train most "
+        "in sum, one on a GPU). With one, the seed decides all of a search; with several, what is "
+        "proposed depends on which ends first, and each training still on its own seed alone",
+    )
     group.add_argument(
         "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"
     )
@@ -136,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     require_trackers(args.track)
     request = _in_its_store(args, _make_request(args, trials))
     search = prepare(request)
-    lines = describe_search(search, trials or DEFAULT_TRIALS, args.workers)
+    lines = describe_search(search, trials or DEFAULT_TRIALS)
     lines += describe_rungs_ahead(search, request)
     print("\n".join(lines), file=sys.stderr)
     if args.dry_run:

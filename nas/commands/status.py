@@ -87,6 +87,7 @@ def _lines(
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan
     running = f"{workers} training now" if workers else "nothing is training now"
+    alone = "" if workers else " with one training at a time"
     epochs = ladder.level_for(definition.budget).epochs
     lines = [
         f"study     {definition.name} in {opened.folder.path}",
@@ -131,7 +132,7 @@ def _lines(
         own = "" if ladder.levels[0].has_ended else f"{seconds:.1f} s a trial, "
         rungs = f", {format_duration(sum(by_rung))} of it in the rungs" if by_rung else ""
         left += sum(by_rung)
-        lines.append(f"time      {own}about {format_duration(left)} left{rungs}; {running}")
+        lines.append(f"time      {own}about {format_duration(left)} left{alone}{rungs}; {running}")
     else:
         lines.append(f"time      not known before the first trial ends; {running}")
     return [*lines, "", *describe_answer(summary.answer), *describe_agreements(ladder)]

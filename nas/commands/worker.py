@@ -1,6 +1,6 @@
 """Work on a study that exists: one more process, here or on another machine.
 
-On one machine `search --workers N` starts these itself. On many, keep the study in PostgreSQL and
+On one machine `search` starts these itself. On many, keep the study in PostgreSQL and
 start one per GPU under the site's scheduler.
 """
 
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         studies=args.studies,
         storage=storage_url(args, folder.load()),
         data=args.data,
+        workers=1,
         time_limit_seconds=args.time_limit,
         track=tuple(args.track),
     )

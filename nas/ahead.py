@@ -1,0 +1,54 @@
+"""What a study that exists still lacks, read before it is opened; nothing is written."""
+
+from __future__ import annotations
+
+import math
+
+from nas.forecast import seconds_left, terms_of
+from nas.ladder import Ladder, read_ladder, rungs_of
+from nas.request import DEFAULT_TRIALS, Request
+from nas.rungs import check_rungs
+from nas.storage import has_study, load_study, open_storage, store_file
+from nas.study import StudyDefinition, StudyFolder
+from nas.trials import TARGET
+
+
+def read_ahead(
+    definition: StudyDefinition, folder: StudyFolder, request: Request
+) -> Ladder | None:
+    """Return a study with the rungs that it will have; None where its store has no trials yet.
+
+    Raises:
+        UsageError: The rungs do not train fewer networks for longer than the search.
+        StorageError: The store is damaged, unreachable, or may not be read.
+    """
+    url = request.storage or definition.storage
+    path = store_file(url, folder.journal)
+    if path is not None and not path.is_file():
+        return None
+    storage = open_storage(url, folder.journal)
+    if not has_study(definition.name, storage):
+        return None
+    study = load_study(definition.name, storage)
+    attrs = study.user_attrs
+    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
+    check_rungs(rungs, request.trials or attrs.get(TARGET, DEFAULT_TRIALS), definition.plan.epochs)
+    return read_ladder(definition, storage, study, rungs=rungs)
+
+
+def lacking(ladder: Ladder | None, request: Request) -> tuple[int, float]:
+    """Return the most trials that could be trained at once, and the seconds one worker needs.
+
+    The seconds are infinite while no trial has ended.
+    """
+    if ladder is None:
+        return request.trials or DEFAULT_TRIALS, math.inf
+    own = ladder.levels[0]
+    target = request.trials or own.target or DEFAULT_TRIALS
+    counts = [target - own.num_trained]
+    counts += [level.rung.count - level.num_trained for level in ladder.rungs if level.rung]
+    seconds = seconds_left(own.rows, target, terms_of(ladder.definition))
+    by_rung = ladder.seconds_by_rung()
+    if seconds is None or by_rung is None:
+        return max(counts), math.inf
+    return max(counts), seconds + sum(by_rung)
