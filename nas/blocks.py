@@ -3,6 +3,9 @@
 To add a block kind, write one function `(w_in, w_out, stride, kernel, dropout) -> layers` and add
 one row to `BLOCKS`. Counting, building, identity, search and tables follow from the records.
 
+Whoever reads a record takes all its fields, by name (`fields_of`): a field that a reader does not
+know is an error there, and never left out in silence.
+
 A block's layers run in order. `Shortcut` adds the block's input, projected where stride or width
 changed, to what the layers before it made; `Scale` is squeeze-and-excitation.
 """
@@ -10,25 +13,38 @@ changed, to what the layers before it made; `Scale` is squeeze-and-excitation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nas.architecture import Architecture, InputSpec
 from nas.errors import ArchitectureError, unknown_name
 
 DEFAULT_INPUT = InputSpec()
+ACTIVATIONS = ("relu", "relu6", "silu", "hardswish")
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A square convolution without bias."""
+    """A square convolution without bias; with as many groups as channels it is depthwise.
+
+    Raises:
+        ArchitectureError: `groups` does not divide both widths.
+    """
 
     w_in: int
     w_out: int
     kernel: int
     stride: int
     padding: int
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or self.w_in % self.groups or self.w_out % self.groups:
+            raise ArchitectureError(
+                f"groups must divide the widths of a convolution, but got {self.groups} groups "
+                f"for {self.w_in} -> {self.w_out}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +56,17 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A ReLU."""
+    """An activation, one of `ACTIVATIONS`.
 
-    kind: str = "relu"
+    Raises:
+        UnknownNameError: It is none of them.
+    """
+
+    kind: str = field(default="relu", metadata={"is_hashed": True})  # it always was
+
+    def __post_init__(self) -> None:
+        if self.kind not in ACTIVATIONS:
+            raise unknown_name("activation", self.kind, ACTIVATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +139,11 @@ Layer = Conv | Norm | Act | Dropout | AvgPool | MaxPool | Shortcut | Scale | Glo
 Layers = tuple[Layer, ...]
 BlockFunction = Callable[[int, int, int, int, float], Layers]
 StemFunction = Callable[[int, int], Layers]
+
+
+def fields_of(layer: Layer) -> dict[str, Any]:
+    """Return all fields of a layer record by name."""
+    return {name: getattr(layer, name) for name in layer.__slots__}
 
 
 class Block(NamedTuple):

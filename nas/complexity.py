@@ -6,14 +6,17 @@ an architecture is a few dictionary look-ups (`benchmarks/counting.py` prints wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 from nas.architecture import Architecture, InputSpec
 from nas.blocks import (
     DEFAULT_INPUT,
+    Act,
     AvgPool,
     Conv,
+    Dropout,
     GlobalPool,
     Layer,
     Layers,
@@ -24,6 +27,7 @@ from nas.blocks import (
     Shortcut,
     block_layers,
     expand,
+    fields_of,
     head_layers,
     name_layers,
     stem_layers,
@@ -194,29 +198,7 @@ def _sum_layers(layers: Layers, entry_size: int) -> _Part:
 
 
 def _layer_cost(layer: Layer, size: int) -> _Part:
-    match layer:
-        case Conv(w_in, w_out, kernel, stride, padding):
-            size = _output_size(size, kernel, stride, padding)
-            weights, area = w_in * w_out * kernel * kernel, size * size
-            return _Part(weights, weights * area, w_out * area, size)
-        case Norm(width):
-            return _Part(2 * width, 0, 0, size)
-        case Shortcut():
-            projection = layer.projection
-            return _layer_cost(projection, size) if projection else _Part(0, 0, 0, size)
-        case Scale(width, hidden):
-            weights = 2 * width * hidden
-            return _Part(weights + width + hidden, weights, width + hidden, size)
-        case AvgPool(kernel, stride):
-            return _Part(0, 0, 0, _output_size(size, kernel, stride, 0))
-        case MaxPool(kernel, stride, padding):
-            return _Part(0, 0, 0, _output_size(size, kernel, stride, padding))
-        case GlobalPool():
-            return _Part(0, 0, 0, 1)
-        case Linear(w_in, w_out):
-            return _Part(w_in * w_out + w_out, w_in * w_out, 0, 1)
-        case _:  # Act, Dropout
-            return _Part(0, 0, 0, size)
+    return _COSTS[type(layer)](size, **fields_of(layer))
 
 
 def _output_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -226,6 +208,66 @@ def _output_size(size: int, kernel: int, stride: int, padding: int) -> int:
             f"the map vanishes: kernel {kernel} with padding {padding} on {size}x{size}"
         )
     return output
+
+
+def _conv(
+    size: int, w_in: int, w_out: int, kernel: int, stride: int, padding: int, groups: int
+) -> _Part:
+    size = _output_size(size, kernel, stride, padding)
+    weights, area = w_in // groups * w_out * kernel * kernel, size * size
+    return _Part(weights, weights * area, w_out * area, size)
+
+
+def _norm(size: int, width: int) -> _Part:
+    return _Part(2 * width, 0, 0, size)
+
+
+def _act(size: int, kind: str) -> _Part:
+    return _Part(0, 0, 0, size)
+
+
+def _dropout(size: int, probability: float) -> _Part:
+    return _Part(0, 0, 0, size)
+
+
+def _avg_pool(size: int, kernel: int, stride: int) -> _Part:
+    return _Part(0, 0, 0, _output_size(size, kernel, stride, 0))
+
+
+def _max_pool(size: int, kernel: int, stride: int, padding: int) -> _Part:
+    return _Part(0, 0, 0, _output_size(size, kernel, stride, padding))
+
+
+def _shortcut(size: int, w_in: int, w_out: int, stride: int) -> _Part:
+    projection = Shortcut(w_in, w_out, stride).projection
+    return _layer_cost(projection, size) if projection else _Part(0, 0, 0, size)
+
+
+def _scale(size: int, width: int, hidden: int) -> _Part:
+    weights = 2 * width * hidden  # two 1x1 convolutions with bias on the pooled map
+    return _Part(weights + width + hidden, weights, width + hidden, size)
+
+
+def _global_pool(size: int, width: int) -> _Part:
+    return _Part(0, 0, 0, 1)
+
+
+def _linear(size: int, w_in: int, w_out: int) -> _Part:
+    return _Part(w_in * w_out + w_out, w_in * w_out, 0, 1)
+
+
+_COSTS: dict[type[Layer], Callable[..., _Part]] = {  # each takes all fields of its record
+    Conv: _conv,
+    Norm: _norm,
+    Act: _act,
+    Dropout: _dropout,
+    AvgPool: _avg_pool,
+    MaxPool: _max_pool,
+    Shortcut: _shortcut,
+    Scale: _scale,
+    GlobalPool: _global_pool,
+    Linear: _linear,
+}
 
 
 def head_cost(width: int, num_classes: int) -> Complexity:

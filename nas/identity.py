@@ -8,11 +8,12 @@ fall together by themselves.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from functools import lru_cache
 from typing import NamedTuple
 
 from nas.architecture import Architecture
-from nas.blocks import DEFAULT_INPUT, Layers, block_layers, stem_layers
+from nas.blocks import DEFAULT_INPUT, Layer, Layers, block_layers, stem_layers
 
 ID_LENGTH = 12  # hex digits: 48 bits, a collision among 10^5 networks has probability 2e-5
 
@@ -67,7 +68,20 @@ def _block_digest(
 
 
 def _spell_layers(layers: Layers) -> str:
-    return ";".join(repr(layer) for layer in layers)
+    return ";".join(map(_spell_layer, layers))
+
+
+def _spell_layer(layer: Layer) -> str:
+    """Return a layer record as text; a field at its default is left out, so that ids stay.
+
+    Fields may be added to a record: networks that do not use them keep their ids.
+    """
+    words = []
+    for item in fields(layer):
+        value = getattr(layer, item.name)
+        if value != item.default or item.metadata.get("is_hashed"):
+            words.append(f"{item.name}={value!r}")
+    return f"{type(layer).__name__}({', '.join(words)})"
 
 
 def _digest(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import takewhile
 
 import torch
@@ -25,6 +26,7 @@ from nas.blocks import (
     Scale,
     Shortcut,
     expand,
+    fields_of,
     name_layers,
 )
 from nas.complexity import count
@@ -61,6 +63,8 @@ def build_model(
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            # PyTorch takes every output for one that each channel feeds: with groups a share does
+            module.weight.detach().mul_(module.groups**0.5)
     for module in model.modules():
         if isinstance(module, AddShortcut) and isinstance(module.projection, nn.Conv2d):
             nn.init.kaiming_normal_(module.projection.weight, nonlinearity="linear")
@@ -157,11 +161,10 @@ class ResidualBlock(nn.Module):
 class AddShortcut(nn.Module):
     """Add the block's input, projected by a 1x1 convolution where the record has one."""
 
-    def __init__(self, record: Shortcut) -> None:
-        """Take the record."""
+    def __init__(self, projection: nn.Module) -> None:
+        """Take the convolution, or the identity."""
         super().__init__()
-        projection = record.projection
-        self.projection = _build_conv(projection) if projection else nn.Identity()
+        self.projection = projection
 
     def forward(self, x: Tensor, block_input: Tensor) -> Tensor:  # (N, w_out, H', W')
         """Return the sum."""
@@ -180,7 +183,7 @@ class SubsampledConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:  # (N, w_in, H, W) -> (N, w_out, H', W')
         """Return the map."""
         down, across = self.stride
-        return F.conv2d(x[:, :, ::down, ::across], self.weight)
+        return F.conv2d(x[:, :, ::down, ::across], self.weight, groups=self.groups)
 
 
 class PaddedConv(nn.Conv2d):
@@ -201,7 +204,8 @@ class PaddedConv(nn.Conv2d):
             return super().forward(x)
         on_map = slice(padding, padding + side)
         covered = kernel - padding
-        return F.conv2d(x[:, :, :covered, :covered], self.weight[:, :, on_map, on_map])
+        kernel_on_map = self.weight[:, :, on_map, on_map]
+        return F.conv2d(x[:, :, :covered, :covered], kernel_on_map, groups=self.groups)
 
 
 class SqueezeExcitation(nn.Module):
@@ -210,11 +214,11 @@ class SqueezeExcitation(nn.Module):
     Source: Hu et al. 2018, Squeeze-and-Excitation Networks, Figure 2.
     """
 
-    def __init__(self, record: Scale) -> None:
-        """Take the record."""
+    def __init__(self, width: int, hidden: int) -> None:
+        """Take the channels of the map and of the layer between the two convolutions."""
         super().__init__()
-        self.squeeze = nn.Conv2d(record.width, record.hidden, 1)
-        self.excite = nn.Conv2d(record.hidden, record.width, 1)
+        self.squeeze = nn.Conv2d(width, hidden, 1)
+        self.excite = nn.Conv2d(hidden, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W)
         """Return the scaled map."""
@@ -239,32 +243,65 @@ def _build_block(layers: Layers) -> nn.Module:
 
 
 def _build_layer(layer: Layer) -> nn.Module:
-    match layer:
-        case Conv():
-            return _build_conv(layer)
-        case Norm(width):
-            return BatchNorm(width)
-        case Act():
-            return nn.ReLU(inplace=True)
-        case Dropout(probability):
-            return nn.Dropout(probability)
-        case AvgPool(kernel, stride):
-            return nn.AvgPool2d(kernel, stride)
-        case MaxPool(kernel, stride, padding):
-            return nn.MaxPool2d(kernel, stride, padding)
-        case Shortcut():
-            return AddShortcut(layer)
-        case Scale():
-            return SqueezeExcitation(layer)
-        case GlobalPool():
-            return GlobalAveragePool()
-        case Linear(w_in, w_out):
-            return nn.Linear(w_in, w_out)
+    return _MODULES[type(layer)](**fields_of(layer))
 
 
-def _build_conv(record: Conv) -> nn.Conv2d:
-    subsampled = record.kernel == 1 and record.stride > 1 and record.padding == 0
-    kind = SubsampledConv if subsampled else PaddedConv
-    return kind(
-        record.w_in, record.w_out, record.kernel, record.stride, record.padding, bias=False
-    )
+def _build_conv(
+    w_in: int, w_out: int, kernel: int, stride: int, padding: int, groups: int
+) -> nn.Conv2d:
+    is_subsampled = kernel == 1 and stride > 1 and padding == 0
+    kind = SubsampledConv if is_subsampled else PaddedConv
+    return kind(w_in, w_out, kernel, stride, padding, groups=groups, bias=False)
+
+
+def _build_act(kind: str) -> nn.Module:
+    return _ACTIVATIONS[kind](inplace=True)
+
+
+def _build_shortcut(w_in: int, w_out: int, stride: int) -> nn.Module:
+    projection = Shortcut(w_in, w_out, stride).projection
+    return AddShortcut(_build_layer(projection) if projection else nn.Identity())
+
+
+def _build_global_pool(width: int) -> nn.Module:
+    return GlobalAveragePool()
+
+
+def _build_dropout(probability: float) -> nn.Module:
+    return nn.Dropout(probability)
+
+
+def _build_avg_pool(kernel: int, stride: int) -> nn.Module:
+    return nn.AvgPool2d(kernel, stride)
+
+
+def _build_max_pool(kernel: int, stride: int, padding: int) -> nn.Module:
+    return nn.MaxPool2d(kernel, stride, padding)
+
+
+def _build_linear(w_in: int, w_out: int) -> nn.Module:
+    return nn.Linear(w_in, w_out)
+
+
+def _build_norm(width: int) -> nn.Module:
+    return BatchNorm(width)
+
+
+_ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+}
+_MODULES: dict[type[Layer], Callable[..., nn.Module]] = {  # each takes all fields of its record
+    Conv: _build_conv,
+    Norm: _build_norm,
+    Act: _build_act,
+    Dropout: _build_dropout,
+    AvgPool: _build_avg_pool,
+    MaxPool: _build_max_pool,
+    Shortcut: _build_shortcut,
+    Scale: SqueezeExcitation,
+    GlobalPool: _build_global_pool,
+    Linear: _build_linear,
+}

@@ -185,6 +185,7 @@ def _make_probe(
     step = with_graph(
         make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images),
         engine,
+        recipe,
     )
     side = input_spec.image_size
     images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 
+from nas import identity
 from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.blocks import (
     BLOCKS,
@@ -17,9 +21,11 @@ from nas.blocks import (
     stem_layers,
 )
 from nas.commands import main
+from nas.complexity import block_cost, count
 from nas.errors import ArchitectureError, UnknownNameError
+from nas.model import build_model
 from nas.presets import PRESETS
-from tests.reference import LAWFUL_KERNELS
+from tests.reference import LAWFUL_KERNELS, count_with_torch
 
 PAPER_KINDS = {"basic": {2, 3, 5}, "basic_pooled": {2}, "bottleneck": {3, 5}}
 
@@ -193,3 +199,81 @@ def test_the_final_net_of_the_paper_has_39_blocks():
 def test_layer_names_are_distinct_inside_a_block(kind):
     names = [name for name, _ in name_layers(stem_layers(kind, 3, 8))]
     assert len(set(names)) == len(names)
+
+
+# A kind that a stranger might add: an inverted residual, with a depthwise convolution.
+# Sandler et al. 2018, MobileNetV2, Figure 4(d), with an expansion of 3.
+
+
+def inverted(w_in, w_out, stride, kernel, dropout):
+    hidden = 3 * w_in
+    return (
+        Conv(w_in, hidden, 1, 1, 0),
+        Norm(hidden),
+        Act("relu6"),
+        Conv(hidden, hidden, kernel, stride, kernel // 2, groups=hidden),
+        Norm(hidden),
+        Act("hardswish"),
+        Conv(hidden, w_out, 1, 1, 0, groups=2),
+        Norm(w_out),
+        Shortcut(w_in, w_out, stride),
+        Act("silu"),
+    )
+
+
+@pytest.fixture
+def inverted_net(monkeypatch):
+    monkeypatch.setitem(BLOCKS, "inverted", inverted)
+    return Architecture(
+        Stem("conv3x3", 8), (Stage("inverted", 2, 8, 1), Stage("inverted", 2, 12, 2))
+    )
+
+
+def test_a_kind_with_groups_and_other_activations_counts_as_pytorch_counts_it(inverted_net):
+    expected = count_with_torch(inverted_net, InputSpec())
+    assert count(inverted_net) == (expected.num_params, expected.macs, expected.activations)
+    # by hand, the first block: 8*24 + 24*9 + 24*8/2 weights, 2*(24 + 24 + 8) of norms
+    first, size = block_cost("inverted", 8, 8, 1, 3, 32)
+    assert (first.num_params, size) == (192 + 216 + 96 + 112, 32)
+    assert first.macs == (192 + 216 + 96) * 32 * 32
+
+
+def test_a_kind_with_groups_and_other_activations_computes_what_pytorch_computes(inverted_net):
+    torch.manual_seed(0)
+    model = build_model(inverted_net).eval()
+    block, x = model.stage1.block1, torch.randn(2, 8, 6, 6)
+    for norm in (block.norm1, block.norm2, block.norm3):
+        torch.nn.init.uniform_(norm.bias)
+    one, two, three = block.conv1.weight, block.conv2.weight, block.conv3.weight
+    hidden = F.relu6(block.norm1(F.conv2d(x, one)))
+    hidden = F.hardswish(block.norm2(F.conv2d(hidden, two, padding=1, groups=24)))
+    expected = F.silu(block.norm3(F.conv2d(hidden, three, groups=2)) + x)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_kind_with_groups_and_other_activations_learns(inverted_net):
+    torch.manual_seed(0)
+    model = build_model(inverted_net)
+    F.cross_entropy(model(torch.randn(8, 3, 16, 16)), torch.arange(8)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.count_nonzero() > 0, name
+    # He's normal: each channel of a depthwise 3x3 convolution feeds 9 outputs
+    wide = build_model(replace(inverted_net, stem=Stem("conv3x3", 400)))
+    assert wide.stage1.block1.conv2.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)
+
+
+def test_groups_that_do_not_divide_the_widths_are_refused():
+    with pytest.raises(ArchitectureError, match="3 groups for 8 -> 12"):
+        Conv(8, 12, 3, 1, 1, groups=3)
+
+
+def test_an_unknown_activation_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'hardswish'"):
+        Act("hardswich")
+
+
+def test_a_field_at_its_default_is_no_part_of_the_id_but_the_activation_always_is():
+    conv = "Conv(w_in=8, w_out=8, kernel=3, stride=1, padding=1"  # as 0.1 hashed it
+    assert identity._spell_layers((Conv(8, 8, 3, 1, 1), Act())) == f"{conv});Act(kind='relu')"
+    assert identity._spell_layers((Conv(8, 8, 3, 1, 1, groups=8),)) == f"{conv}, groups=8)"

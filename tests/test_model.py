@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.blocks import BLOCKS, STEMS, Scale
+from nas.blocks import BLOCKS, STEMS
 from nas.complexity import count
 from nas.device import Engine
 from nas.errors import InfeasibleError
@@ -145,7 +145,7 @@ def test_the_average_pooled_design_pools_after_each_convolution():
 
 def test_squeeze_and_excitation_multiplies_by_a_gate_per_channel():
     torch.manual_seed(0)
-    module = SqueezeExcitation(Scale(8, 2))
+    module = SqueezeExcitation(8, 2)
     images = torch.randn(2, 8, 5, 5)
     squeeze, excite = module.squeeze, module.excite
     pooled = images.flatten(2).mean(dim=2)

@@ -79,7 +79,7 @@ class CountingGpu(Engine):
 def test_the_step_of_a_gpu_is_timed_after_its_capture_and_with_the_recipe_s_batch(monkeypatch):
     events = []
 
-    def with_graph(step, engine):
+    def with_graph(step, engine, recipe):
         def counting(images, targets):
             events.append(len(images))
             step(images, targets)
