@@ -30,11 +30,11 @@ if [ -z "${REHEARSAL:-}" ]; then
   card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>&1)
   export PYTHONPATH=$work/site
 else
-  declare -A seconds=([images]=40 [smoke]=85 [bench]=50 [search]=95 [winner]=80)
+  declare -A seconds=([images]=40 [smoke]=80 [bench]=70 [search]=75 [winner]=80)
   total=280
   device=cpu images=${NAS_TEST_DATA:-$work/noise} epochs=1 size=(--image-size 8)
   bench=("[[Basic,1,16],[Basic,1,32]]" --batch 2)
-  search=(--budget 300k --trials 2 --epochs 1 --time-limit 60s)
+  search=(--budget 300k --trials 2 --epochs 1 --time-limit 50s)
   card=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
   export OMP_NUM_THREADS=1 # threads that wait for one another crawl on a machine with other work
   [ -z "${FAIL:-}" ] || seconds[$FAIL]=$((grace + 3))
