@@ -8,6 +8,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -15,9 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import optuna
+from optuna.trial import TrialState
 from PIL import Image
 
+from nas import objective, processes
 from nas.architecture import Architecture
 from nas.model import build_model
 from nas.storage import load_study, open_storage
@@ -26,6 +28,7 @@ from nas.trials import is_counted, read_rows
 
 TINY = str(Path(__file__).parent / "spaces" / "tiny.py")
 BUDGET = 8_000
+PATIENCE_SECONDS = 300  # for a slow machine: only a test that fails waits so long
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     ["torch._dynamo", "nas.search", "nas.preflight", "nas.commands.search", "nas.data.folder"]
@@ -86,7 +89,7 @@ class Running:
         self.process = SERVER.Process(target=_main, args=(argv, environment, output, prepare))
         self.process.start()
 
-    def wait(self, seconds=120):
+    def wait(self, seconds=PATIENCE_SECONDS):
         """The exit code; negative is the signal that killed it."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still runs after {seconds} s: {self.errors()}"
@@ -98,13 +101,78 @@ class Running:
     def kill_group(self):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.join(30)
+        self.process.join(PATIENCE_SECONDS)
 
     def errors(self):
         return Path(f"{self.output}.err").read_text()
 
     def text(self):
         return Path(f"{self.output}.out").read_text()
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s"
+        time.sleep(0.01)
+
+
+def hold(gate, which="*"):
+    """In the child: let a training wait before its last epoch until the file `gate` is there.
+
+    What a test is to find in the middle is there for as long as it looks, however fast the
+    machine is; `which` matches the end of the training's folder, as in "trials/1".
+    """
+    train = objective.train
+
+    def train_and_wait(job, *args, on_epoch, checkpoint_path, **more):
+        def on_epoch_and_wait(record):
+            is_over = on_epoch(record)
+            if record.epoch == job.epochs - 1 and checkpoint_path.parent.match(which):
+                wait_until(gate.exists)
+            return is_over
+
+        more |= {"on_epoch": on_epoch_and_wait, "checkpoint_path": checkpoint_path}
+        return train(job, *args, **more)
+
+    objective.train = train_and_wait
+
+
+def in_workers(prepare):
+    """In the child: have the worker processes that it starts prepared."""
+    command = processes._command
+    program = (
+        "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv.pop(1)))(); "
+        "from nas.commands import main; sys.exit(main(sys.argv[1:]))"
+    )
+
+    def prepared(*args):
+        python, _, _, *argv = command(*args)  # python -m nas worker ...
+        return [python, "-c", program, pickle.dumps(prepare).hex(), *argv]
+
+    processes._command = prepared
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+
+
+def training(trials):
+    """The processes that train and have ended an epoch."""
+    return {
+        trial.user_attrs["worker"]["pid"]
+        for trial in trials
+        if trial.state == TrialState.RUNNING and trial.intermediate_values
+    }
+
+
+def take_an_hour_each(monkeypatch):
+    """Let every training take an hour more by the clock that time limits go by."""
+    clock, train, hours = time.monotonic, objective.train, []
+
+    def train_for_an_hour(*args, **more):
+        hours.append(3600)
+        return train(*args, **more)
+
+    monkeypatch.setattr(objective, "train", train_for_an_hour)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(hours))
 
 
 def count_deaths(argv, output, die_at_write, step):
@@ -149,15 +217,16 @@ class Folder:
     def attrs(self):
         return self.study().user_attrs
 
-    def wait_for(self, condition, seconds=60):
+    def wait_for(self, condition):
         """Wait until a condition on the trials holds; the trials."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            trials = self.trials() if self.study_folder.definition.exists() else []
-            if condition(trials):
-                return trials
-            time.sleep(0.01)
-        raise AssertionError(f"not within {seconds} s: {[t.state for t in self.trials()]}")
+        trials = []
+
+        def holds():
+            trials[:] = self.trials() if self.study_folder.definition.exists() else []
+            return condition(trials)
+
+        wait_until(holds)
+        return trials
 
 
 def snapshot(folder):
@@ -173,7 +242,7 @@ def assert_sound(folder, target, budget=BUDGET):
     trials = folder.trials()
     counted = [trial for trial in trials if is_counted(trial)]
     assert len(counted) == target
-    unfinished = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
+    unfinished = (TrialState.RUNNING, TrialState.WAITING)
     assert not [t.number for t in trials if t.state in unfinished and t.number < len(counted)]
     ids = [trial.user_attrs["id"] for trial in counted]
     assert len(set(ids)) == len(ids), "a network was trained twice"
@@ -183,6 +252,6 @@ def assert_sound(folder, target, budget=BUDGET):
         num_params = sum(parameter.numel() for parameter in model.parameters())
         assert num_params == trial.user_attrs["num_params"] <= budget
     for trial in trials:
-        if trial.state == optuna.trial.TrialState.FAIL:
+        if trial.state == TrialState.FAIL:
             assert trial.user_attrs["reason"]
     return trials

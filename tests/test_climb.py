@@ -3,12 +3,24 @@
 import json
 import os
 import signal
+from functools import partial
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 from scipy.stats import kendalltau
-from searching import Folder, Running, assert_sound, count_deaths, snapshot, words
+from searching import (
+    Folder,
+    Running,
+    assert_sound,
+    count_deaths,
+    hold,
+    in_workers,
+    snapshot,
+    take_an_hour_each,
+    training,
+    words,
+)
 from small_study import add_trial, create_study, net
 from test_resume import die_at_write, die_in_training
 
@@ -170,7 +182,7 @@ def test_rungs_are_added_to_a_finished_study_changed_and_left_out(folder, images
 
 def test_a_rung_that_is_killed_goes_on_from_its_checkpoint(folder, images, tmp_path):
     argv = [*words(images, trials=3), "--rungs", "2x20"]
-    running = Running(argv, tmp_path / "out")
+    running = Running(argv, tmp_path / "out", partial(hold, tmp_path / "gate", "rungs/20/0"))
     wait_for_rung(folder, 20, has_epochs(4))
     running.kill_group()
     dead = json.loads((folder.study_folder.path / "rungs/20/0/curve.json").read_text())
@@ -203,7 +215,7 @@ def test_killed_at_any_write_the_rungs_are_climbed_and_nothing_is_trained_twice(
 @pytest.mark.slow
 def test_an_interrupt_in_a_rung_gives_its_trial_back(folder, images, tmp_path):
     argv = [*words(images, trials=2), "--rungs", "1x20"]
-    running = Running(argv, tmp_path / "out")
+    running = Running(argv, tmp_path / "out", partial(hold, tmp_path / "gate", "rungs/20/0"))
     wait_for_rung(folder, 20, has_epochs(3))
     running.signal(signal.SIGINT)
     assert running.wait() == 130, running.errors()
@@ -217,7 +229,10 @@ def test_an_interrupt_in_a_rung_gives_its_trial_back(folder, images, tmp_path):
 
 def test_two_searches_at_once_share_the_rungs(folder, images, tmp_path):
     argv = [*words(images, trials=5), "--rungs", "4x15"]
-    both = [Running(argv, tmp_path / name) for name in "ab"]
+    gate = tmp_path / "gate"
+    both = [Running(argv, tmp_path / name, partial(hold, gate, "rungs/15/*")) for name in "ab"]
+    wait_for_rung(folder, 15, lambda trials: len(training(trials)) == 2)
+    gate.touch()
     assert [running.wait() for running in both] == [0, 0], both[0].errors() + both[1].errors()
     assert_sound(folder, 5)
     trials = rung_trials(folder, 15)
@@ -228,7 +243,8 @@ def test_two_searches_at_once_share_the_rungs(folder, images, tmp_path):
 @pytest.mark.slow
 def test_workers_share_a_rung_though_one_is_killed(folder, images, tmp_path):
     argv = [*words(images, trials=5), "--rungs", "4x40", "--workers", "2"]
-    running = Running(argv, tmp_path / "out")
+    prepare = partial(hold, tmp_path / "gate", "rungs/40/1")
+    running = Running(argv, tmp_path / "out", partial(in_workers, prepare))
     wait_for_rung(folder, 40, has_epochs(2, number=1))
     victim = rung_trials(folder, 40)[1]
     os.kill(victim.user_attrs["worker"]["pid"], signal.SIGKILL)
@@ -240,14 +256,15 @@ def test_workers_share_a_rung_though_one_is_killed(folder, images, tmp_path):
     assert trials[1].user_attrs["reason"] == "killed"
 
 
-def test_a_time_limit_ends_between_the_trials_of_a_rung(folder, images, capsys):
+def test_a_time_limit_ends_between_the_trials_of_a_rung(folder, images, monkeypatch, capsys):
     assert main(words(images, trials=4)) == 0
-    argv = [*words(images, trials=4), "--rungs", "3x5", "--time-limit", "0.1s"]
+    take_an_hour_each(monkeypatch)
+    argv = [*words(images, trials=4), "--rungs", "3x5", "--time-limit", "90m"]
     assert main(argv) == 0
     assert "the time limit is reached" in capsys.readouterr().err
-    states = [trial.state for trial in rung_trials(folder, 5)]
-    assert TrialState.WAITING in states
-    assert not {TrialState.RUNNING, TrialState.FAIL} & set(states)
+    first, second, *others = [trial.state for trial in rung_trials(folder, 5)]
+    assert first == second == TrialState.COMPLETE  # the second began within the limit
+    assert set(others) == {TrialState.WAITING}
 
 
 @pytest.mark.slow

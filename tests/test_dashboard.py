@@ -52,7 +52,7 @@ def served(folder, allow_writing=False):
 
 def request(port, method="GET", path="/api/studies", body=None, **headers):
     """Status and body of one request; the Host header is the address unless one is given."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    connection = http.client.HTTPConnection(HOST, port, timeout=120)
     try:
         connection.request(method, path, body, headers)
         response = connection.getresponse()
@@ -158,7 +158,7 @@ def test_it_follows_a_search_that_goes_on_and_does_not_disturb_it(mixed):
         assert len(json.loads(request(port, path="/api/studies/0")[1])["trials"]) == 8
         for number in range(3):  # the first takes the network that waits
             add_trial(study, net(12, depth=2 + number), (0.1, 0.6))
-        until = time.monotonic() + 20  # the page asks the store anew every two seconds
+        until = time.monotonic() + 120  # the page asks the store anew every two seconds
         while (number := len(json.loads(request(port, path="/api/studies/0")[1])["trials"])) < 10:
             assert time.monotonic() < until
             time.sleep(0.2)
@@ -199,4 +199,4 @@ def test_every_page_of_a_study_shows_its_trials_in_a_real_browser(which, page, m
 def browse(address, profile, *flags):
     """What a new headless Chromium writes to its standard output for an address."""
     line = [CHROMIUM, *BROWSER_FLAGS, f"--user-data-dir={profile}", *flags, address]
-    return subprocess.run(line, capture_output=True, text=True, timeout=180, check=True).stdout
+    return subprocess.run(line, capture_output=True, text=True, timeout=600, check=True).stdout

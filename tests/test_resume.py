@@ -10,7 +10,7 @@ from functools import partial
 import optuna
 import pytest
 from optuna.trial import TrialState
-from searching import Folder, Running, assert_sound, count_deaths, snapshot, words
+from searching import Folder, Running, assert_sound, count_deaths, hold, snapshot, words
 
 from nas.checkpoint import load_checkpoint
 from nas.commands import main
@@ -38,7 +38,7 @@ def curve(folder, number):
 
 def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, images, tmp_path):
     argv = words(images, trials=3, epochs=40)
-    running = Running(argv, tmp_path / "out")
+    running = Running(argv, tmp_path / "out", partial(hold, tmp_path / "gate", "trials/1"))
     folder.wait_for(has_epochs(1, 4))
     running.kill_group()
     assert running.wait() == -signal.SIGKILL
@@ -120,12 +120,9 @@ def test_a_signal_gives_the_trial_back_and_the_same_command_goes_on(
     folder, images, tmp_path, number
 ):
     argv = words(images, trials=2, epochs=20)
-    running = Running(argv, tmp_path / "out")
+    running = Running(argv, tmp_path / "out", partial(hold_and_insist, tmp_path / "gate", number))
     folder.wait_for(has_epochs(0, 3))
     running.signal(number)
-    for _ in range(5 if number == signal.SIGINT else 0):  # an impatient user
-        time.sleep(0.002)
-        running.signal(number)
     assert running.wait() == 130, running.errors()
     assert "the same command resumes" in running.errors()
     trials = folder.trials()
@@ -139,16 +136,34 @@ def test_a_signal_gives_the_trial_back_and_the_same_command_goes_on(
     assert curve(folder, heir.number)[: len(dead)] == dead
 
 
+def hold_and_insist(gate, number):
+    """In the child: an impatient user's further signals come while it gives its trial back."""
+    from nas.claims import Ledger
+
+    hold(gate)
+    give_back = Ledger.give_back
+
+    def give_back_signalled(self, *args):
+        for _ in range(5):
+            os.kill(os.getpid(), number)
+        give_back(self, *args)
+
+    Ledger.give_back = give_back_signalled
+
+
 @pytest.mark.slow
 def test_a_signal_that_the_process_was_told_to_ignore_stays_ignored(folder, images, tmp_path):
-    running = Running(words(images, epochs=20), tmp_path / "out", ignore_hangup)
+    gate = tmp_path / "gate"
+    running = Running(words(images, epochs=20), tmp_path / "out", partial(ignore_hangup, gate))
     folder.wait_for(has_epochs(0, 1))
     running.signal(signal.SIGHUP)  # nohup
+    gate.touch()
     assert running.wait() == 0
     assert_sound(folder, 3)
 
 
-def ignore_hangup():
+def ignore_hangup(gate):
+    hold(gate)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
@@ -197,13 +212,16 @@ def test_a_torn_line_is_cut_back_and_a_copy_kept(folder, images, capsys):
 
 
 def test_a_line_torn_while_others_write_loses_nothing(folder, images, tmp_path):
-    running = Running(words(images, trials=2, epochs=15), tmp_path / "out")
+    gate = tmp_path / "gate"
+    argv = words(images, trials=2, epochs=15)
+    running = Running(argv, tmp_path / "out", partial(hold, gate))
     folder.wait_for(has_epochs(0, 2))
     from nas.locks import locked
 
     journal = folder.study_folder.journal
     with locked(journal), journal.open("ab") as file:
         file.write(TORN)
+    gate.touch()
     assert running.wait() == 0, running.errors()
     trials = assert_sound(folder, 2)
     assert all(len(t.intermediate_values) == 15 for t in trials if t.state == TrialState.COMPLETE)
@@ -242,9 +260,11 @@ def test_in_two_parts_a_search_proposes_what_it_would_have_in_one(folder, images
 
 
 def test_a_study_whose_folder_is_removed_under_it_ends_with_one_message(folder, images, tmp_path):
-    running = Running(words(images, epochs=40), tmp_path / "out")
+    gate = tmp_path / "gate"
+    running = Running(words(images, epochs=40), tmp_path / "out", partial(hold, gate))
     folder.wait_for(has_epochs(0, 1))
     shutil.rmtree(folder.study_folder.path, ignore_errors=True)
+    gate.touch()
     assert running.wait() == 1
     assert running.errors().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in running.errors()
@@ -253,7 +273,7 @@ def test_a_study_whose_folder_is_removed_under_it_ends_with_one_message(folder, 
 
 def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(folder, images, tmp_path):
     argv = words(images, trials=1, epochs=40)
-    running = Running(argv, tmp_path / "out")
+    running = Running(argv, tmp_path / "out", partial(hold, tmp_path / "gate"))
     folder.wait_for(has_epochs(0, 3))
     running.kill_group()
     checkpoint = folder.study_folder.trial(0) / "checkpoint.pt"

@@ -261,9 +261,11 @@ def test_parameters_and_key_of_a_candidate_take_microseconds():
     rng = np.random.default_rng(0)
     drawn = [SPACE.sample(rng) for _ in range(3000)]
     fresh = BudgetedSpace(RESNET, InputSpec(), Caps(1_000_000))
-    started = time.process_time()
-    for choices in drawn:
-        fresh.num_params(choices)
-        fresh.key(choices)
-    # 35 on a quiet machine; the limit is for a busy one
-    assert (time.process_time() - started) / len(drawn) < 150e-6
+    seconds = []
+    for start in range(0, 3000, 500):  # the fastest of six: other processes slow this one down
+        started = time.process_time()
+        for choices in drawn[start : start + 500]:
+            fresh.num_params(choices)
+            fresh.key(choices)
+        seconds.append((time.process_time() - started) / 500)
+    assert min(seconds) < 150e-6  # 35 on a quiet machine

@@ -19,6 +19,7 @@ from nas.commands import main
 from nas.commands.common import storage_url
 from nas.errors import StorageError, UsageError
 from nas.journal import MendingJournal, mend
+from nas.locks import locked
 from nas.storage import (
     canonical_url,
     has_study,
@@ -89,7 +90,7 @@ def test_many_writers_lose_nothing_and_mend_what_one_leaves_torn(tmp_path):
         for number in range(50):
             journal.append_logs([{"writer": writer, "number": number}])
             if number == 25 and writer == 0:
-                with path.open("ab") as file:
+                with locked(path), path.open("ab") as file:  # killed while it wrote
                     file.write(b'{"writer":')
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -298,8 +297,9 @@ def test_the_study_that_was_written_last_is_the_one_meant(tmp_path):
     assert find_study(tmp_path, None).name == "c"
     (tmp_path / "a" / "journal.log").write_text("")
     assert find_study(tmp_path, None).name == "a"
-    time.sleep(0.01)
     (tmp_path / "b" / "trials").mkdir()  # a study in a database has no journal
+    later = (tmp_path / "a" / "journal.log").stat().st_mtime + 1
+    os.utime(tmp_path / "b" / "trials", (later, later))
     assert find_study(tmp_path, None).name == "b"
     assert find_study(tmp_path, "c").name == "c"
     with pytest.raises(UsageError, match=r"no study 'd'.*a, b, c"):

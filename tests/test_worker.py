@@ -1,15 +1,19 @@
 """The rules that keep workers apart, on a real store with trials in every state."""
 
+import json
 import os
 import signal
+import time
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from searching import Running
+from searching import PATIENCE_SECONDS, Running, wait_until
 
+from nas import claims
 from nas.claims import Ledger
 from nas.lineage import GIVEN_BACK, count_fruitless, num_claimed
 from nas.liveness import WORKER, is_dead, is_elsewhere, presence
@@ -125,19 +129,24 @@ def test_beyond_the_target_the_higher_numbers_are_withdrawn(ledger):
     assert num_claimed(ledger.trials()) == 4
 
 
-def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they_train(ledger):
+def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they_train(
+    ledger, monkeypatch
+):
     shared = replace(ledger, is_local=False)
     low = add(ledger, TrialState.RUNNING, x=1)  # just begun by another machine
     high = add(ledger, TrialState.RUNNING, x=1, id="a")
-    import threading
-    import time
+    waits = []
 
-    timer = threading.Timer(0.5, partial(ledger.set_attr, low, ID, "a"))
-    timer.start()
-    started = time.monotonic()
+    def say_it_in_the_third_wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            ledger.set_attr(low, ID, "a")
+
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=say_it_in_the_third_wait)
+    monkeypatch.setattr(claims, "time", clock)
+    monkeypatch.setattr(claims, "SETTLE_SECONDS", PATIENCE_SECONDS)
     assert shared.refusal(high, target=9) == f"repeat of trial {low}"
-    assert time.monotonic() - started < 4
-    timer.join()
+    assert len(waits) == 3
 
 
 def test_deaths_count_while_no_epoch_ends_between_them(ledger):
@@ -155,22 +164,15 @@ def test_deaths_count_while_no_epoch_ends_between_them(ledger):
 
 
 def _live_and_wait(workers, record_path):
-    import json
-    import time
-
     with presence(workers) as worker:
         record_path.write_text(json.dumps(worker))
-        time.sleep(60)
+        time.sleep(PATIENCE_SECONDS)
 
 
 def test_a_process_lives_until_the_kernel_says_it_is_gone(tmp_path):
-    import json
-    import time
-
     workers, record = tmp_path / "workers", tmp_path / "record.json"
     child = Running([], tmp_path / "out", partial(_live_and_wait, workers, record))
-    while not record.exists() or not record.read_text():
-        time.sleep(0.01)
+    wait_until(lambda: record.exists() and record.read_text())
     worker = json.loads(record.read_text())
     trial = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: worker})
     renamed = create_trial(

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,7 +16,7 @@ from nas.errors import DataError, DownloadError, StorageError
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB
 MD5 = hashlib.md5(CONTENT).hexdigest()
-HURRIED = Patience(silence_seconds=0.6, judge_seconds=0.4, longest_seconds=5.0)
+HURRIED = Patience(silence_seconds=60.0, judge_seconds=0.4, longest_seconds=30.0)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -154,10 +155,12 @@ def test_a_file_arrives_whole(host, path, way):
     ],
 )
 def test_a_failed_download_is_told_soon_and_leaves_nothing(host, path, way, words):
+    is_silent = way in ("silent", "endless_header")
+    patience = replace(HURRIED, silence_seconds=0.6) if is_silent else HURRIED
     started_at = time.monotonic()
     with pytest.raises(DownloadError, match=words):
-        fetch(f"{host}/{way}/file", path, MD5, 10_000_000, HURRIED)
-    assert time.monotonic() - started_at < 3
+        fetch(f"{host}/{way}/file", path, MD5, 10_000_000, patience)
+    assert time.monotonic() - started_at < 25  # the socket's own limit is 30
     assert left_behind(path) == []
 
 
