@@ -130,7 +130,7 @@ class Loop:
         self.totals = EpochTotals(self.engine.device)
         state = (self.state.model, self.state.optimizer, self.state.average, self.totals)
         step = make_step(*state, self.recipe, self.engine, self.batch_size)
-        self.step = with_graph(wrap(step), self.engine)
+        self.step = with_graph(wrap(step), self.engine, recipe)
         self.batches = self._endless(batches.train)
         self.run(5)
         lab.sync()
