@@ -106,7 +106,7 @@ def test_bench_search_and_trainings_leave_their_records(rehearsed):
     bench = read(rehearsed / "first" / "bench.json")
     assert len(bench["nets"]) == 1
     record = read(rehearsed / "first" / "trainings.json")
-    assert record["search"]["funnel"]["trained"] == 2
+    assert record["search"]["funnel"]["complete"] == 2
     (paper,) = record["trainings"]
     assert len(paper["curve"]) == 1
     assert paper["metrics"]["status"] == "finished"
