@@ -22,7 +22,7 @@ class Ratio(NamedTuple):
     high: float
 
 
-def time_in_turn(
+def interleaved(
     contenders: Sequence[Callable[[], float]], num_rounds: int
 ) -> list[tuple[float, ...]]:
     """Return the seconds of every contender, round by round.

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.bench.aside import Aside
 from nas.bench.contenders import OurLoop, Pictures, PlainLoop, peak_macs_per_second
-from nas.bench.pairs import Ratio, median_ratio, time_in_turn
+from nas.bench.pairs import Ratio, interleaved, median_ratio
+from nas.bench.separate_process import SeparateProcess
 from nas.complexity import count
 from nas.device import Engine, free_memory
 from nas.probe import choose_bfloat16
@@ -45,13 +45,13 @@ def bench_network(
     pictures: Pictures,
     plan: Plan,
     with_tricks: bool,
-    aside: Aside,
+    separate: SeparateProcess,
 ) -> dict[str, Any]:
     """Return the figures of one network, as JSON-ready values.
 
     `ratio` is plain over ours in seconds for the same steps, `ratio_channels_last` the same with
     the plain loop's model in channels-last, or None without the tricks; both with their intervals.
-    The plain loops run in the process `aside`, which our engine has not tuned.
+    The plain loops run in the separate process, which our engine has not tuned.
     """
     recipe = replace(recipe, batch_size=plan.batch_size)
     is_half = choose_bfloat16(architecture, pictures.input_spec, recipe, engine)
@@ -60,19 +60,19 @@ def bench_network(
     shared = (architecture, recipe, engine, pictures)
     ours = OurLoop(architecture, recipe, engine, pictures)
     num_steps = max(1, round(plan.seconds_per_timing / max(ours.run(1), 1e-9)))
-    num_workers = _fastest_workers(aside, shared, plan, num_steps)
+    num_workers = _fastest_workers(separate, shared, plan, num_steps)
     loops: dict[str, Callable[[int], float]] = {
         "ours": ours.run,
-        "plain": aside.make(PlainLoop, *shared, num_workers),
+        "plain": separate.make(PlainLoop, *shared, num_workers),
         "data": ours.run_data,
     }
     tricks: dict[str, Callable[[int], float]] = {}
     if with_tricks:
-        loops["plain in channels-last"] = aside.make(PlainLoop, *shared, num_workers, True)
-        tricks = _tricks_off(*shared, aside)
+        loops["plain in channels-last"] = separate.make(PlainLoop, *shared, num_workers, True)
+        tricks = _tricks_off(*shared, separate)
         loops |= tricks
     timings = [partial(_warm_timing, run, num_steps) for run in loops.values()]
-    rounds = time_in_turn(timings, plan.num_pairs)
+    rounds = interleaved(timings, plan.num_pairs)
     seconds = {name: [row[i] for row in rounds] for i, name in enumerate(loops)}
     ratio = median_ratio(seconds["plain"], seconds["ours"])
     nearly_ratio = None
@@ -109,7 +109,7 @@ def bench_network(
         "batch_size": plan.batch_size,
     }
     del ours, loops, tricks
-    aside.clear()
+    separate.clear()
     free_memory(engine.device)
     return figures
 
@@ -125,7 +125,11 @@ def _warm_timing(run: Callable[[int], float], num_steps: int) -> float:
 
 
 def _tricks_off(
-    architecture: Architecture, recipe: Recipe, engine: Engine, pictures: Pictures, aside: Aside
+    architecture: Architecture,
+    recipe: Recipe,
+    engine: Engine,
+    pictures: Pictures,
+    separate: SeparateProcess,
 ) -> dict[str, Callable[[int], float]]:
     """Return the runs of our loop with each trick off in turn, by the trick's name."""
     shared = (architecture, recipe)
@@ -144,12 +148,12 @@ def _tricks_off(
         runs["resident_data"] = OurLoop(*shared, engine, pictures, resident=False).run
     else:
         forgetful = replace(engine, keep_memory=False)
-        runs["keep_memory"] = aside.make(OurLoop, *shared, forgetful, pictures)
+        runs["keep_memory"] = separate.make(OurLoop, *shared, forgetful, pictures)
     return runs
 
 
 def _fastest_workers(
-    aside: Aside,
+    separate: SeparateProcess,
     shared: tuple[Architecture, Recipe, Engine, Pictures],
     plan: Plan,
     num_steps: int,
@@ -159,10 +163,10 @@ def _fastest_workers(
         return plan.worker_counts[0]
     seconds = {}
     for number in plan.worker_counts:
-        run = aside.make(PlainLoop, *shared, number)
+        run = separate.make(PlainLoop, *shared, number)
         run(num_steps)
         seconds[number] = min(run(num_steps) for _ in range(2))
-        aside.clear()
+        separate.clear()
     return min(seconds, key=lambda number: seconds[number])
 
 

@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from nas.bench.aside import Aside
     from nas.bench.contenders import noise_pictures
     from nas.bench.run import bench_network
+    from nas.bench.separate_process import SeparateProcess
     from nas.device import Engine, choose_device, hardware
     from nas.recipe import get_recipe
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args, engine.is_cuda)
     nets = _networks(args)
     results = []
-    with tempfile.TemporaryDirectory() as folder, Aside() as aside:
+    with tempfile.TemporaryDirectory() as folder, SeparateProcess() as separate:
         num_images = (40 if args.quick else 100) * plan.batch_size
         pictures = noise_pictures(Path(folder), min(num_images, 50_000))
         for name, architecture in nets.items():
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                     pictures,
                     plan,
                     with_tricks,
-                    aside,
+                    separate,
                 )
             )
     record = {

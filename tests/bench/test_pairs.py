@@ -3,7 +3,7 @@ from random import Random
 import pytest
 from scipy.stats import binom
 
-from nas.bench.pairs import median_ratio, skippable, time_in_turn
+from nas.bench.pairs import interleaved, median_ratio, skippable
 
 
 @pytest.mark.parametrize("num_values", [6, 7, 9, 12, 20, 51])
@@ -44,6 +44,6 @@ def test_contenders_take_turns_and_the_order_is_reversed_in_every_second_round()
 
         return run
 
-    rounds = time_in_turn([contender(1), contender(2), contender(3)], 3)
+    rounds = interleaved([contender(1), contender(2), contender(3)], 3)
     assert rounds == [(1.0, 2.0, 3.0)] * 3
     assert order == [1, 2, 3, 3, 2, 1, 1, 2, 3]

@@ -16,14 +16,14 @@ from typing import Any
 STOP = "stop"
 
 
-class Aside:
+class SeparateProcess:
     """Make and run contenders in another process; use as a context manager.
 
     What our engine tells this process' allocator (`nas.device.keep_freed_memory`) can not be
     taken back, so the plain loop is timed where it was never said.
     """
 
-    def __enter__(self) -> Aside:
+    def __enter__(self) -> SeparateProcess:
         """Start the process."""
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from nas.bench.aside import Aside
+from nas.bench.separate_process import SeparateProcess
 
 
 class Counter:
@@ -18,20 +18,20 @@ class Counter:
 
 
 def test_contenders_live_in_one_other_process():
-    with Aside() as aside:
-        one, other = aside.make(Counter, 100), aside.make(Counter, 200)
+    with SeparateProcess() as separate:
+        one, other = separate.make(Counter, 100), separate.make(Counter, 200)
         assert (one(1), other(2), one(3)) == (101.0, 202.0, 103.0)
         assert one(0) == other(0) != os.getpid()
         with pytest.raises(ValueError, match="11 steps are too many"):
             one(11)
-        aside.clear()
-        assert aside.make(Counter, 300)(1) == 301.0
-        process = aside._process
+        separate.clear()
+        assert separate.make(Counter, 300)(1) == 301.0
+        process = separate._process
     assert process.exitcode == 0
 
 
 def test_an_error_here_ends_the_process_there():
-    aside = Aside()
-    with pytest.raises(KeyError), aside:
+    separate = SeparateProcess()
+    with pytest.raises(KeyError), separate:
         raise KeyError
-    assert not aside._process.is_alive()
+    assert not separate._process.is_alive()
