@@ -1,11 +1,14 @@
 """What is timed: the engine's training step, and the plain loop that everybody writes first.
 
 The plain loop is fixed: the same network, batch, optimizer, schedule and augmentations; a
-torchvision folder of decoded PIL images; a DataLoader; float32, eager, NCHW, PyTorch's defaults.
+torchvision folder of decoded PIL images; a DataLoader whose workers live on from epoch to epoch;
+float32, eager, NCHW, PyTorch's defaults. An epoch of either is as long as one of CIFAR-10's search
+split.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -26,8 +29,9 @@ from nas.data.images import labelled_images
 from nas.data.loader import PlacedImages, place
 from nas.data.records import LabelledImages
 from nas.device import Engine
+from nas.evaluate import evaluate
 from nas.feed import feed_epoch
-from nas.graph import with_graph
+from nas.graph import WARMUP_STEPS, GraphedStep, with_graph
 from nas.model import build_model, scale_branches
 from nas.optimizer import set_learning_rate, split_by_decay
 from nas.recipe import Recipe
@@ -35,6 +39,7 @@ from nas.state import Job, make_state
 from nas.step import EpochTotals, make_step
 
 NUM_CLASSES = 10
+TRAIN_IMAGES, VAL_IMAGES = 45_000, 5_000  # CIFAR-10's search split
 EPOCHS = 1000  # of the schedule; the bench ends long before
 
 
@@ -46,12 +51,19 @@ class Pictures:
         part: The images.
         mean: Of each channel, in [0, 1].
         std: Of each channel.
+        epoch_images: Images of an epoch, the part's own repeated in turn; None is each once.
     """
 
     def __init__(
-        self, folder: Path, part: LabelledImages, mean: Sequence[float], std: Sequence[float]
+        self,
+        folder: Path,
+        part: LabelledImages,
+        mean: Sequence[float],
+        std: Sequence[float],
+        epoch_images: int | None = None,
     ) -> None:
         self.folder, self.part = folder, part
+        self.epoch_images = epoch_images or len(part)
         self.mean, self.std = tuple(mean), tuple(std)
         self.input_spec = part.input_spec
         pixels = part.images.permute(0, 2, 3, 1).numpy()
@@ -63,11 +75,24 @@ class Pictures:
     def place(self, engine: Engine, resident: bool) -> PlacedImages:
         """Return the images where the engine's batches are made from them."""
         device = torch.device(engine.device)
-        return place(self.part, self.mean, self.std, device, None if resident else 0)
+        placed = place(self.part, self.mean, self.std, device, None if resident else 0)
+        indices = torch.tensor(self.epoch_indices())
+        return replace(
+            placed,
+            images=placed.images[indices.to(placed.images.device)],
+            labels=placed.labels[indices.to(device)],
+        )
+
+    def epoch_indices(self) -> list[int]:
+        """Return which image stands at each place of an epoch, before it is shuffled."""
+        return [index % len(self.part) for index in range(self.epoch_images)]
 
 
 def noise_pictures(folder: Path, num_images: int, image_size: int = 32) -> Pictures:
-    """Return random colour images of ten classes: what they show does not matter to a clock."""
+    """Return random colour images of ten classes: what they show does not matter to a clock.
+
+    They are repeated until an epoch has `TRAIN_IMAGES`.
+    """
     generator = torch.Generator().manual_seed(0)
     shape = (num_images, 3, image_size, image_size)
     part = labelled_images(
@@ -75,11 +100,14 @@ def noise_pictures(folder: Path, num_images: int, image_size: int = 32) -> Pictu
         torch.arange(num_images) % NUM_CLASSES,
         tuple(str(number) for number in range(NUM_CLASSES)),
     )
-    return Pictures(folder, part, (0.5,) * 3, (0.25,) * 3)
+    return Pictures(folder, part, (0.5,) * 3, (0.25,) * 3, TRAIN_IMAGES)
 
 
 class OurLoop:
     """The engine's step on the engine's batches, as `nas.train` runs them.
+
+    It is captured when this returns, where it can be: `setup_seconds` are what a trial takes up to
+    its first replayed step, the images' placing left out.
 
     Args:
         architecture: The network.
@@ -98,20 +126,29 @@ class OurLoop:
         resident: bool = True,
     ) -> None:
         self.engine, self.recipe = engine, recipe
-        parts = PlacedParts(pictures.place(engine, resident), None, flip_is_lawful=True)
-        self.loader = make_batches(parts, recipe, seed=0).train
+        self.parts = PlacedParts(pictures.place(engine, resident), None, flip_is_lawful=True)
+        self.loader = make_batches(self.parts, recipe, seed=0).train
         placed_at = time.perf_counter()
         job = Job(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)
         state = make_state(job, engine, len(self.loader), recipe.batch_size)
-        self.optimizer = state.optimizer
+        self.model, self.optimizer = state.result_model, state.optimizer
         totals = EpochTotals(engine.device)
         step = make_step(
             state.model, state.optimizer, state.average, totals, recipe, engine, recipe.batch_size
         )
         self.step = with_graph(step, engine, recipe)
         self.batches = self._endless()
-        self.run(1)
+        self.run(WARMUP_STEPS + 1 if isinstance(self.step, GraphedStep) else 1)
         self.setup_seconds = time.perf_counter() - placed_at
+
+    def time_steps(self, num_steps: int) -> float:
+        """Return the seconds of a few steps after one that is not timed.
+
+        In that one kernels are chosen and memory is taken. The contenders of a process drive each
+        other's kernels out of oneDNN's cache, which a training alone does not suffer.
+        """
+        self.run(1)
+        return self.run(num_steps)
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
@@ -123,13 +160,31 @@ class OurLoop:
                 self.step(images.contiguous(memory_format=self.engine.memory_format), targets)
             return _now(self.engine) - started
 
-    def run_data(self, num_steps: int) -> float:
-        """Make the batches of a few steps without training on them and return the seconds."""
+    def time_data(self, num_steps: int) -> float:
+        """Return the seconds of making a few batches, after one that is not timed."""
         with self.engine.applied():
+            next(self.batches)
             started = _now(self.engine)
             for _ in range(num_steps):
                 next(self.batches)
             return _now(self.engine) - started
+
+    def time_evaluation(self, num_images: int) -> float:
+        """Return the seconds of measuring the network on so many images, the median of three.
+
+        One before them is not timed.
+        """
+        train = self.parts.train
+        val = replace(train, images=train.images[:num_images], labels=train.labels[:num_images])
+        batches = make_batches(replace(self.parts, val=val), self.recipe, seed=0).val
+        assert batches is not None
+        seconds = []
+        with self.engine.applied():
+            for _ in range(4):
+                started = _now(self.engine)
+                evaluate(self.model, batches, self.engine, self.recipe.precision)  # sync
+                seconds.append(_now(self.engine) - started)
+        return statistics.median(seconds[1:])
 
     def _endless(self) -> Iterator[tuple[Tensor, Tensor, float]]:
         epoch = 0
@@ -163,25 +218,13 @@ class PlainLoop:
     ) -> None:
         self.engine, self.recipe, self.epochs = engine, recipe, epochs
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        padding = recipe.crop_padding(pictures.input_spec.image_size)
-        decoded = {
-            str(path): Image.open(path).convert("RGB")
-            for path in sorted(pictures.folder.glob("*/*.png"))
-        }
-        dataset = ImageFolder(
-            str(pictures.folder),
-            transforms.Compose(
-                [
-                    transforms.RandomCrop(pictures.input_spec.image_size, padding=padding),
-                    *([transforms.RandomHorizontalFlip()] if recipe.flip else []),
-                    transforms.ToTensor(),
-                    transforms.Normalize(pictures.mean, pictures.std),
-                ]
-            ),
-            loader=decoded.__getitem__,
-        )
         self.loader = DataLoader(
-            dataset, recipe.batch_size, shuffle=True, num_workers=num_workers, drop_last=True
+            Subset(_image_folder(pictures, recipe), pictures.epoch_indices()),
+            recipe.batch_size,
+            shuffle=True,
+            num_workers=num_workers,
+            drop_last=True,
+            persistent_workers=num_workers > 0,
         )
         model: nn.Module = build_model(architecture, pictures.input_spec)
         if recipe.scaled_branches:
@@ -199,6 +242,17 @@ class PlainLoop:
         )
         self.batches = self._endless()
         self.num_done = 0
+
+    def time_steps(self, num_steps: int) -> float:
+        """Return the seconds of a few steps after one that is not timed.
+
+        The batches that the workers made while others were timed are thrown away first: in a
+        training of its own nobody makes batches in time that does not count.
+        """
+        for _ in range((self.loader.prefetch_factor or 0) * self.loader.num_workers):
+            next(self.batches)
+        self.run(1)
+        return self.run(num_steps)
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
@@ -224,14 +278,35 @@ class PlainLoop:
             yield from self.loader
 
 
+def _image_folder(pictures: Pictures, recipe: Recipe) -> ImageFolder:
+    """Return the pictures' folder as a data set of decoded images, flipped and cropped."""
+    decoded = {
+        str(path): Image.open(path).convert("RGB")
+        for path in sorted(pictures.folder.glob("*/*.png"))
+    }
+    size = pictures.input_spec.image_size
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(size, padding=recipe.crop_padding(size)),
+            *([transforms.RandomHorizontalFlip()] if recipe.flip else []),
+            transforms.ToTensor(),
+            transforms.Normalize(pictures.mean, pictures.std),
+        ]
+    )
+    return ImageFolder(str(pictures.folder), transform, loader=decoded.__getitem__)
+
+
 @cache
 def peak_macs_per_second(engine: Engine) -> float:
-    """Return the multiply-adds a second of a large matrix product, in the engine's format."""
+    """Return the multiply-adds a second of a large matrix product, in the engine's format.
+
+    Of random numbers: a GPU that multiplies ones draws less power and keeps a higher clock.
+    """
     size = 8192 if engine.is_cuda else 2048
     dtype = torch.bfloat16 if engine.prefers_bfloat16 else torch.float32
     with engine.applied():
-        left = torch.ones(size, size, device=engine.device, dtype=dtype)
-        right = torch.ones(size, size, device=engine.device, dtype=dtype)
+        left = torch.randn(size, size, device=engine.device, dtype=dtype)
+        right = torch.randn(size, size, device=engine.device, dtype=dtype)
         torch.mm(left, right)
         seconds = []
         for _ in range(12):

@@ -5,19 +5,31 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.bench.contenders import OurLoop, Pictures, PlainLoop, peak_macs_per_second
-from nas.bench.pairs import Ratio, interleaved, median_ratio
+from nas.bench.contenders import (
+    TRAIN_IMAGES,
+    VAL_IMAGES,
+    OurLoop,
+    Pictures,
+    PlainLoop,
+    peak_macs_per_second,
+)
+from nas.bench.pairs import interleaved, median_ratio
 from nas.bench.separate_process import SeparateProcess
 from nas.complexity import count
 from nas.device import Engine, free_memory
+from nas.plan import GPU_EPOCHS
 from nas.probe import choose_bfloat16
 from nas.recipe import Recipe
 
 FORWARD_AND_BACKWARD = 3  # multiply-adds of a training step over those of its forward pass
+PLAIN, NO_WORKERS, CHANNELS_LAST = "plain", "plain without workers", "plain in channels-last"
+
+Material = tuple[Architecture, Recipe, Engine, Pictures]  # what every loop is made from
+TimeSteps = Callable[[int], float]  # from a number of steps to their seconds
+Seconds = dict[str, list[float]]  # of a step of each contender, round by round
 
 
 @dataclass(frozen=True)
@@ -27,14 +39,26 @@ class Plan:
     Args:
         batch_size: Images a step.
         num_pairs: Interleaved rounds, at least 7.
-        seconds_per_timing: Steps are repeated until a timing takes about this long.
-        worker_counts: DataLoader workers of the plain loop; the fastest number counts.
+        seconds_per_timing: Steps are repeated until a timing of our loop takes about this long.
+        worker_counts: DataLoader workers of the plain loop, 0 among them; the fastest counts.
     """
 
     batch_size: int
     num_pairs: int
     seconds_per_timing: float
     worker_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A loop, and how many of its steps are timed at once."""
+
+    time_steps: TimeSteps
+    num_steps: int
+
+    def __call__(self) -> float:
+        """Return the seconds of a step."""
+        return self.time_steps(self.num_steps) / self.num_steps
 
 
 def bench_network(
@@ -49,126 +73,170 @@ def bench_network(
 ) -> dict[str, Any]:
     """Return the figures of one network, as JSON-ready values.
 
-    `ratio` is plain over ours in seconds for the same steps, `ratio_channels_last` the same with
-    the plain loop's model in channels-last, or None without the tricks; both with their intervals.
+    `ratio` is the seconds of a plain step, with the fastest number of workers, over those of ours,
+    `ratio_no_workers` the same without workers, `ratio_channels_last` with the plain loop's model
+    in channels-last, or None without the tricks; all with their intervals. `seconds_per_trial`:
+    a training of `GPU_EPOCHS` on `TRAIN_IMAGES` and its evaluations on `VAL_IMAGES`, with set-up.
     The plain loops run in the separate process, which our engine has not tuned.
     """
     recipe = replace(recipe, batch_size=plan.batch_size)
     is_half = choose_bfloat16(architecture, pictures.input_spec, recipe, engine)
     engine = replace(engine, bfloat16=is_half)
+    complexity = count(architecture, pictures.input_spec)
     peak = peak_macs_per_second(engine)
-    shared = (architecture, recipe, engine, pictures)
-    ours = OurLoop(architecture, recipe, engine, pictures)
-    num_steps = max(1, round(plan.seconds_per_timing / max(ours.run(1), 1e-9)))
-    num_workers = _fastest_workers(separate, shared, plan, num_steps)
-    loops: dict[str, Callable[[int], float]] = {
-        "ours": ours.run,
-        "plain": separate.make(PlainLoop, *shared, num_workers),
-        "data": ours.run_data,
-    }
-    tricks: dict[str, Callable[[int], float]] = {}
-    if with_tricks:
-        loops["plain in channels-last"] = separate.make(PlainLoop, *shared, num_workers, True)
-        tricks = _tricks_off(*shared, separate)
-        loops |= tricks
-    timings = [partial(_warm_timing, run, num_steps) for run in loops.values()]
-    rounds = interleaved(timings, plan.num_pairs)
-    seconds = {name: [row[i] for row in rounds] for i, name in enumerate(loops)}
-    ratio = median_ratio(seconds["plain"], seconds["ours"])
-    nearly_ratio = None
-    if with_tricks:
-        nearly_ratio = median_ratio(seconds["plain in channels-last"], seconds["ours"])
-    images = num_steps * plan.batch_size
-    speed = images / statistics.median(seconds["ours"])
-    macs = count(architecture, pictures.input_spec).macs
-    figures = {
-        "name": name,
-        "num_params": count(architecture, pictures.input_spec).num_params,
-        "macs": macs,
-        "ratio": ratio.median,
-        "ratio_interval": _interval(ratio),
-        "ratio_channels_last": nearly_ratio.median if nearly_ratio else None,
-        "ratio_channels_last_interval": _interval(nearly_ratio) if nearly_ratio else None,
-        "images_per_second": speed,
-        "plain_images_per_second": images / statistics.median(seconds["plain"]),
-        "plain_workers": num_workers,
-        "data_share": 1.0 / median_ratio(seconds["ours"], seconds["data"]).median,
-        "precision": "bfloat16" if is_half else "float32",
-        "peak_macs_per_second": peak,
-        "peak_share": FORWARD_AND_BACKWARD * macs * speed / peak,
-        "setup_seconds": ours.setup_seconds,
-        "without": {
-            trick: {
-                "slowdown": median_ratio(seconds[trick], seconds["ours"]).median,
-                "interval": _interval(median_ratio(seconds[trick], seconds["ours"])),
-            }
-            for trick in tricks
-        },
-        "num_pairs": plan.num_pairs,
-        "steps_per_timing": num_steps,
-        "batch_size": plan.batch_size,
-    }
-    del ours, loops, tricks
+    measured = _measure((architecture, recipe, engine, pictures), plan, with_tricks, separate)
     separate.clear()
     free_memory(engine.device)
-    return figures
+    macs_per_second = FORWARD_AND_BACKWARD * complexity.macs * measured["images_per_second"]
+    return {
+        "name": name,
+        "num_params": complexity.num_params,
+        "macs": complexity.macs,
+        **measured,
+        "precision": "bfloat16" if is_half else "float32",
+        "peak_macs_per_second": peak,
+        "peak_share": macs_per_second / peak,
+        "num_pairs": plan.num_pairs,
+        "batch_size": plan.batch_size,
+    }
 
 
-def _warm_timing(run: Callable[[int], float], num_steps: int) -> float:
-    """Return the seconds of a few steps after one that is not timed.
+def _measure(
+    material: Material, plan: Plan, with_tricks: bool, separate: SeparateProcess
+) -> dict[str, Any]:
+    """Make the loops, time them in turn, and return what follows from the timings.
 
-    In it kernels are chosen and memory is taken. The contenders of a process drive each other's
-    kernels out of oneDNN's cache, which a training alone does not suffer.
+    NOTE: All captures come before the first timing, and the captured steps live side by side.
+    They may: cuBLAS has a workspace for each stream, and each `GraphedStep` is warmed up and
+    captured on a stream of its own. Clearing the workspaces between captures would do harm: a
+    graph goes on writing to the one that its warm-up made.
     """
-    run(1)
-    return run(num_steps)
+    architecture, recipe, engine, pictures = material
+    ours = OurLoop(*material)
+    tricks = _tricks_off(material) if with_tricks else {}
+    num_steps = _fitting_steps(ours.time_steps, plan)
+    num_workers = _fastest_workers(separate, material, plan, num_steps)
+    if with_tricks and not engine.is_cuda:
+        engine = replace(engine, keep_memory=False)
+        tricks["keep_memory"] = separate.make(OurLoop, architecture, recipe, engine, pictures)
+    own = {"ours": ours.time_steps, "data": ours.time_data, **tricks}
+    contenders = {
+        **{name: Contender(time_steps, num_steps) for name, time_steps in own.items()},
+        **_plain_loops(separate, material, plan, num_steps, num_workers, with_tricks),
+    }
+    rounds = interleaved(list(contenders.values()), plan.num_pairs)
+    seconds = {name: [row[i] for row in rounds] for i, name in enumerate(contenders)}
+    num_val = min(VAL_IMAGES, num_steps * plan.batch_size)
+    val_seconds = VAL_IMAGES / num_val * ours.time_evaluation(num_val)
+    train_seconds = TRAIN_IMAGES / plan.batch_size * statistics.median(seconds["ours"])
+    return {
+        **_against_plain(seconds, plan.batch_size),
+        "plain_workers": num_workers,
+        "data_share": 1.0 / median_ratio(seconds["ours"], seconds["data"]).median,
+        "setup_seconds": ours.setup_seconds,
+        "seconds_per_trial": ours.setup_seconds + GPU_EPOCHS * (train_seconds + val_seconds),
+        "without": {trick: _slowdown(seconds, trick) for trick in tricks},
+        "steps_per_timing": num_steps,
+    }
 
 
-def _tricks_off(
-    architecture: Architecture,
-    recipe: Recipe,
-    engine: Engine,
-    pictures: Pictures,
-    separate: SeparateProcess,
-) -> dict[str, Callable[[int], float]]:
-    """Return the runs of our loop with each trick off in turn, by the trick's name."""
-    shared = (architecture, recipe)
+def _tricks_off(material: Material) -> dict[str, TimeSteps]:
+    """Return our loop with each trick off in turn that needs no process of its own."""
+    architecture, recipe, engine, pictures = material
     engines = {
         "channels_last": replace(engine, channels_last=False),
         "fused_optimizer": replace(engine, fused_optimizer=False),
     }
     if engine.prefers_bfloat16:
         engines["bfloat16"] = replace(engine, bfloat16=False)
-    runs: dict[str, Callable[[int], float]] = {
-        name: OurLoop(*shared, other, pictures).run for name, other in engines.items()
+    if engine.is_cuda:
+        engines["cuda_graph"] = replace(engine, cuda_graph=False)
+    loops: dict[str, TimeSteps] = {
+        name: OurLoop(architecture, recipe, other, pictures).time_steps
+        for name, other in engines.items()
     }
     if engine.is_cuda:
-        eager = replace(engine, cuda_graph=False)
-        runs["cuda_graph"] = OurLoop(*shared, eager, pictures).run
-        runs["resident_data"] = OurLoop(*shared, engine, pictures, resident=False).run
-    else:
-        forgetful = replace(engine, keep_memory=False)
-        runs["keep_memory"] = separate.make(OurLoop, *shared, forgetful, pictures)
-    return runs
+        loops["resident_data"] = OurLoop(*material, resident=False).time_steps
+    return loops
+
+
+def _fitting_steps(time_steps: TimeSteps, plan: Plan) -> int:
+    """Return the number of steps that take about as long as a timing is to take, at least 1."""
+    return max(1, round(plan.seconds_per_timing / max(time_steps(1), 1e-9)))
 
 
 def _fastest_workers(
-    separate: SeparateProcess,
-    shared: tuple[Architecture, Recipe, Engine, Pictures],
-    plan: Plan,
-    num_steps: int,
+    separate: SeparateProcess, material: Material, plan: Plan, num_steps: int
 ) -> int:
     """Return the number of DataLoader workers with which the plain loop is fastest."""
     if len(plan.worker_counts) == 1:
         return plan.worker_counts[0]
     seconds = {}
     for number in plan.worker_counts:
-        run = separate.make(PlainLoop, *shared, number)
-        run(num_steps)
-        seconds[number] = min(run(num_steps) for _ in range(2))
+        contender = _plain_loop(separate, material, plan, num_steps, number)
+        seconds[number] = min(contender() for _ in range(2))
         separate.clear()
     return min(seconds, key=lambda number: seconds[number])
 
 
-def _interval(ratio: Ratio) -> list[float]:
-    return [ratio.low, ratio.high]
+def _plain_loops(
+    separate: SeparateProcess,
+    material: Material,
+    plan: Plan,
+    num_steps: int,
+    num_workers: int,
+    with_channels_last: bool,
+) -> dict[str, Contender]:
+    """Return the plain loop with so many workers, with none, and with the trick that is a line."""
+    shared = (separate, material, plan, num_steps)
+    loops = {PLAIN: _plain_loop(*shared, num_workers)}
+    if num_workers > 0:
+        loops[NO_WORKERS] = _plain_loop(*shared, 0)
+    if with_channels_last:
+        loops[CHANNELS_LAST] = _plain_loop(*shared, num_workers, channels_last=True)
+    return loops
+
+
+def _plain_loop(
+    separate: SeparateProcess,
+    material: Material,
+    plan: Plan,
+    num_steps: int,
+    num_workers: int,
+    channels_last: bool = False,
+) -> Contender:
+    """Return a plain loop that is timed over as many steps as ours.
+
+    Without workers, where it is slowest and each of its steps is like the next, over fewer: as
+    many as take as long as a timing of ours.
+    """
+    time_steps = separate.make(PlainLoop, *material, num_workers, channels_last)
+    if num_workers == 0:
+        num_steps = min(num_steps, _fitting_steps(time_steps, plan))
+    return Contender(time_steps, num_steps)
+
+
+def _against_plain(seconds: Seconds, batch_size: int) -> dict[str, Any]:
+    """Return speeds and ratios; what was not timed is None, or the plain loop's own."""
+    no_workers = NO_WORKERS if NO_WORKERS in seconds else PLAIN
+    found: dict[str, Any] = {}
+    for key, name in (
+        ("ratio", PLAIN),
+        ("ratio_no_workers", no_workers),
+        ("ratio_channels_last", CHANNELS_LAST),
+    ):
+        ratio = median_ratio(seconds[name], seconds["ours"]) if name in seconds else None
+        found[key] = ratio.median if ratio else None
+        found[f"{key}_interval"] = [ratio.low, ratio.high] if ratio else None
+    for key, name in (
+        ("images_per_second", "ours"),
+        ("plain_images_per_second", PLAIN),
+        ("plain_no_workers_images_per_second", no_workers),
+    ):
+        found[key] = batch_size / statistics.median(seconds[name])
+    return found
+
+
+def _slowdown(seconds: Seconds, trick: str) -> dict[str, Any]:
+    ratio = median_ratio(seconds[trick], seconds["ours"])
+    return {"slowdown": ratio.median, "interval": [ratio.low, ratio.high]}

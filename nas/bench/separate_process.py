@@ -6,6 +6,7 @@ loop take 2.3 times as long (LOG.md, 2026-11-23).
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Callable
 from functools import partial
@@ -47,13 +48,13 @@ class SeparateProcess:
         self._pipe.close()
 
     def make(self, contender: Callable[..., Any], *args: object) -> Callable[[int], float]:
-        """Make a contender there and return its `run`, from a number of steps to their seconds.
+        """Make a contender there and return its `time_steps`.
 
         Raises:
-            Exception: What making it, or later a run, raised there.
+            Exception: What making it, or later a timing, raised there.
         """
         name = self._ask(_make, contender, *args)
-        return partial(self._ask, _run, name)
+        return partial(self._ask, _time_steps, name)
 
     def clear(self) -> None:
         """Forget all contenders."""
@@ -88,9 +89,10 @@ def _make(contender: Callable[..., Any], *args: object) -> int:
     return len(_contenders) - 1
 
 
-def _run(name: int, num_steps: int) -> float:
-    return float(_contenders[name].run(num_steps))
+def _time_steps(name: int, num_steps: int) -> float:
+    return float(_contenders[name].time_steps(num_steps))
 
 
 def _clear() -> None:
     _contenders.clear()
+    gc.collect()  # a loop and its batches refer to each other; its DataLoader's workers end here

@@ -11,7 +11,7 @@ class Counter:
     def __init__(self, first):
         self.first = first
 
-    def run(self, num_steps):
+    def time_steps(self, num_steps):
         if num_steps > 10:
             raise ValueError(f"{num_steps} steps are too many")
         return self.first + num_steps if num_steps else os.getpid()
