@@ -125,11 +125,7 @@ def side_by_side(lab: Lab) -> Found:
     """Time 1, 2 and 4 trainings at once in one process, each replayed on a stream of its own."""
     net, num_steps = resolve_architecture("final"), 30
     for number in (1, 2, 4):
-        loops = []
-        for _ in range(number):
-            loops.append(Loop(lab, net, get_recipe("short"), batch_size=128))
-            # graphs captured on one stream share cuBLAS's workspace otherwise
-            torch._C._cuda_clearCublasWorkspaces()
+        loops = [Loop(lab, net, get_recipe("short"), batch_size=128) for _ in range(number)]
         streams = [torch.cuda.Stream() for _ in loops]
         batch = next(loops[0].batches)[:2]
         lab.sync()
