@@ -29,7 +29,7 @@ from nas.lineage import ancestors, list_given_back
 from nas.recipe import Recipe
 from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal
-from nas.space import FunctionSpace, SearchSpace
+from nas.space import SearchSpace
 from nas.space_budget import UNBUILDABLE
 from nas.standing import StandingReader
 from nas.study import StudyDefinition, StudyFolder
@@ -98,7 +98,7 @@ class Objective:
 
     definition: StudyDefinition
     folder: StudyFolder
-    space: SearchSpace | FunctionSpace
+    space: SearchSpace
     parts: PlacedParts
     standing: StandingReader
     track: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Search spaces: the door to their records, and the files that hold them.
 
-A space is one file: a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`
-(or a function `suggest(trial) -> Architecture`). A file imports all it needs from here.
+A space is one file: a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`.
+A file imports all it needs from here.
 Neither PyTorch, Optuna nor NumPy is imported until something asks for them.
 """
 
@@ -20,7 +20,6 @@ from nas.errors import NasError, SpaceError, unknown_name
 from nas.identity import identify
 from nas.space_budget import BudgetedSpace
 from nas.space_choices import Choice, Choices, StageChoices, Value
-from nas.space_function import FunctionSpace
 from nas.space_record import SearchSpace
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "BudgetedSpace",
     "Choice",
     "Choices",
-    "FunctionSpace",
     "LoadedSpace",
     "SearchSpace",
     "SpaceTitle",
@@ -60,15 +58,15 @@ class LoadedSpace:
         title: The first line of its docstring.
         baseline: A network to compare with; the space need not contain it.
         space: What the networks are chosen from.
-        content_hash: Hex digest of what decides which choices exist: of the record, or of the
-            file's bytes where it gives a function. An edit of the docstring leaves a record's.
+        content_hash: Hex digest of the record, which decides what choices exist; an edit of the
+            docstring leaves it.
         path: The file.
     """
 
     name: str
     title: str
     baseline: Architecture
-    space: SearchSpace | FunctionSpace
+    space: SearchSpace
     content_hash: str
     path: Path
 
@@ -120,25 +118,20 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _read_module(module: ModuleType, path: Path) -> LoadedSpace:
-    baseline = getattr(module, "BASELINE", None)
-    record, function = getattr(module, "SPACE", None), getattr(module, "suggest", None)
+    baseline, space = getattr(module, "BASELINE", None), getattr(module, "SPACE", None)
     if not (module.__doc__ or "").strip():
         raise SpaceError("the file must begin with a docstring: its first line is the title")
     if not isinstance(baseline, Architecture):
         raise SpaceError(f"BASELINE must be an Architecture, but is {baseline!r}")
     identify(baseline)  # refuses unknown kinds and stems
-    if (record is None) == (function is None):
-        raise SpaceError("the file must give either SPACE or suggest(trial), and not both")
-    space: SearchSpace | FunctionSpace
-    if record is not None:
-        if not isinstance(record, SearchSpace):
-            raise SpaceError(f"SPACE must be a SearchSpace, but is {record!r}")
-        space, content = record, json.dumps(asdict(record), sort_keys=True).encode()
-    else:
-        if not callable(function):
-            raise SpaceError(f"suggest must be a function, but is {function!r}")
-        space, content = FunctionSpace(function), path.read_bytes()
-        _ = space.choices  # calls the function: refuses one that fails
+    if not isinstance(space, SearchSpace):
+        is_function = space is None and hasattr(module, "suggest")
+        found = "a function suggest(trial)" if is_function else repr(space)
+        raise SpaceError(
+            f"SPACE must be a SearchSpace, but the file gives {found}; "
+            "write a record of lists, as search_spaces/resnet.py does"
+        )
+    content = json.dumps(asdict(space), sort_keys=True).encode()
     digest = hashlib.sha256(content).hexdigest()[:16]
     return LoadedSpace(path.stem, _title(path), baseline, space, digest, path)
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.architecture import MAX_STAGES, Architecture, InputSpec
-from nas.blocks import BLOCKS, STEMS
+from nas.architecture import Architecture, InputSpec
 from nas.budget import Caps
 from nas.complexity import Complexity, count
 from nas.errors import ArchitectureError
 from nas.identity import identify
 from nas.space_choices import Choices, Value
 from nas.space_features import FeatureLayout
-from nas.space_function import FunctionSpace
 from nas.space_limits import find_extreme, find_fitting
 from nas.space_moves import moves, shrink
 from nas.space_record import SearchSpace
@@ -53,7 +51,7 @@ class BudgetedSpace:
         BudgetError: No network of the space keeps the caps; the smallest one is named.
     """
 
-    space: SearchSpace | FunctionSpace
+    space: SearchSpace
     input_spec: InputSpec
     caps: Caps
     name: str = "given"
@@ -154,8 +152,6 @@ class BudgetedSpace:
     @cached_property
     def layout(self) -> FeatureLayout:
         """Return the columns of `features`."""
-        if isinstance(self.space, FunctionSpace):
-            return FeatureLayout(MAX_STAGES, tuple(BLOCKS), (), tuple(STEMS))
         stages, stems = self.space.stages, self.space.stems
         kinds = tuple(dict.fromkeys(kind for stage in stages for kind in stage.kinds))
         kernels = tuple(dict.fromkeys(size for stage in stages for size in stage.kernels))
@@ -190,14 +186,13 @@ class BudgetedSpace:
         """Draw uniformly among the distinct feasible networks.
 
         Exact wherever `Population.draw` finds one; where fewer than some 1 in 5,000 proposals
-        fits, one is shrunk to fit, which is not uniform. A function's space is drawn from list by
-        list.
+        fits, one is shrunk to fit, which is not uniform.
         """
         drawn = self.population.draw(rng)
         return drawn if drawn is not None else self.shrink(self.population.propose(rng))
 
     def num_distinct(self) -> int:
-        """Return the number of distinct networks, caps aside; of a function's: at most so many."""
+        """Return the number of distinct networks, caps aside."""
         return self.population.num_distinct()
 
     def count_feasible(self) -> Count:

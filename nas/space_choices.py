@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from nas.blocks import BLOCKS, Layers, block_layers
 from nas.errors import ArchitectureError, SpaceError, unknown_name
@@ -26,11 +26,6 @@ class Trial(Protocol):
     ) -> int:
         """Return a whole number from `low` to `high`, both inclusive."""
 
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """Return a number from `low` to `high`, both inclusive."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -39,14 +34,13 @@ class Choice:
     Args:
         name: Its name in a trial.
         values: The values, at least one, all different.
-        form: How a trial is asked: one of a list, or a range of whole or of real numbers.
-        options: Arguments of the range, as Optuna's distribution takes them.
+        step: Of values that are an even range of whole numbers, which a trial is asked for as a
+            range; None of all others.
     """
 
     name: str
     values: tuple[Value, ...]
-    form: Literal["categorical", "int", "float"] = "categorical"
-    options: tuple[tuple[str, Any], ...] = ()
+    step: int | None = None
 
     @cached_property
     def positions(self) -> dict[Value, int]:
@@ -70,25 +64,21 @@ class Choice:
 
     def suggest(self, trial: Trial) -> Value:
         """Ask a trial for the value."""
-        value: Value
-        if self.form == "int":
-            value = trial.suggest_int(self.name, **dict(self.options))
-        elif self.form == "float":
-            value = trial.suggest_float(self.name, **dict(self.options))
-        else:
-            value = trial.suggest_categorical(self.name, self.values)
-        return value
+        if self.step is None:
+            value: Value = trial.suggest_categorical(self.name, self.values)
+            return value
+        low, high = int(self.values[0]), int(self.values[-1])
+        return trial.suggest_int(self.name, low, high, step=self.step)
 
     @property
     def distribution(self) -> Any:
         """Return the Optuna distribution; imports Optuna."""
         from optuna import distributions
 
-        if self.form == "int":
-            return distributions.IntDistribution(**dict(self.options))
-        if self.form == "float":
-            return distributions.FloatDistribution(**dict(self.options))
-        return distributions.CategoricalDistribution(self.values)
+        if self.step is None:
+            return distributions.CategoricalDistribution(self.values)
+        low, high = int(self.values[0]), int(self.values[-1])
+        return distributions.IntDistribution(low, high, step=self.step)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,16 @@
-"""The ends of a space: a network that keeps the caps, the smallest, the largest.
-
-Exact for a record; of a space given by a function only what 1,000 random calls meet is known.
-"""
+"""The ends of a space: a network that keeps the caps, the smallest, the largest."""
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterator
 
 from nas.architecture import Architecture, InputSpec
-from nas.complexity import Complexity, count
-from nas.errors import ArchitectureError, BudgetError, InfeasibleError
+from nas.complexity import Complexity
+from nas.errors import BudgetError, InfeasibleError
 from nas.space_choices import Value
 from nas.space_costs import choices_of, fitting, largest, smallest
-from nas.space_function import FunctionSpace
 from nas.space_record import SearchSpace
 
-NUM_PROBES = 1_000
 COSTS = (
     ("budget", "parameters"),
     ("max_macs", "multiply-adds"),
@@ -26,12 +19,12 @@ COSTS = (
 
 
 def find_fitting(
-    space: SearchSpace | FunctionSpace,
+    space: SearchSpace,
     input_spec: InputSpec,
     caps: tuple[float, float, float],
     name: str,
 ) -> dict[str, Value]:
-    """Return the choices of a network that keeps every cap, of the smallest one if that is known.
+    """Return the choices of a network that keeps every cap, the smallest of them.
 
     Args:
         space: The space.
@@ -43,8 +36,6 @@ def find_fitting(
         BudgetError: There is none; what the smallest network costs is named.
         InfeasibleError: No network of the space can be built at this input size.
     """
-    if isinstance(space, FunctionSpace):
-        return _find_by_probing(space, input_spec, caps, name)
     found = fitting(space, input_spec, caps)
     if found is not None:
         return choices_of(space, found.codes)
@@ -62,54 +53,18 @@ def find_fitting(
 
 
 def find_extreme(
-    space: SearchSpace | FunctionSpace, input_spec: InputSpec, is_largest: bool
+    space: SearchSpace, input_spec: InputSpec, is_largest: bool
 ) -> tuple[Architecture, Complexity]:
     """Return the network with the fewest or the most parameters, and what it costs.
 
     Raises:
         InfeasibleError: No network of the space can be built at this input size.
     """
-    pick = max if is_largest else min
-    if isinstance(space, FunctionSpace):
-        met = [(architecture, cost) for _, architecture, cost in _probe(space, input_spec)]
-        if met:
-            return pick(met, key=lambda entry: entry[1].num_params)
-    else:
-        path = (largest if is_largest else smallest)(space, input_spec)
-        if path is not None:
-            return space.decode(choices_of(space, path.codes)), path.cost
-    size = input_spec.image_size
-    raise InfeasibleError(f"no network of the space can be built at {size}x{size} pixels")
-
-
-def _find_by_probing(
-    space: FunctionSpace, input_spec: InputSpec, caps: tuple[float, float, float], name: str
-) -> dict[str, Value]:
-    least = math.inf
-    for choices, _, cost in _probe(space, input_spec):
-        if all(value <= cap for value, cap in zip(cost, caps, strict=True)):
-            return space.canonical(choices)
-        least = min(least, cost.num_params)
-    if least == math.inf:
-        raise _nothing_buildable(name, input_spec)
-    raise BudgetError(
-        f"none of {NUM_PROBES:,} random networks of space {name!r} keeps the caps "
-        f"({_spell(caps)}); the smallest of them has {least:,} parameters"
-    )
-
-
-def _probe(
-    space: FunctionSpace, input_spec: InputSpec
-) -> Iterator[tuple[dict[str, Value], Architecture, Complexity]]:
-    """Yield 1,000 random networks, those that cannot be built left out."""
-    rng = random.Random(0)
-    for _ in range(NUM_PROBES):
-        choices = {choice.name: rng.choice(choice.values) for choice in space.choices}
-        architecture = space.decode(choices)
-        try:
-            yield choices, architecture, count(architecture, input_spec)
-        except ArchitectureError:
-            continue
+    path = (largest if is_largest else smallest)(space, input_spec)
+    if path is None:
+        size = input_spec.image_size
+        raise InfeasibleError(f"no network of the space can be built at {size}x{size} pixels")
+    return space.decode(choices_of(space, path.codes)), path.cost
 
 
 def _nothing_buildable(name: str, input_spec: InputSpec) -> InfeasibleError:

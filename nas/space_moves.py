@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from nas.space_choices import Choice, Choices, Value
-from nas.space_function import FunctionSpace
 from nas.space_record import SearchSpace
 
 LONG_LIST = 16  # values; a list as long is also crossed in steps of a sixth of it
@@ -14,7 +13,7 @@ LEAP_PARTS = 6
 Move = tuple[str, dict[str, Value]]  # what it changes ("depth", "width", ...), canonical choices
 
 
-def moves(space: SearchSpace | FunctionSpace, choices: Choices) -> Iterator[Move]:
+def moves(space: SearchSpace, choices: Choices) -> Iterator[Move]:
     """Yield every one-step change: another network each, in a fixed order.
 
     Numbers go one step up or down their sorted list (on a long one also a sixth of it), names to
@@ -27,7 +26,7 @@ def moves(space: SearchSpace | FunctionSpace, choices: Choices) -> Iterator[Move
             continue
         for value in _steps(choice, current[choice.name]):
             changed = current | {choice.name: value}
-            if choice.name == "num_stages" and isinstance(space, SearchSpace):
+            if choice.name == "num_stages":
                 changed |= _grown_stages(space, current, int(value))
             changed = space.canonical(changed)
             if changed != current:
@@ -35,9 +34,7 @@ def moves(space: SearchSpace | FunctionSpace, choices: Choices) -> Iterator[Move
 
 
 def shrink(
-    space: SearchSpace | FunctionSpace,
-    choices: Choices,
-    violation: Callable[[Choices], float],
+    space: SearchSpace, choices: Choices, violation: Callable[[Choices], float]
 ) -> dict[str, Value] | None:
     """Return the nearest choices that fit, or None where no step leads there.
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from nas.architecture import InputSpec
 from nas.space_choices import Choices, Value
-from nas.space_function import FunctionSpace
 from nas.space_index import FeasibleIndex, TooLargeError
 from nas.space_record import SearchSpace
 
@@ -48,7 +47,7 @@ class Population:
             when asked for, and shared with the same space under other caps.
     """
 
-    space: SearchSpace | FunctionSpace
+    space: SearchSpace
     input_spec: InputSpec
     caps: tuple[float, float, float]
     fits: Callable[[Choices], bool]
@@ -81,12 +80,7 @@ class Population:
         return self._estimate
 
     def num_distinct(self) -> int:
-        """Return the number of distinct networks, caps aside.
-
-        Of a space given by a function it is the number of combinations: an upper bound.
-        """
-        if isinstance(self.space, FunctionSpace):
-            return math.prod(len(choice.values) for choice in self.space.choices)
+        """Return the number of distinct networks, caps aside."""
         per_stage = [len(stage.rows) for stage in self.space.stages]
         shapes = sum(math.prod(per_stage[:number]) for number in self.space.num_stages)
         return shapes * len(self.space.stems) * len(self.space.dropouts)
@@ -108,7 +102,7 @@ class Population:
             edges: Ascending numbers of parameters.
             num_params: Counts a drawn network, for the estimate; None where it cannot be built.
         """
-        if self._params_index is not None and isinstance(self.space, SearchSpace):
+        if self._params_index is not None:
             counts = self._params_index.histogram(edges)
             return [number * len(self.space.dropouts) for number in counts]
         rng = np.random.default_rng(0)
@@ -144,15 +138,9 @@ class Population:
         if self._capped_index is None:
             return self.num_distinct()
         index, cap = self._capped_index
-        return index.count(cap) * len(self._dropouts)
-
-    @property
-    def _dropouts(self) -> tuple[float, ...]:
-        return self.space.dropouts if isinstance(self.space, SearchSpace) else (0.0,)
+        return index.count(cap) * len(self.space.dropouts)
 
     def _build(self, field: int) -> FeasibleIndex | None:
-        if isinstance(self.space, FunctionSpace):
-            return None
         if field not in self.indexes:
             try:
                 self.indexes[field] = FeasibleIndex(self.space, self.input_spec, field)
@@ -166,18 +154,13 @@ class Population:
             return self._draw_any(rng)
         index, cap = self._capped_index
         choices = index.draw(cap, rng)
-        if len(self._dropouts) > 1:
-            choices["dropout"] = self._dropouts[int(rng.integers(len(self._dropouts)))]
+        dropouts = self.space.dropouts
+        if len(dropouts) > 1:
+            choices["dropout"] = dropouts[int(rng.integers(len(dropouts)))]
         return choices
 
     def _draw_any(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Draw uniformly from the whole space; of a function's, uniformly from each list."""
-        if isinstance(self.space, FunctionSpace):
-            drawn = {
-                choice.name: choice.values[int(rng.integers(len(choice.values)))]
-                for choice in self.space.choices
-            }
-            return self.space.canonical(drawn)
+        """Draw uniformly from the whole space."""
         space, rows = self.space, [stage.rows for stage in self.space.stages]
         weights = [math.prod(map(len, rows[:number])) for number in space.num_stages]
         shares = np.array(weights, dtype=float) / sum(weights)

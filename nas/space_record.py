@@ -244,8 +244,7 @@ def _range_choice(name: str, values: tuple[int, ...]) -> Choice:
     steps = {after - before for before, after in pairwise(values)}
     if len(steps) != 1 or min(steps) < 1:
         return Choice(name, values)
-    options = (("low", values[0]), ("high", values[-1]), ("step", min(steps)))
-    return Choice(name, values, "int", options)
+    return Choice(name, values, min(steps))
 
 
 def _merge_stages(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:

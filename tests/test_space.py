@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from nas.architecture import Architecture, Stage, Stem
 from nas.errors import NasError, SpaceError, UnknownNameError
 from nas.identity import identify
-from nas.space import FunctionSpace, SearchSpace, StageChoices, list_spaces, load_space
+from nas.space import SearchSpace, StageChoices, list_spaces, load_space
 
 SMALL = StageChoices(("basic", "bottleneck"), (1, 2, 3), (8, 16))
 UNEVEN = SearchSpace(
@@ -201,63 +201,6 @@ def test_enumerate_yields_every_network_once():
     assert set(networks) == expected
 
 
-# -- functions ------------------------------------------------------------------------------------
-
-
-def suggest_nested(trial):
-    kind = trial.suggest_categorical("kind", ["basic", "bottleneck"])
-    width = trial.suggest_int("width", 8, 32, step=8)
-    stages = [Stage(kind, trial.suggest_int("depth", 1, 2), width, 1)]
-    if kind == "basic":
-        dropout = trial.suggest_float("dropout", 0.0, 0.5, step=0.25)
-        stages = [replace(stages[0], dropout=dropout)]
-    return Architecture(Stem(trial.suggest_categorical("stem", ["conv3x3"]), width), tuple(stages))
-
-
-def test_a_function_under_conditions_has_all_its_names_in_every_trial():
-    space = FunctionSpace(suggest_nested)
-    assert set(space.distributions) == {"kind", "width", "depth", "dropout"}
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(20):
-        trial = study.ask()
-        architecture = space.suggest(trial)
-        assert set(trial.params) == set(space.distributions)
-        assert trial.distributions == space.distributions
-        assert space.decode(trial.params) == architecture
-        assert space.suggest(optuna.trial.FixedTrial(trial.params)) == architecture
-
-
-def test_a_function_s_choices_that_are_not_asked_for_are_neutral():
-    space = FunctionSpace(suggest_nested)
-    choices = {"kind": "bottleneck", "width": 8, "depth": 1}
-    assert space.canonical({**choices, "dropout": 0.5}) == {**choices, "dropout": 0.0}
-    assert space.absent({**choices, "dropout": 0.5}) == {"dropout"}
-
-
-@pytest.mark.parametrize(
-    ("function", "reason"),
-    [
-        (lambda trial: None, "must return an Architecture, but returned None"),
-        (lambda trial: 1 / 0, "suggest failed: ZeroDivisionError"),
-        (lambda trial: trial.suggest_float("x", 0, 1), "give suggest_float a step"),
-        (lambda trial: trial.suggest_categorical("x", []), "at least one value"),
-    ],
-)
-def test_a_function_that_breaks_the_contract_is_refused_with_its_reason(function, reason):
-    with pytest.raises(SpaceError, match=reason):
-        _ = FunctionSpace(function).choices
-
-
-def test_a_function_whose_list_depends_on_a_choice_is_refused():
-    def suggest(trial):
-        longest = trial.suggest_int("longest", 2, 4)
-        depth = trial.suggest_int("depth", 1, longest)
-        return Architecture(Stem("conv3x3", 8), (Stage("basic", depth, 8, 1),))
-
-    with pytest.raises(SpaceError, match="'depth' with two different lists"):
-        _ = FunctionSpace(suggest).choices
-
-
 # -- files ----------------------------------------------------------------------------------------
 
 
@@ -282,21 +225,15 @@ def test_the_hash_follows_the_lists_and_not_the_docstring(tmp_path):
     assert loaded.content_hash == renamed.content_hash != widened.content_hash
 
 
-def test_a_file_may_give_a_function_instead(tmp_path):
-    text = VALID_FILE.partition("SPACE")[0] + "def suggest(trial):\n    return BASELINE\n"
-    loaded = load_space(write_space(tmp_path, text))
-    assert loaded.space.decode({}) == loaded.baseline
-
-
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("SPACE = ", "SPICE = ", "either SPACE or suggest"),
-        ("SPACE = ", "def suggest(trial): ...\nSPACE = ", "and not both"),
+        ("SPACE = ", "SPICE = ", "SPACE must be a SearchSpace, but the file gives None"),
+        ("SPACE = ", "def suggest(trial): ...\nSPICE = ", "the file gives a function suggest"),
         ("BASELINE = ", "BASE = ", "BASELINE must be an Architecture, but is None"),
         ('Stage("basic"', 'Stage("basik"', "unknown block kind 'basik'"),
         ('"""A title.\n\nMore.\n"""', "", "must begin with a docstring"),
-        ("SPACE = ", "SPACE = 3 #", "SPACE must be a SearchSpace, but is 3"),
+        ("SPACE = ", "SPACE = 3 #", "SPACE must be a SearchSpace, but the file gives 3"),
         ("SPACE = ", "SPACE = (", "does not run: SyntaxError"),
         ("BASELINE = ", "import nothing_at_all\nBASELINE = ", "ModuleNotFoundError"),
         ("(8, 16)", "()", "widths must be a tuple of at least one value"),

@@ -1,5 +1,4 @@
 import math
-import re
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -13,16 +12,12 @@ from scipy.stats import chi2
 from nas.architecture import InputSpec
 from nas.budget import Caps
 from nas.complexity import count
-from nas.errors import ArchitectureError, BudgetError, InfeasibleError
+from nas.errors import ArchitectureError, InfeasibleError
 from nas.identity import identify
 from nas.space import (
-    Architecture,
     BudgetedSpace,
-    FunctionSpace,
     SearchSpace,
-    Stage,
     StageChoices,
-    Stem,
     load_space,
 )
 from nas.space_index import FeasibleIndex
@@ -224,61 +219,6 @@ def test_a_space_too_large_to_list_is_drawn_from_and_estimated(monkeypatch):
     below, above = space.histogram([0, half, costs[-1]])
     assert below == pytest.approx(bisect_right(costs, half), rel=0.05)
     assert below + above == pytest.approx(len(costs), rel=1e-3)
-
-
-def suggest_two_stages(trial):
-    widths = [trial.suggest_categorical(f"width{i}", [8, 12, 16]) for i in (1, 2)]
-    kind = trial.suggest_categorical("kind", BOTH)
-    depths = [trial.suggest_int(f"depth{i}", 1, 30) for i in (1, 2)]
-    stages = zip(depths, widths, (1, 2), strict=True)
-    return Architecture(Stem("conv3x3", widths[0]), tuple(Stage(kind, *s) for s in stages))
-
-
-def test_a_function_s_space_is_estimated_and_drawn_within_the_budget(monkeypatch):
-    monkeypatch.setattr("nas.space_population.MAX_ENUMERATED", 100)
-    space = BudgetedSpace(FunctionSpace(suggest_two_stages), InputSpec(), Caps(40_000))
-    all_costs = [space.num_params(choices) for choices in space.space.enumerate()]
-    counted = space.count_feasible()
-    expected = sum(cost <= 40_000 for cost in all_costs)
-    assert len(all_costs) == space.num_distinct() == 3 * 3 * 2 * 30 * 30
-    assert not counted.is_exact
-    assert abs(counted.value - expected) < 4 * counted.standard_error
-    rng = np.random.default_rng(0)
-    drawn = [space.sample(rng) for _ in range(300)]
-    assert max(map(space.num_params, drawn)) <= 40_000
-    far = {"width1": 16, "width2": 16, "kind": "basic", "depth1": 30, "depth2": 30}
-    assert space.violation(far) > 0 >= space.violation(space.shrink(far))
-    assert space.is_feasible(space.mutate(drawn[0], rng))
-    assert space.smallest()[1].num_params <= min(map(space.num_params, drawn))
-    assert len(space.features(drawn[0])) == len(space.layout.names)
-
-
-def test_a_function_s_small_space_is_counted_by_distinct_networks():
-    def suggest(trial):
-        trial.suggest_categorical("ignored", ["a", "b"])  # two choices, one network
-        depth = trial.suggest_int("depth", 1, 5)
-        return Architecture(Stem("conv3x3", 8), (Stage("basic", depth, 8, 1),))
-
-    space = BudgetedSpace(FunctionSpace(suggest), InputSpec(), Caps(10**6))
-    assert space.num_feasible() == 5
-
-
-def test_an_impossible_function_space_is_refused_with_the_smallest_seen():
-    space = FunctionSpace(suggest_two_stages)
-    costs = {count(space.decode(choices)).num_params for choices in space.enumerate()}
-    with pytest.raises(BudgetError, match=r"none of 1,000 .* has ([\d,]+) parameters") as refused:
-        BudgetedSpace(space, InputSpec(), Caps(100), "mine")
-    named = int(re.findall(r"([\d,]+) parameters", str(refused.value))[0].replace(",", ""))
-    assert named in sorted(costs)[: len(costs) // 20]
-
-
-def test_a_function_space_of_which_nothing_can_be_built_is_refused_as_that():
-    def suggest(trial):
-        depth = trial.suggest_int("depth", 1, 5)
-        return Architecture(Stem("conv3x3", 8), (Stage("basic", depth, 8, 1, kernel=2),))
-
-    with pytest.raises(InfeasibleError, match=r"'mine' can be built at 9x9 pixels"):
-        BudgetedSpace(FunctionSpace(suggest), InputSpec(image_size=9), Caps(10**6), "mine")
 
 
 def test_the_resnet_space_has_as_many_networks_as_was_counted_for_the_project():
