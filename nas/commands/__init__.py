@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import importlib.util
 import io
 import os
 import shlex
@@ -35,20 +34,6 @@ COMMANDS = {
     "presets": "the named networks: the paper's, the ResNets, the hand-made ones",
 }
 
-REQUIRED_MODULES = (  # what setup.cfg asks for, by the names that are imported
-    "torch",
-    "torchvision",
-    "optuna",
-    "optuna_dashboard",
-    "numpy",
-    "rich",
-    "sklearn",
-    "scipy",
-    "PIL",
-    "safetensors",
-    "matplotlib",
-    "psutil",
-)
 INSTALL_WORDS = "-m pip install -c constraints.txt -e ."
 
 
@@ -90,6 +75,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "nas").partition(".")[0]
+        if debug or package == "nas":
+            raise
+        print(f"error: not installed: {package}; run: {_install_command()}", file=sys.stderr)
+        return UsageError.exit_code
     except (NasError, OSError) as error:  # the latter: a disk or a permission nobody expected
         if debug:
             raise
@@ -112,7 +103,6 @@ def _begin_again_without_graphs(words: list[str]) -> NoReturn:
 
 
 def _dispatch(words: list[str]) -> int:
-    _require_modules()
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -140,15 +130,11 @@ def _dispatch(words: list[str]) -> int:
     return int(module.run(args))
 
 
-def _require_modules() -> None:
-    """Refuse to run without the dependencies; name the one command that installs them."""
-    missing = [name for name in REQUIRED_MODULES if importlib.util.find_spec(name) is None]
-    if not missing:
-        return
-    command = f"{sys.executable} {INSTALL_WORDS}"
+def _install_command() -> str:
+    """Return the one command that installs all dependencies."""
     if sys.prefix == sys.base_prefix:  # a system's Python, which may refuse packages
-        command = f"{sys.executable} -m venv .venv && .venv/bin/python {INSTALL_WORDS}"
-    raise UsageError(f"not installed: {', '.join(missing)}; run: {command}")
+        return f"{sys.executable} -m venv .venv && .venv/bin/python {INSTALL_WORDS}"
+    return f"{sys.executable} {INSTALL_WORDS}"
 
 
 def _refuse_words(parser: Parser, rest: list[str]) -> NoReturn:

@@ -15,41 +15,27 @@ import torch
 from nas.data.images import labelled_images, resize, select
 from nas.data.records import LabelledImages, Parts
 from nas.data.split import set_aside
-from nas.errors import DataError
 
 _MAX_VALUE = 16  # scikit-learn's pixels are 0..16
 
 
 def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> Parts:
-    """Return the four fifths to train on.
-
-    Raises:
-        DataError: scikit-learn is not installed.
-    """
+    """Return the four fifths to train on."""
     everything = _load(image_size)
     train, _ = set_aside(everything.labels)
     return Parts(select(everything, train))
 
 
 def test_part(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
-    """Return the fifth that was set aside.
-
-    Raises:
-        DataError: scikit-learn is not installed.
-    """
+    """Return the fifth that was set aside."""
     everything = _load(image_size)
     _, test = set_aside(everything.labels)
     return select(everything, test)
 
 
 def _load(image_size: int | None) -> LabelledImages:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise DataError(
-            f"the data set digits comes with scikit-learn, but {error}; "
-            "install it: pip install scikit-learn"
-        ) from error
+    from sklearn.datasets import load_digits
+
     raw = load_digits()
     pixels = np.rint(raw.images * (255 / _MAX_VALUE)).astype(np.uint8)
     images = torch.from_numpy(pixels).unsqueeze(1)  # (N, 1, 8, 8)
