@@ -1,8 +1,8 @@
-"""Files of published data sets: found where the user or the system has them, else downloaded.
+"""Files of published data sets: found where the user has them, else downloaded.
 
-Looked for in this order: `--data DIR`, directories of the system, the cache. Only then a download
-is tried, from `NAS_MIRROR` where that is set; it goes to the cache. Each file is checked against
-its published checksum, wherever it was found.
+Looked for in this order: `--data DIR`, the cache. Only then a download is tried, from `NAS_MIRROR`
+where that is set; it goes to the cache. Each file is checked against its published checksum,
+wherever it was found.
 """
 
 from __future__ import annotations

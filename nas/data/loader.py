@@ -4,8 +4,7 @@
 stays on the host and is fetched ahead of use. Either way the images of epoch k are decided by
 (seed, k) alone: the same batches come after a resume, and on any device.
 
-Nothing in an epoch waits for the device, and all batches of a training have one shape, so that
-a captured graph can read them from static buffers (`epoch(..., into=...)`).
+Nothing in an epoch waits for the device, and all batches of a training have one shape.
 """
 
 from __future__ import annotations
@@ -126,14 +125,8 @@ class DeviceLoader:
         """Return the number of steps in an epoch."""
         return len(self.placed) // self.batch_size
 
-    def epoch(self, epoch: int, into: Batch | None = None) -> Iterator[Batch]:
-        """Yield the batches of an epoch, the same ones whenever it is asked for.
-
-        Args:
-            epoch: Its number, from 0.
-            into: Buffers of the batches' shape; each batch is written there and `into` itself
-                is yielded. None yields new tensors.
-        """
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch (from 0), the same ones whenever it is asked for."""
         placed, size = self.placed, self.batch_size
         generator = epoch_generator(self.seed, epoch)
         order = torch.randperm(len(placed), generator=generator)[: len(self) * size]
@@ -141,20 +134,9 @@ class DeviceLoader:
         draws = draw(self.augmentation, len(order), image_size, generator).to(placed.device)
         policy = self._policy(epoch)
         for step, (raw, labels) in enumerate(_fetch(placed, order, size)):
-            images = augment(
-                raw,
-                draws.batch(step * size, (step + 1) * size),
-                self.augmentation,
-                placed.scale,
-                placed.shift,
-                policy,
-            )
-            if into is None:
-                yield Batch(images, labels)
-            else:
-                into.images.copy_(images)
-                into.labels.copy_(labels)
-                yield into
+            own = draws.batch(step * size, (step + 1) * size)
+            scale, shift = placed.scale, placed.shift
+            yield Batch(augment(raw, own, self.augmentation, scale, shift, policy), labels)
 
     def _policy(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
         if self.augmentation.policy == "none":

@@ -25,11 +25,7 @@ from nas.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
-
-# MD5 of the unpacked files: Debian packs them anew (gzip -n), so the published checksums of the
-# packed files do not fit. That these are the same data is proven: Debian's files with the header
-# `gzip -N` writes (time 1504176606 or 1504176627) have exactly the published checksums.
+# MD5 of the unpacked files; the published checksums are of the packed ones
 _FASHION_MD5 = {
     "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
     "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
@@ -113,8 +109,7 @@ def _read_fashion_mnist(
     from torchvision.datasets import FashionMNIST
 
     prefix = "train" if part == "train" else "t10k"
-    own = user_dirs(data_dir, ["FashionMNIST/raw", "raw", "fashion-mnist"])
-    directories = [*own, DEBIAN_FASHION_MNIST]
+    directories = user_dirs(data_dir, ["FashionMNIST/raw", "raw", "fashion-mnist"])
     packed_md5 = dict(FashionMNIST.resources)
     arrays = []
     for kind, rank in (("images-idx3", 3), ("labels-idx1", 1)):

@@ -187,9 +187,8 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(host, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "fashion-mnist"])
-def test_absent_data_name_the_ways_on(host, tmp_path, monkeypatch, name):
+def test_absent_data_name_the_ways_on(host, monkeypatch, name):
     monkeypatch.setenv("NAS_MIRROR", f"{host}/refused/")
-    monkeypatch.setattr("nas.data.published.DEBIAN_FASHION_MNIST", tmp_path / "not installed")
     with pytest.raises(DownloadError) as caught:
         load_training(name)
     message = str(caught.value)

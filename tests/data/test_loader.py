@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nas.data.augment import Augmentation
-from nas.data.loader import Batch, DeviceLoader, EvalLoader, epoch_generator, place
+from nas.data.loader import DeviceLoader, EvalLoader, epoch_generator, place
 from nas.data.records import LabelledImages
 from nas.errors import DataError
 
@@ -120,17 +120,6 @@ def test_an_epoch_left_early_leaves_no_thread_behind():
     next(epoch)
     epoch.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch")]
-
-
-def test_batches_written_into_buffers_are_the_same_and_the_buffers_stay():
-    loader = DeviceLoader(placed(random_part()), 32, EVERYTHING, seed=0)
-    images = torch.empty(32, 3, 8, 8).to(memory_format=torch.channels_last)
-    buffers = Batch(images, torch.empty(32, dtype=torch.int64))
-    written = []
-    for batch in loader.epoch(0, into=buffers):
-        assert batch is buffers
-        written.append(Batch(batch.images.clone(), batch.labels.clone()))
-    assert batches_equal(written, list(loader.epoch(0)))
 
 
 def test_training_batches_are_normalised_floats_channels_last():

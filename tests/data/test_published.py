@@ -7,12 +7,10 @@ import gzip
 import hashlib
 import io
 import pickle
-import shutil
 import tarfile
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from torchvision import datasets as torchvision_datasets
 
 from nas.data import published
 from nas.data.datasets import load_test, load_training
-from nas.data.published import DEBIAN_FASHION_MNIST
 from nas.errors import DataError
 
 RANDOM = np.random.default_rng(0)
@@ -250,20 +247,3 @@ def test_a_damaged_fashion_mnist_file_is_refused(fashion_mnist, content):
     (fashion_mnist / f"{name}.gz").write_bytes(content)
     with pytest.raises(DataError, match=name):
         load_training("fashion-mnist", fashion_mnist)
-
-
-@pytest.mark.skipif(not DEBIAN_FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is absent")
-def test_debians_package_is_found_and_torchvision_reads_the_same(tmp_path, own_cache):
-    data, test = load_training("fashion-mnist"), load_test("fashion-mnist")
-    assert not own_cache.exists(), "nothing is downloaded or unpacked"
-    raw = tmp_path / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for path in DEBIAN_FASHION_MNIST.glob("*.gz"):
-        with gzip.open(path) as packed_file, (raw / Path(path.stem)).open("wb") as file:
-            shutil.copyfileobj(packed_file, file)
-    for part, is_train in ((data.train, True), (test, False)):
-        reference = torchvision_datasets.FashionMNIST(tmp_path, train=is_train)
-        assert (part.images[:, 0].numpy() == reference.data.numpy()).all()
-        assert part.labels.tolist() == reference.targets.tolist()
-    # 0.2860 and 0.3530 are the figures in common use
-    assert (round(data.mean[0], 3), round(data.std[0], 3)) == (0.286, 0.353)
