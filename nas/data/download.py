@@ -1,8 +1,7 @@
 """One file from a host that may refuse, stall or trickle: fetched whole, or a clear error soon.
 
-The transfer runs in a thread and is watched from outside, so that nothing (name look-up, headers
-that never end, a byte a second) keeps the user waiting: a transfer that cannot end in time is
-given up within about 15 s of its start.
+A socket that is silent times out, and the rate is checked as the bytes arrive: a transfer that
+cannot end in time is given up within about 20 s of its start.
 """
 
 from __future__ import annotations
@@ -13,9 +12,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -24,9 +26,7 @@ from nas.errors import DataError, DownloadError
 from nas.files import write_atomically
 
 _CHUNK_BYTES = 1 << 16
-_POLL_SECONDS = 0.05
 _REPORT_SECONDS = 10.0
-_SOCKET_SECONDS = 30.0  # when an abandoned thread ends; the watcher has left long before
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Patience:
 
     Args:
         silence_seconds: The longest time without a byte, from the start on.
-        judge_seconds: After this time since the first byte the whole is projected, and from then
+        judge_seconds: After this time since the answer the whole is projected, and from then
             on over a window of this length.
         longest_seconds: The longest projected time for the whole.
     """
@@ -89,109 +89,102 @@ def md5_of(path: Path) -> str:
 
 
 def _transfer(url: str, file: IO[bytes], md5: str, size_bytes: int, patience: Patience) -> None:
-    transfer = _Transfer(url, file)
-    threading.Thread(target=transfer.run, daemon=True, name="download").start()
-    try:
-        _watch(transfer, size_bytes, patience)
-    finally:
-        transfer.is_cancelled.set()
-    _check(transfer, md5)
-
-
-@dataclass(eq=False)
-class _Transfer:
-    """What the thread and its watcher share; the thread writes, the watcher cancels."""
-
-    url: str
-    file: IO[bytes]
-    received_bytes: int = 0
-    announced_bytes: int | None = None
-    content_type: str = ""
-    md5: str = ""
-    failure: str | None = None
-    storage_error: OSError | None = None
-    is_done: threading.Event = field(default_factory=threading.Event)
-    is_cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        """Receive the file; ends soon after a cancel, whatever the host does."""
-        request = urllib.request.Request(self.url, headers={"User-Agent": "nas"})
-        try:
-            with urllib.request.urlopen(request, timeout=_SOCKET_SECONDS) as response:
-                self._receive(response)
-        except urllib.error.HTTPError as error:
-            self.failure = f"the host answered {error.code} {error.reason}"
-            error.close()
-        except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            self.failure = getattr(reason, "strerror", None) or str(reason) or repr(error)
-        finally:
-            self.is_done.set()
-
-    def _receive(self, response: HTTPResponse) -> None:
-        self.announced_bytes = response.length
-        self.content_type = response.headers.get("Content-Type", "")
-        digest = _new_md5()
-        while chunk := response.read1(_CHUNK_BYTES):  # what is there: a trickle shows at once
-            if self.is_cancelled.is_set():
-                return  # the file is no longer ours
-            try:
-                self.file.write(chunk)
-            except OSError as error:
-                self.storage_error = error
-                return
-            except ValueError:  # the watcher gave up and closed the file just now
-                return
+    digest, received = _new_md5(), 0
+    with _reporting(url, patience):
+        response = _ask(url, patience.silence_seconds)
+    with response:
+        announced = response.length
+        pace = _Pace(urlsplit(url).netloc, announced or size_bytes, patience)
+        while True:
+            with _reporting(url, patience):
+                chunk = response.read1(_CHUNK_BYTES)  # what is there: a trickle shows at once
+            if not chunk:
+                break
+            file.write(chunk)
             digest.update(chunk)
-            self.received_bytes += len(chunk)
-        self.md5 = digest.hexdigest()
-
-
-def _watch(transfer: _Transfer, size_bytes: int, patience: Patience) -> None:
-    """Return when the transfer has ended; raise DownloadError when it will not in time."""
-    host = urlsplit(transfer.url).netloc
-    started_at = last_byte_at = window_at = reported_at = time.monotonic()
-    seen_bytes = window_bytes = 0
-    while not transfer.is_done.wait(_POLL_SECONDS):
-        now, received = time.monotonic(), transfer.received_bytes
-        total = max(transfer.announced_bytes or size_bytes, received)
-        if received == 0:
-            window_at = now
-        if received > seen_bytes:
-            seen_bytes, last_byte_at = received, now
-        elif now - last_byte_at > patience.silence_seconds:
-            raise DownloadError(f"{host} was silent for {patience.silence_seconds:g} s")
-        if now - window_at >= patience.judge_seconds:
-            rate = (received - window_bytes) / (now - window_at)  # bytes a second
-            left_seconds = (total - received) / max(rate, 1.0)
-            if now - started_at + left_seconds > patience.longest_seconds:
-                raise DownloadError(
-                    f"{host} sends {rate / 1e3:.1f} kB/s: the {total / 1e6:.0f} MB would take "
-                    f"{left_seconds / 60:.0f} minutes"
-                )
-            window_at, window_bytes = now, received
-        if now - reported_at >= _REPORT_SECONDS:
-            reported_at = now
-            share = f"{received / 1e6:.0f} of {total / 1e6:.0f} MB"
-            print(f"downloading from {host}: {share}", file=sys.stderr, flush=True)
-
-
-def _check(transfer: _Transfer, md5: str) -> None:
-    if transfer.storage_error is not None:
-        raise transfer.storage_error
-    if transfer.failure is not None:
-        raise DownloadError(f"{transfer.url}: {transfer.failure}")
-    announced, received = transfer.announced_bytes, transfer.received_bytes
+            received += len(chunk)
+            pace.check(received)
     if announced is not None and received < announced:
+        raise DownloadError(f"{url}: the connection ended after {received} of {announced} bytes")
+    if digest.hexdigest() != md5:
+        kind = response.headers.get("Content-Type")
         raise DownloadError(
-            f"{transfer.url}: the connection ended after {received} of {announced} bytes"
+            f"{url} sent something else: {received} bytes"
+            + (f" of {kind}" if kind else "")
+            + f" with md5 {digest.hexdigest()} instead of {md5}"
         )
-    if transfer.md5 != md5:
-        raise DownloadError(
-            f"{transfer.url} sent something else: {received} bytes"
-            + (f" of {transfer.content_type}" if transfer.content_type else "")
-            + f" with md5 {transfer.md5} instead of {md5}"
-        )
+
+
+def _ask(url: str, seconds: float) -> HTTPResponse:
+    """Return the host's answer, its header read; its socket times out after so long a silence.
+
+    NOTE: in a thread, for no time-out of Python ends a name look-up or a header that trickles.
+
+    Raises:
+        TimeoutError: There was none in time.
+        OSError, HTTPException, ValueError: There will be none.
+    """
+    answers: SimpleQueue[HTTPResponse | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        request = urllib.request.Request(url, headers={"User-Agent": "nas"})
+        try:
+            answers.put(urllib.request.urlopen(request, timeout=seconds))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True, name="download").start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@contextmanager
+def _reporting(url: str, patience: Patience) -> Iterator[None]:
+    """Tell a failure of the network as a DownloadError."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DownloadError(f"{url}: the host answered {error.code} {error.reason}") from error
+    except (OSError, HTTPException, ValueError) as error:  # the last: a host that is no name
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            host, seconds = urlsplit(url).netloc, patience.silence_seconds
+            raise DownloadError(f"{host} was silent for {seconds:g} s") from error
+        text = getattr(reason, "strerror", None) or str(reason) or repr(error)
+        raise DownloadError(f"{url}: {text}") from error
+
+
+class _Pace:
+    """Gives up a transfer that would take too long; says now and then how far it is."""
+
+    def __init__(self, host: str, total_bytes: int, patience: Patience) -> None:
+        self._host, self._total_bytes, self._patience = host, total_bytes, patience
+        self._started_at = self._window_at = self._reported_at = time.monotonic()
+        self._window_bytes = 0
+
+    def check(self, received: int) -> None:
+        """Take the bytes received so far; raise DownloadError where the rest would take long."""
+        now, total = time.monotonic(), max(self._total_bytes, received)
+        window_seconds = now - self._window_at
+        if window_seconds >= self._patience.judge_seconds:
+            rate = (received - self._window_bytes) / window_seconds  # bytes a second
+            left_seconds = (total - received) / max(rate, 1.0)
+            if now - self._started_at + left_seconds > self._patience.longest_seconds:
+                raise DownloadError(
+                    f"{self._host} sends {rate / 1e3:.1f} kB/s: the {total / 1e6:.0f} MB would "
+                    f"take {left_seconds / 60:.0f} minutes"
+                )
+            self._window_at, self._window_bytes = now, received
+        if now - self._reported_at >= _REPORT_SECONDS:
+            self._reported_at = now
+            share = f"{received / 1e6:.0f} of {total / 1e6:.0f} MB"
+            print(f"downloading from {self._host}: {share}", file=sys.stderr, flush=True)
 
 
 def _new_md5() -> hashlib._Hash:
