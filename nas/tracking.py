@@ -12,7 +12,6 @@ import logging
 import os
 import secrets
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,53 +64,31 @@ class TrackerKind(NamedTuple):
 
 
 class TensorBoard:
-    """Event files in ``<run folder>/tensorboard``; `tensorboard --logdir studies` shows all.
-
-    NOTE: TensorBoard's own writer writes from a thread, which meets a full disk with a traceback
-    on standard error. The records written here are the same, at once.
-    """
+    """Event files in ``<run folder>/tensorboard``; `tensorboard --logdir studies` shows all."""
 
     def __init__(self, run: TrackedRun, first_epoch: int) -> None:
         """Open a file; what others in the folder hold of this epoch and later counts no more."""
-        from tensorboard.compat.proto.event_pb2 import SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import SummaryWriter
 
         folder = run.folder / "tensorboard"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
-        self._file = path.open("wb", buffering=0)
-        self._records = RecordWriter(self._file)
-        self._write(file_version="brain.Event:2")
-        self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
+        self._writer = SummaryWriter(str(folder), purge_step=first_epoch)
         self._write_text("settings", run.settings)
 
     def log(self, epoch: int, figures: Mapping[str, float]) -> None:
         """Write one scalar a figure."""
-        from torch.utils.tensorboard.summary import scalar
-
         for name, value in figures.items():
-            self._write(step=epoch, summary=scalar(name, value))
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()  # it writes in a thread: a full disk shows here
 
     def close(self, result: Mapping[str, Any]) -> None:
         """Write the result as text."""
         self._write_text("result", result)
-        self._file.close()
+        self._writer.close()
 
     def _write_text(self, name: str, values: Mapping[str, Any]) -> None:
         """Write values as a code block of Markdown, which TensorBoard shows."""
-        from torch.utils.tensorboard.summary import text
-
         lines = json.dumps(values, indent=2).splitlines()
-        self._write(summary=text(name, "\n".join(f"    {line}" for line in lines)))
-
-    def _write(self, **event: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        try:
-            self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
-        except OSError:
-            self._file.close()
-            raise
+        self._writer.add_text(name, "\n".join(f"    {line}" for line in lines))
 
 
 class WeightsAndBiases:

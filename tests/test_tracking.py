@@ -262,6 +262,7 @@ def test_tensorboard_keeps_the_trials_of_two_workers_where_their_folders_go(fold
 
 
 @have("tensorboard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its thread's
 def test_a_disk_that_is_full_for_tensorboard_stops_nothing(studies, caplog, monkeypatch):
     from tensorboard.summary.writer.record_writer import RecordWriter
 
