@@ -6,16 +6,21 @@ killed, so that the next one knows which of these files nobody will finish, and 
 
 from __future__ import annotations
 
+import csv
 import glob
+import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from nas.errors import StorageError
 from nas.locks import lock_file, try_lock
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUFFIX = ".tmp"  # of a file that is being written aside
 
@@ -54,6 +59,22 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file; see `write_atomically`."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_table_atomically(
+    path: Path, columns: Collection[str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write rows as a CSV file with a header; see `write_atomically`."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomically(path, buffer.getvalue())
+
+
+def write_figure_atomically(path: Path, figure: Figure) -> None:
+    """Write a figure of matplotlib as a PNG file; see `write_atomically`."""
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def remove_leftovers(path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +16,7 @@ from nas.device import Engine, free_memory, is_out_of_memory
 from nas.errors import RunError
 from nas.evaluate import evaluate
 from nas.feed import Batches, feed_epoch
-from nas.files import write_atomically, write_text_atomically
+from nas.files import write_figure_atomically, write_table_atomically
 from nas.lr_suggestion import Suggestion, has_diverged, smooth, suggest
 from nas.optimizer import set_learning_rate
 from nas.state import Job, make_state
@@ -134,15 +132,11 @@ def write_table(folder: Path, steps: Sequence[RangeStep], num_steps: int) -> Pat
         StorageError: The disk is full, or the folder is absent or not writable.
     """
     smoothed = zip(*_smoothed(steps, num_steps), strict=True)
-    buffer = io.StringIO()
-    names = [*asdict(steps[0]), "smoothed_loss", "smoothed_accuracy"]
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    for step, (loss, accuracy) in zip(steps, smoothed, strict=True):
-        writer.writerow(
-            {**asdict(step), "smoothed_loss": loss, "smoothed_accuracy": accuracy},
-        )
-    write_text_atomically(folder / TABLE, buffer.getvalue())
+    rows = [
+        {**asdict(step), "smoothed_loss": loss, "smoothed_accuracy": accuracy}
+        for step, (loss, accuracy) in zip(steps, smoothed, strict=True)
+    ]
+    write_table_atomically(folder / TABLE, list(rows[0]), rows)
     return folder / TABLE
 
 
@@ -158,11 +152,9 @@ def draw_picture(
     Raises:
         StorageError: The disk is full, or the folder is absent or not writable.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6.4), layout="constrained")
-    FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True)
     rates = [step.learning_rate for step in steps]
     losses, accuracies = _smoothed(steps, ramp.num_steps)
@@ -197,9 +189,7 @@ def draw_picture(
     if measured:
         lower.legend(loc="best", fontsize="small")
     figure.suptitle(title, fontsize="medium")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    write_atomically(folder / PICTURE, lambda file: file.write(buffer.getvalue()))
+    write_figure_atomically(folder / PICTURE, figure)
     return folder / PICTURE
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from nas.architecture import InputSpec
 from nas.budget import Caps
 from nas.complexity import count
 from nas.errors import InfeasibleError
-from nas.files import write_text_atomically
+from nas.files import write_table_atomically
 from nas.paper import BUDGET, RECIPE, PaperRow, Setting, stated_settings
 from nas.plan import fit_recipe
 from nas.presets import PRESETS
@@ -190,12 +188,7 @@ def write_table(studies: Path, rows: Sequence[Reproduction]) -> Path:
     """Write the comparison as ``reproduce/table.csv``; return its path."""
     path = studies / "reproduce" / "table.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.StringIO()
-    names = list(Reproduction.__dataclass_fields__)
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: getattr(row, name) for name in names} for row in rows)
-    write_text_atomically(path, buffer.getvalue())
+    write_table_atomically(path, Reproduction.__dataclass_fields__, map(asdict, rows))
     return path
 
 

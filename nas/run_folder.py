@@ -12,8 +12,6 @@ by it, and so is what it was.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +23,12 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.errors import StorageError, UsageError
-from nas.files import remove_leftovers, write_atomically, write_text_atomically
+from nas.files import (
+    remove_leftovers,
+    write_figure_atomically,
+    write_table_atomically,
+    write_text_atomically,
+)
 from nas.identity import identify
 from nas.locks import try_lock
 from nas.result import EpochRecord
@@ -148,22 +151,15 @@ class RunFolder:
 
     def write_curve(self, curve: Sequence[EpochRecord]) -> None:
         """Write the epochs as a table."""
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {**record.to_dict(), "accuracy_gap": record.accuracy_gap} for record in curve
-        )
-        write_text_atomically(self.curve_table, buffer.getvalue())
+        rows = ({**record.to_dict(), "accuracy_gap": record.accuracy_gap} for record in curve)
+        write_table_atomically(self.curve_table, COLUMNS, rows)
 
     def draw_curve(self, curve: Sequence[EpochRecord], title: str) -> None:
         """Draw loss and accuracy by epoch."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(9, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
         epochs = [record.epoch for record in curve]
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             for part in PARTS:
@@ -180,9 +176,7 @@ class RunFolder:
             axes.grid(alpha=0.3)
             axes.legend()
         figure.suptitle(title)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
-        write_atomically(self.curve_picture, lambda file: file.write(buffer.getvalue()))
+        write_figure_atomically(self.curve_picture, figure)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
