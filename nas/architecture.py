@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.errors import ArchitectureError
+from nas.fields import POSITIVE, SHARE, Range, check_fields, read_fields, ruled
 
 MAX_STAGES = 6
 
@@ -30,13 +30,12 @@ class InputSpec:
         ArchitectureError: A value is not a positive whole number.
     """
 
-    channels: int = 3
-    image_size: int = 32
-    num_classes: int = 10
+    channels: int = ruled(POSITIVE, 3)
+    image_size: int = ruled(POSITIVE, 32)
+    num_classes: int = ruled(POSITIVE, 10)
 
     def __post_init__(self) -> None:
-        for name in ("channels", "image_size", "num_classes"):
-            _require_positive(name, getattr(self, name))
+        check_fields(self, ArchitectureError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,10 @@ class Stem:
     """
 
     kind: str
-    width: int
+    width: int = ruled(POSITIVE)
 
     def __post_init__(self) -> None:
-        _require_word("stem kind", self.kind)
-        _require_positive("stem width", self.width)
+        check_fields(self, ArchitectureError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +71,14 @@ class Stage:
     """
 
     kind: str
-    depth: int
-    width: int
-    stride: int
-    kernel: int = 3
-    dropout: float = 0.0
+    depth: int = ruled(POSITIVE)
+    width: int = ruled(POSITIVE)
+    stride: int = ruled(Range(1, 2))
+    kernel: int = ruled(POSITIVE, 3)
+    dropout: float = ruled(SHARE, 0.0)
 
     def __post_init__(self) -> None:
-        _require_word("stage kind", self.kind)
-        for name in ("depth", "width", "stride", "kernel"):
-            _require_positive(f"stage {name}", getattr(self, name))
-        if self.stride > 2:
-            raise ArchitectureError(f"stage stride must be 1 or 2, but got {self.stride!r}")
-        is_number = isinstance(self.dropout, (int, float)) and not isinstance(self.dropout, bool)
-        if not is_number or not 0.0 <= self.dropout < 1.0:
-            raise ArchitectureError(f"dropout must be in [0, 1), but got {self.dropout!r}")
+        check_fields(self, ArchitectureError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +135,13 @@ class Architecture:
         Raises:
             ArchitectureError: A key is missing, unknown, or has a value of the wrong type.
         """
-        _require_keys("an architecture", record, required={"stem", "stages"})
-        stem, stages = record["stem"], record["stages"]
-        _require_keys("a stem", stem, required={"kind", "width"})
-        if not isinstance(stages, (list, tuple)):
-            raise ArchitectureError(f"stages must be a list, but got {stages!r}")
-        names = {field.name for field in fields(Stage)}
-        for stage in stages:
-            _require_keys(
-                "a stage", stage, names - {"kernel", "dropout"}, optional={"kernel", "dropout"}
-            )
-        return cls(Stem(**stem), tuple(Stage(**stage) for stage in stages))
+        values = read_fields(cls, "an architecture", record, ArchitectureError)
+        stem = Stem(**read_fields(Stem, "a stem", values["stem"], ArchitectureError))
+        stages = (
+            Stage(**read_fields(Stage, "a stage", stage, ArchitectureError))
+            for stage in values["stages"]
+        )
+        return cls(stem, tuple(stages))
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
@@ -260,30 +247,3 @@ def _is_stage_list(rows: Any) -> bool:
 
 def _to_snake(word: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower()
-
-
-def _require_positive(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ArchitectureError(f"{name} must be a positive whole number, but got {value!r}")
-
-
-def _require_word(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise ArchitectureError(f"{name} must be a name, but got {value!r}")
-
-
-def _require_keys(
-    what: str, record: Any, required: set[str], optional: frozenset[str] | set[str] = frozenset()
-) -> None:
-    if not isinstance(record, Mapping):
-        raise ArchitectureError(f"{what} must be a JSON object, but got {record!r}")
-    missing, extra = required - set(record), set(record) - required - optional
-    if missing or extra:
-        raise ArchitectureError(
-            f"{what} has the keys {', '.join(sorted(required | optional))}, but "
-            + "; ".join(
-                f"{verb}: {', '.join(sorted(keys))}"
-                for verb, keys in (("missing", missing), ("unknown", extra))
-                if keys
-            )
-        )

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from nas.complexity import Complexity
 from nas.errors import BudgetError
+from nas.fields import POSITIVE, check_fields, ruled
 
 MAX_COUNT = 10**18  # beyond any network; keeps a mistyped exponent out of every later sum
 
@@ -29,17 +30,12 @@ class Caps:
         BudgetError: A cap is no positive whole number.
     """
 
-    budget: int
-    max_macs: int | None = None
-    max_activations: int | None = None
+    budget: int = ruled(POSITIVE)
+    max_macs: int | None = ruled(POSITIVE, None)
+    max_activations: int | None = ruled(POSITIVE, None)
 
     def __post_init__(self) -> None:
-        for name in ("budget", "max_macs", "max_activations"):
-            value = getattr(self, name)
-            if value is None and name != "budget":
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise _refusal(name, value)
+        check_fields(self, BudgetError)
 
     def fits(self, complexity: Complexity) -> bool:
         """Return whether no cap is exceeded."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.architecture import InputSpec
 from nas.budget import Caps, parse_count, require_targets
 from nas.errors import UsageError
+from nas.fields import read_fields
 from nas.recipe import Recipe
 from nas.rungs import rung_study
 
@@ -111,10 +112,10 @@ class StudyDefinition:
         record = json.loads(text)
         if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}")
-        _check_fields(cls, record)
-        _check_fields(Plan, record["plan"])
-        targets = tuple(record.get("targets", ()))
-        definition = cls(**{**record, "plan": Plan(**record["plan"]), "targets": targets})
+        values = read_fields(cls, "a study", record, ValueError)
+        plan = Plan(**read_fields(Plan, "plan", values["plan"], ValueError))
+        definition = cls(**{**values, "plan": plan})
+        targets = definition.targets
         try:
             if targets:
                 require_targets([parse_count(str(target), "targets") for target in targets])
@@ -124,30 +125,3 @@ class StudyDefinition:
         if targets and (list(targets) != sorted(targets) or targets[-1] != definition.budget):
             raise ValueError("targets must rise to the budget")
         return definition
-
-
-_JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "bool": (bool,),
-    "str | None": (str, type(None)),
-    "int | None": (int, type(None)),
-    "tuple[int, ...]": (list,),
-}
-
-
-def _check_fields(record_type: type, record: Any) -> None:
-    """Refuse a JSON value that is not the record's: its names, its types."""
-    if not isinstance(record, dict):
-        raise ValueError(f"{record_type.__name__} must be an object, but is {record!r}")
-    known = {field.name: str(field.type) for field in fields(record_type)}
-    required = {field.name for field in fields(record_type) if field.default is MISSING}
-    wrong = (set(record) - set(known)) | (required - set(record))
-    if wrong:
-        raise ValueError(f"missing or unknown fields: {', '.join(sorted(wrong))}")
-    for name, kind in ((name, known[name]) for name in record):
-        value, types = record[name], _JSON_TYPES.get(kind, (dict,))
-        is_bool = isinstance(value, bool) and bool not in types
-        if is_bool or not isinstance(value, types):
-            raise ValueError(f"{name} must be {kind}, but is {value!r}")

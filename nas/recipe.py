@@ -8,12 +8,12 @@ graphs) is no part of it: see `nas.device.Engine`. Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.errors import RecipeError, unknown_name
-from nas.rules import Choice, Range, checked, parsed, ruled
+from nas.fields import SHARE, Choice, Range, check_fields, parsed, read_fields, ruled
 from nas.schedule import SCHEDULES, learning_rate_at, momentum_at
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -21,8 +21,6 @@ MIXINGS = ("none", "cutmix", "ricap")
 POLICIES = ("none", "trivial", "autoaugment")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-
-SHARE = Range(0, 1, high_included=False)
 POSITIVE_RATE = Range(0, 100, low_included=False)
 
 
@@ -100,8 +98,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check every field against its rule."""
-        for item in fields(self):
-            object.__setattr__(self, item.name, checked(item, getattr(self, item.name)))
+        check_fields(self, RecipeError)
         if self.floor_learning_rate > self.learning_rate:
             raise RecipeError(
                 "floor_learning_rate must be at most learning_rate, but got "
@@ -188,13 +185,7 @@ class Recipe:
         Raises:
             RecipeError: The record is no object, or a field is unknown or out of range.
         """
-        if not isinstance(record, Mapping):
-            raise RecipeError(f"a recipe must be a JSON object, but got {record!r}")
-        known = {item.name for item in fields(cls)}
-        for name in record:
-            if name not in known:
-                raise RecipeError(str(unknown_name("recipe field", str(name), known)))
-        return cls(**record)
+        return cls(**read_fields(cls, "a recipe", record, RecipeError))
 
 
 RECIPES: dict[str, Recipe] = {
