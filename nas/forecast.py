@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ PRUNED_SHARE = 0.75
 # Of the space's mean cost, in trials, against that of the sampled ones: a sampler begins anywhere
 # and ends near the budget, where most networks of a space are
 UNITS_WEIGHT = 8.0
+RECENT = 20  # the last sampled trials, whose mean cost stands for that of those to come
 RECENCY = 0.9  # weight of a trial against that of the next one; half after seven
 SHARE_WEIGHT = 5.0  # of `PRUNED_SHARE`, in trials, against what the pruner did so far
 
@@ -136,7 +137,8 @@ def seconds_left(
         costs[row.number] * max(epochs_each - row.num_epochs, 0.0) for row in open_rows
     )
     sampled = [costs[row.number] for row in timed if row.source != KNOWN]
-    mean = _mean_units(sampled, terms) or statistics.fmean(costs[row.number] for row in timed)
+    prior = terms.sampled_units or statistics.fmean(costs[row.number] for row in timed)
+    mean = _shrunk(sampled[-RECENT:], prior, UNITS_WEIGHT)
     unit_epochs += mean * epochs_each * (num_left - len(open_rows))
     return rate * unit_epochs / max(min(workers, num_left), 1)
 
@@ -157,15 +159,6 @@ def _units(row: TrialRow, terms: Terms) -> float:
     return terms.units(Architecture.from_dict(dict(row.architecture)))
 
 
-def _mean_units(sampled: Sequence[float], terms: Terms) -> float | None:
-    if terms.sampled_units is None:
-        return statistics.fmean(sampled) if sampled else None
-    weights = [RECENCY ** (len(sampled) - 1 - index) for index in range(len(sampled))]
-    recent = sum(weight * units for weight, units in zip(weights, sampled, strict=True))
-    prior = UNITS_WEIGHT * RECENCY ** len(sampled)
-    return (prior * terms.sampled_units + recent) / (prior + sum(weights))
-
-
 def _pruned_share(rows: Sequence[TrialRow], terms: Terms) -> float:
     """Return the share of the epochs that trials run after the pruning set in."""
     if terms.num_startup is None:
@@ -178,7 +171,6 @@ def _pruned_share(rows: Sequence[TrialRow], terms: Terms) -> float:
     return _shrunk(shares, pruned_share(terms.epochs), SHARE_WEIGHT)
 
 
-def _shrunk(values: Iterable[float], prior: float, weight: float) -> float:
+def _shrunk(values: Sequence[float], prior: float, weight: float) -> float:
     """Return the mean of values and of a prior that weighs as much as so many of them."""
-    values = list(values)
     return (prior * weight + sum(values)) / (weight + len(values))
