@@ -132,6 +132,16 @@ def count_layers(
     return tuple(rows)
 
 
+def stem_cost(kind: str, width: int, input_spec: InputSpec) -> tuple[Complexity, int]:
+    """Return the cost of a stem, and the side of its map in pixels.
+
+    Raises:
+        InfeasibleError: The map vanishes.
+    """
+    part = _stem_cost(kind, width, input_spec.channels, input_spec.image_size)
+    return Complexity(part.num_params, part.macs, part.activations), part.size
+
+
 def block_cost(
     kind: str, w_in: int, w_out: int, stride: int, kernel: int, size: int
 ) -> tuple[Complexity, int]:

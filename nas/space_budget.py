@@ -17,8 +17,8 @@ from nas.complexity import Complexity, count
 from nas.errors import ArchitectureError
 from nas.identity import identify
 from nas.space_choices import Choices, Value
+from nas.space_costs import choices_of, find_extreme, find_fitting
 from nas.space_features import FeatureLayout
-from nas.space_limits import find_extreme, find_fitting
 from nas.space_moves import moves, shrink
 from nas.space_record import SearchSpace
 
@@ -219,11 +219,11 @@ class BudgetedSpace:
 
     def smallest(self) -> tuple[Architecture, Complexity]:
         """Return the network with the fewest parameters, caps aside."""
-        return find_extreme(self.space, self.input_spec, is_largest=False)
+        return self._extreme(is_largest=False)
 
     def largest(self) -> tuple[Architecture, Complexity]:
         """Return the network with the most parameters, caps aside."""
-        return find_extreme(self.space, self.input_spec, is_largest=True)
+        return self._extreme(is_largest=True)
 
     @cached_property
     def population(self) -> Population:
@@ -240,6 +240,11 @@ class BudgetedSpace:
         )
 
     # -- how ----------------------------------------------------------------------------------
+
+    def _extreme(self, is_largest: bool) -> tuple[Architecture, Complexity]:
+        path = find_extreme(self.space, self.input_spec, is_largest=is_largest)
+        assert path is not None  # a space of which nothing can be built was refused
+        return self.space.decode(choices_of(self.space, path.codes)), path.cost
 
     @cached_property
     def _names(self) -> tuple[str, ...]:

@@ -7,17 +7,23 @@ shortest paths: found in closed form, no network enumerated. Standard library on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.complexity import Complexity, block_cost, count_layers, head_cost
-from nas.errors import ArchitectureError
+from nas.architecture import InputSpec
+from nas.complexity import Complexity, block_cost, head_cost, stem_cost
+from nas.errors import ArchitectureError, BudgetError, InfeasibleError
 from nas.space_choices import StageChoices, Value
 from nas.space_record import SearchSpace
 
 NOTHING = Complexity(0, 0, 0)
+COSTS = (  # what a space's caps are of, in the order of `Complexity`
+    ("budget", "parameters"),
+    ("max_macs", "multiply-adds"),
+    ("max_activations", "activations"),
+)
 
 
 class Run(NamedTuple):
@@ -71,42 +77,49 @@ def stage_runs(space: SearchSpace, index: int, state: State) -> tuple[Run, ...]:
     return tuple(run for run in runs if run.width == w_in) if index == 0 else runs
 
 
-def smallest(space: SearchSpace, input_spec: InputSpec, field: int = 0) -> Path | None:
-    """Return the network that costs least, or None where none can be built.
-
-    Args:
-        space: The space.
-        input_spec: The input the networks take.
-        field: Which cost: 0 parameters, 1 multiply-adds, 2 activations.
-    """
-    found = _walk(space, input_spec, lambda paths: [min(paths, key=lambda p: p.cost[field])], 0)
-    return found[0] if found else None
-
-
-def largest(space: SearchSpace, input_spec: InputSpec, field: int = 0) -> Path | None:
-    """Return the network that costs most, or None where none can be built."""
-    found = _walk(space, input_spec, lambda paths: [max(paths, key=lambda p: p.cost[field])], -1)
-    return found[0] if found else None
-
-
-def fitting(space: SearchSpace, input_spec: InputSpec, caps: tuple[float, ...]) -> Path | None:
-    """Return the network with the fewest parameters that keeps every cap, or None.
+def find_fitting(
+    space: SearchSpace, input_spec: InputSpec, caps: tuple[float, float, float], name: str
+) -> dict[str, Value]:
+    """Return the choices of the network with the fewest parameters that keeps every cap.
 
     Exact: a network is dropped on the way only where another is at least as cheap in every cost.
 
     Args:
         space: The space.
         input_spec: The input the networks take.
-        caps: Most parameters, multiply-adds and activations allowed; `math.inf` is no cap.
+        caps: Most parameters, multiply-adds and activations; `math.inf` is no cap.
+        name: The space's name, for messages.
+
+    Raises:
+        BudgetError: There is none; what the smallest network costs is named.
+        InfeasibleError: No network of the space can be built at this input size.
     """
-    capped = [field for field, cap in enumerate(caps) if cap != float("inf")] or [0]
+    capped = [field for field, cap in enumerate(caps) if cap != math.inf]
 
     def keep(paths: list[Path]) -> list[Path]:
         within = (p for p in paths if all(p.cost[f] <= caps[f] for f in capped))
         return _undominated(within, capped)
 
     found = _walk(space, input_spec, keep, 0)
-    return min(found, key=lambda path: path.cost.num_params) if found else None
+    if not found:
+        raise _refusal(space, input_spec, caps, name)
+    return choices_of(space, min(found, key=lambda path: path.cost.num_params).codes)
+
+
+def find_extreme(
+    space: SearchSpace, input_spec: InputSpec, field: int = 0, is_largest: bool = False
+) -> Path | None:
+    """Return the network that costs least, or most; None where none can be built.
+
+    Args:
+        space: The space.
+        input_spec: The input the networks take.
+        field: Which cost: 0 parameters, 1 multiply-adds, 2 activations.
+        is_largest: Whether the one that costs most is wanted.
+    """
+    pick, end = (max, -1) if is_largest else (min, 0)
+    found = _walk(space, input_spec, lambda paths: [pick(paths, key=lambda p: p.cost[field])], end)
+    return found[0] if found else None
 
 
 def choices_of(space: SearchSpace, codes: tuple[int, ...]) -> dict[str, Value]:
@@ -117,22 +130,6 @@ def choices_of(space: SearchSpace, codes: tuple[int, ...]) -> dict[str, Value]:
         kind, kernel, width = stage.options[option]
         stages.append((kind, stage.depths[depth], width, kernel))
     return space.name_values(space.stems[codes[0]], space.dropouts[0], stages)
-
-
-def stem_cost(kind: str, width: int, input_spec: InputSpec) -> tuple[Complexity, int]:
-    """Return the cost of a stem and the side of its map.
-
-    Raises:
-        InfeasibleError: The map vanishes.
-    """
-    carrier = Architecture(Stem(kind, width), (Stage("basic", 1, width, 1),))
-    rows = [row for row in count_layers(carrier, input_spec) if row.name.startswith("stem.")]
-    cost = Complexity(
-        sum(row.num_params for row in rows),
-        sum(row.macs for row in rows),
-        sum(row.activations for row in rows),
-    )
-    return cost, rows[-1].size
 
 
 def _walk(
@@ -202,3 +199,26 @@ def _stage_cost(run: Run, depth: int) -> Complexity:
 
 def _add(one: Complexity, other: Complexity) -> Complexity:
     return Complexity(one[0] + other[0], one[1] + other[1], one[2] + other[2])
+
+
+def _refusal(
+    space: SearchSpace, input_spec: InputSpec, caps: tuple[float, float, float], name: str
+) -> BudgetError | InfeasibleError:
+    """Return why no network of the space keeps the caps."""
+    for position, (cap_name, unit) in enumerate(COSTS):
+        path = find_extreme(space, input_spec, position)
+        if path is None:
+            size = input_spec.image_size
+            return InfeasibleError(
+                f"no network of space {name!r} can be built at {size}x{size} pixels; choose "
+                "another --image-size, or another space"
+            )
+        least, cap = path.cost[position], caps[position]
+        if least > cap:
+            return BudgetError(
+                f"the smallest network of space {name!r} has {least:,} {unit}, and {cap_name} is "
+                f"{int(cap):,}; set {cap_name} to {least:,} or more"
+            )
+    named = zip(COSTS, caps, strict=True)
+    spelled = ", ".join(f"{cost} {int(cap):,}" for (cost, _), cap in named if cap != math.inf)
+    return BudgetError(f"no network of space {name!r} keeps all caps together: {spelled}")

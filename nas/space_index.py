@@ -19,7 +19,7 @@ from nas.architecture import InputSpec
 from nas.complexity import head_cost
 from nas.space_choices import Value
 from nas.space_costs import State, choices_of, stage_runs, stem_states
-from nas.space_parts import Ints, Node, Rows, TailGraph, code_base, join_rows, make_rows, run_costs
+from nas.space_parts import Ints, Rows, TailGraph, code_base, cross, join, make_rows, run_costs
 from nas.space_record import SearchSpace
 
 MAX_ROWS = 16_000_000  # of one list: 128 MB
@@ -152,36 +152,27 @@ class FeasibleIndex:
         for index in range(self.cut):
             after: dict[State, list[Rows]] = defaultdict(list)
             for state, lists in states.items():
-                rows = join_rows(lists)
+                rows = join(lists)
                 for run in stage_runs(self.space, index, state):
-                    costs = np.array(run_costs(run, field))
-                    codes = base * np.array(run.codes)
-                    step = Rows(
-                        np.add.outer(costs, rows.costs).ravel(),
-                        np.add.outer(codes, rows.codes).ravel(),
-                    )
-                    after[run.width, run.size].append(step)
+                    step = make_rows(run_costs(run, field), tuple(base * c for c in run.codes))
+                    after[run.width, run.size].append(cross(step, rows))
             base *= code_base(self.space, index)
             states = after
             if index + 1 < self.cut and index + 1 in self.space.num_stages:
-                parts[self._empty_tail()] += self._end(states, input_spec)
+                parts[self._graph.empty_tail()] += self._end(states, input_spec)
         for state, lists in states.items():
             node = self._graph.node(self.cut, state)
             if node is not None:
                 parts[node] += lists
-        return {node: join_rows(lists) for node, lists in parts.items()}
+        return {node: join(lists) for node, lists in parts.items()}
 
     def _end(self, states: dict[State, list[Rows]], input_spec: InputSpec) -> list[Rows]:
         ended = []
         for (width, _), lists in states.items():
-            rows = join_rows(lists)
+            rows = join(lists)
             cost = head_cost(width, input_spec.num_classes)[self._graph.field]
             ended.append(Rows(rows.costs + cost, rows.codes))
         return ended
-
-    def _empty_tail(self) -> int:
-        self._graph.nodes.append(Node(0, (), 1))
-        return len(self._graph.nodes) - 1
 
     def _tail_bits(self) -> int:
         rows = 1

@@ -80,22 +80,23 @@ class TailGraph:
             self.nodes.append(Node(end, tuple(runs), rows))
         return self._ids[key]
 
+    def empty_tail(self) -> int:
+        """Return a new node of one tail: nothing follows, and it costs nothing."""
+        self.nodes.append(Node(0, (), 1))
+        return len(self.nodes) - 1
+
     def tails(self, node_id: int, index: int) -> Rows:
         """List the tails of a node; a tail's code is its first stage's plus `base` the rest."""
         node = self.nodes[node_id]
-        costs, codes = [], []
-        if node.end is not None:
-            costs.append(np.array([node.end], dtype=np.int64))
-            codes.append(np.zeros(1, dtype=np.int64))
+        lists = [] if node.end is None else [make_rows((node.end,), (0,))]
         base = code_base(self.space, index) if node.runs else 1
         behind: dict[int, Rows] = {}
         for run_cost, run_codes, child in node.runs:
             if child not in behind:
-                behind[child] = self.tails(child, index + 1)
-            rest = behind[child]
-            costs.append(np.add.outer(np.array(run_cost), rest.costs).ravel())
-            codes.append(np.add.outer(np.array(run_codes), base * rest.codes).ravel())
-        return Rows(np.concatenate(costs), np.concatenate(codes))
+                rest = self.tails(child, index + 1)
+                behind[child] = Rows(rest.costs, base * rest.codes)
+            lists.append(cross(make_rows(run_cost, run_codes), behind[child]))
+        return join(lists)
 
 
 def run_costs(run: Run, field: int) -> tuple[int, ...]:
@@ -115,7 +116,14 @@ def make_rows(costs: tuple[int, ...], codes: tuple[int, ...]) -> Rows:
     return Rows(np.array(costs, dtype=np.int64), np.array(codes, dtype=np.int64))
 
 
-def join_rows(lists: list[Rows]) -> Rows:
+def cross(one: Rows, other: Rows) -> Rows:
+    """Return the sums of each row of the one with each of the other."""
+    return Rows(
+        np.add.outer(one.costs, other.costs).ravel(), np.add.outer(one.codes, other.codes).ravel()
+    )
+
+
+def join(lists: list[Rows]) -> Rows:
     """Return the rows of all lists, one after the other."""
     return Rows(
         np.concatenate([rows.costs for rows in lists]),
