@@ -241,7 +241,7 @@ def _check_budget(args: argparse.Namespace) -> None:
         return
     if args.study and StudyFolder(studies_folder(args.studies) / args.study).exists:
         return
-    from nas.data.early import early_input_spec
+    from nas.data.datasets import early_input_spec
     from nas.space import BudgetedSpace, load_space
 
     smallest = min(args.targets or (args.budget,))

@@ -1,4 +1,4 @@
-"""The data sets by name, and the two ways to load one: for training, and for the one test.
+"""The data sets by name, what is known of one unread, and the two ways to load one.
 
 Names and rows need the standard library alone; PyTorch and the readers are imported on loading.
 """
@@ -10,10 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from nas.architecture import InputSpec
 from nas.data.records import LabelledImages, Parts, TrainingData
 from nas.errors import DataError, unknown_name
 
 LARGEST_IMAGE_SIZE = 1024  # all images are held in memory
+FOLDER_IMAGE_SIZE = 32  # of a folder that is not read yet
 
 
 @dataclass(frozen=True)
@@ -25,23 +27,29 @@ class Dataset:
         source: The module in `nas.data` that reads it, a `Source`.
         image_size: Its own height and width in pixels; None where the user's images decide.
         flip_is_lawful: Whether a mirrored image keeps its class.
+        channels: Of its images; of a folder's, the fewest there can be.
+        num_classes: Its classes; of a folder, the fewest there can be.
     """
 
     description: str
     source: str
     image_size: int | None
     flip_is_lawful: bool
+    channels: int = 3
+    num_classes: int = 10
 
 
 DATASETS: dict[str, Dataset] = {
     "cifar10": Dataset("10 classes, 32x32, 50,000 + 10,000 images", "published", 32, True),
-    "cifar100": Dataset("100 classes, 32x32, 50,000 + 10,000 images", "published", 32, True),
+    "cifar100": Dataset(
+        "100 classes, 32x32, 50,000 + 10,000 images", "published", 32, True, num_classes=100
+    ),
     "svhn": Dataset("house numbers, 32x32, 73,257 + 26,032 images", "published", 32, False),
     "fashion-mnist": Dataset(
-        "10 kinds of clothing, gray, 28x28, 60,000 + 10,000 images", "published", 28, True
+        "10 kinds of clothing, gray, 28x28, 60,000 + 10,000 images", "published", 28, True, 1
     ),
-    "digits": Dataset("scikit-learn's, gray, 8x8, 1,797 images, offline", "digits", 8, False),
-    "folder": Dataset("your images: --data DIR with train/CLASS/*", "folder", None, True),
+    "digits": Dataset("scikit-learn's, gray, 8x8, 1,797 images, offline", "digits", 8, False, 1),
+    "folder": Dataset("your images: --data DIR with train/CLASS/*", "folder", None, True, 1, 2),
 }
 
 
@@ -55,6 +63,30 @@ class Source(Protocol):
         self, name: str, data_dir: Path | None, image_size: int | None
     ) -> LabelledImages:
         """Return the test part."""
+
+
+def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -> InputSpec:
+    """Return the smallest input the data can have, for checks that must answer at once.
+
+    No image is read, so that a check refuses nothing that the data would allow.
+
+    Args:
+        name: A key of `DATASETS`.
+        data_dir: Where a folder's images are; its classes are counted, nothing else is read.
+        image_size: As on the command line.
+
+    Raises:
+        UnknownNameError: No such data set.
+    """
+    if name not in DATASETS:
+        raise unknown_name("data set", name, DATASETS)
+    row = DATASETS[name]
+    size = image_size or row.image_size or FOLDER_IMAGE_SIZE
+    classes = row.num_classes
+    train = data_dir / "train" if name == "folder" and data_dir is not None else None
+    if train is not None and train.is_dir():
+        classes = max(sum(path.is_dir() for path in train.iterdir()), classes)
+    return InputSpec(row.channels, max(size, 1), classes)
 
 
 def load_training(
