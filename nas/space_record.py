@@ -192,10 +192,6 @@ class SearchSpace:
             return None
         return self.name_values(stem, dropout, rows)
 
-    def contains(self, architecture: Architecture) -> bool:
-        """Tell whether the space has this network."""
-        return self.encode(architecture) is not None
-
     def enumerate(self) -> Iterator[dict[str, Value]]:
         """Yield the canonical choices of every network once; for small spaces.
 

@@ -7,48 +7,25 @@ Optuna is imported when a sampler is made, not when the names are listed.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nas.errors import unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nas.samplers.adapter import BudgetSampler
-    from nas.samplers.contract import CandidateSpace, OverBudget, Proposer
+    from nas.samplers.contract import CandidateSpace, OverBudget
 
 DEFAULT_SAMPLER = "predictor"
 
 
-def _random(space: CandidateSpace, over_budget: OverBudget) -> Proposer:
-    from nas.samplers.random import UniformProposer
-
-    return UniformProposer(space, over_budget)
-
-
-def _tpe(space: CandidateSpace, over_budget: OverBudget) -> Proposer:
-    from nas.samplers.tpe import TpeProposer
-
-    return TpeProposer(space, over_budget)
-
-
-def _evolution(space: CandidateSpace, over_budget: OverBudget) -> Proposer:
-    from nas.samplers.evolution import EvolutionProposer
-
-    return EvolutionProposer(space, over_budget)
-
-
-def _predictor(space: CandidateSpace, over_budget: OverBudget) -> Proposer:
-    from nas.samplers.predictor import PredictorProposer
-
-    return PredictorProposer(space, over_budget)
-
-
-SAMPLERS: dict[str, Callable[[CandidateSpace, OverBudget], Proposer]] = {
-    "random": _random,
-    "tpe": _tpe,
-    "evolution": _evolution,
-    "predictor": _predictor,
+SAMPLERS = {  # the file in this folder, and the proposer in it
+    "random": "UniformProposer",
+    "tpe": "TpeProposer",
+    "evolution": "EvolutionProposer",
+    "predictor": "PredictorProposer",
 }
 
 
@@ -87,5 +64,6 @@ def make_rotation(
 
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, SAMPLERS)
-    arms = [Arm(space, SAMPLERS[name](space, over_budget)) for space in spaces]
+    proposer = getattr(import_module(f"nas.samplers.{name}"), SAMPLERS[name])
+    arms = [Arm(space, proposer(space, over_budget)) for space in spaces]
     return BudgetSampler(arms, seed, over_budget)

@@ -18,7 +18,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas.samplers.contract import (
     CandidateSpace,
@@ -145,15 +145,6 @@ class BudgetSampler(BaseSampler):
         """
         if not trial.system_attrs.get("fixed_params"):
             self._prepare(study, trial)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Do nothing: a proposal takes its state from the history alone."""
 
     def _prepare(self, study: optuna.Study, trial: FrozenTrial) -> None:
         history = self._reader.read(study, self._asked(), asking=trial.number)

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
 
@@ -51,8 +46,6 @@ def draw_choices(
 def _draw_value(distribution: BaseDistribution, rng: np.random.Generator) -> object:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(rng.integers(len(distribution.choices)))]
-    if isinstance(distribution, IntDistribution):
-        steps = (distribution.high - distribution.low) // distribution.step
-        return distribution.low + distribution.step * int(rng.integers(steps + 1))
-    assert isinstance(distribution, FloatDistribution)
-    return float(rng.uniform(distribution.low, distribution.high))
+    assert isinstance(distribution, IntDistribution)  # a space is finite
+    steps = (distribution.high - distribution.low) // distribution.step
+    return distribution.low + distribution.step * int(rng.integers(steps + 1))
