@@ -27,7 +27,7 @@ from benchmarks.differences import describe_points
 from nas.architecture import Architecture
 from nas.batches import make_batches, place_search_parts
 from nas.data.datasets import load_training
-from nas.data.records import TrainingData
+from nas.data.images import TrainingData
 from nas.device import Engine, hardware
 from nas.plan import fit_batch
 from nas.recipe import get_recipe

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from nas.data.augment import Augmentation
-from nas.data.images import select
+from nas.data.images import LabelledImages, TrainingData, select
 from nas.data.loader import DeviceLoader, EvalLoader, PlacedImages, place
-from nas.data.records import LabelledImages, TrainingData
 from nas.data.split import stratified_subset, train_and_val
 from nas.feed import Batches
 from nas.recipe import Recipe

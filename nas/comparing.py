@@ -20,9 +20,8 @@ import torch
 from nas.batches import PlacedParts, make_batches, merge
 from nas.comparison import Arm, Claim, Comparison, Scale, arm_epochs, arm_network, arm_settings
 from nas.complexity import count
-from nas.data.images import select
+from nas.data.images import TrainingData, select
 from nas.data.loader import place
-from nas.data.records import TrainingData
 from nas.data.split import stratified_split, stratified_subset
 from nas.device import Engine, hardware
 from nas.errors import StorageError, UsageError

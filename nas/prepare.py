@@ -21,7 +21,7 @@ from nas.ahead import lacking, read_ahead
 from nas.architecture import Architecture
 from nas.budget import Caps
 from nas.data.datasets import DATASETS, load_training
-from nas.data.records import TrainingData
+from nas.data.images import TrainingData
 from nas.data.split import VAL_FRACTION
 from nas.device import choose_device
 from nas.errors import UsageError, unknown_name

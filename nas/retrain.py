@@ -19,7 +19,7 @@ from nas.batches import eval_loader, make_batches, place_test
 from nas.checkpoint import load_checkpoint
 from nas.complexity import count
 from nas.data.datasets import load_test
-from nas.data.records import TrainingData
+from nas.data.images import TrainingData
 from nas.device import Engine, hardware
 from nas.errors import UsageError
 from nas.evaluate import evaluate

@@ -9,7 +9,7 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.batches import PlacedParts, place_all
 from nas.complexity import count
-from nas.data.records import TrainingData
+from nas.data.images import TrainingData
 from nas.device import Engine
 from nas.recipe import Recipe
 from nas.run_folder import RunFolder

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 
 from nas.batches import make_batches
+from nas.data.images import TrainingData
 from nas.data.loader import EvalLoader
-from nas.data.records import TrainingData
 from nas.device import Engine, free_memory, is_out_of_memory
 from nas.evaluate import evaluate
 from nas.feed import feed_epoch

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.architecture import Architecture, InputSpec
 from nas.complexity import count
-from nas.data.records import TrainingData
+from nas.data.images import TrainingData
 from nas.data.split import train_and_val
 from nas.device import Engine
 from nas.forecast import Terms, cost_units, expected_epochs, pruned_share

@@ -7,8 +7,7 @@ import torch
 
 from nas.batches import make_batches, merge, place_all, place_search_parts
 from nas.data.datasets import load_training
-from nas.data.images import labelled_images
-from nas.data.records import TrainingData
+from nas.data.images import TrainingData, labelled_images
 from nas.recipe import RECIPES
 
 

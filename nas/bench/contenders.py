@@ -25,9 +25,8 @@ from torchvision.datasets import ImageFolder
 
 from nas.architecture import Architecture
 from nas.batches import PlacedParts, make_batches
-from nas.data.images import labelled_images
+from nas.data.images import LabelledImages, labelled_images
 from nas.data.loader import PlacedImages, place
-from nas.data.records import LabelledImages
 from nas.device import Engine
 from nas.evaluate import evaluate
 from nas.feed import feed_epoch

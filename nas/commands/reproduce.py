@@ -31,7 +31,7 @@ from nas.errors import UsageError
 from nas.paper import PaperRow, find_rows
 
 if TYPE_CHECKING:
-    from nas.data.records import TrainingData
+    from nas.data.images import TrainingData
     from nas.reproduce import Reproduction
     from nas.run import Material
 

@@ -33,7 +33,7 @@ from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, tra
 from nas.errors import UsageError
 
 if TYPE_CHECKING:
-    from nas.data.records import TrainingData
+    from nas.data.images import TrainingData
     from nas.run import Run
 
 DEFAULT_EPOCHS = 200

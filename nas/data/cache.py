@@ -11,8 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from nas.data.images import fingerprint
-from nas.data.records import LabelledImages
+from nas.data.images import LabelledImages, fingerprint
 from nas.errors import StorageError
 from nas.files import write_atomically
 

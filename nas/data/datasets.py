@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from nas.architecture import InputSpec
-from nas.data.records import LabelledImages, Parts, TrainingData
 from nas.errors import DataError, unknown_name
+
+if TYPE_CHECKING:
+    from nas.data.images import LabelledImages, Parts, TrainingData
 
 LARGEST_IMAGE_SIZE = 1024  # all images are held in memory
 FOLDER_IMAGE_SIZE = 32  # of a folder that is not read yet
@@ -104,7 +106,7 @@ def load_training(
         DataError: The data are absent or unusable.
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
-    from nas.data.images import mean_and_std
+    from nas.data.images import TrainingData, mean_and_std
 
     row, source = _find(name, image_size)
     parts = source.training_parts(name, data_dir, image_size)

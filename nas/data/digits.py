@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.data.images import labelled_images, resize, select
-from nas.data.records import LabelledImages, Parts
+from nas.data.images import LabelledImages, Parts, labelled_images, resize, select
 from nas.data.split import set_aside
 
 _MAX_VALUE = 16  # scikit-learn's pixels are 0..16

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nas.data.cache import cache_dir, read_part, write_part
 from nas.data.decode import decode, to_channels
-from nas.data.images import labelled_images, select
+from nas.data.images import LabelledImages, Parts, labelled_images, select
 from nas.data.listing import (
     Listing,
     check_counts,
@@ -29,7 +29,6 @@ from nas.data.listing import (
     require_root,
     scan,
 )
-from nas.data.records import LabelledImages, Parts
 from nas.data.split import set_aside
 from nas.errors import DataError, StorageError
 

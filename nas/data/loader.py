@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nas.architecture import InputSpec
 from nas.data.augment import Augmentation, augment, draw, normalise, send
-from nas.data.records import LabelledImages
+from nas.data.images import LabelledImages
 from nas.errors import DataError
 from nas.seeds import derive_seed
 

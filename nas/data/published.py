@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from nas.data.files import RemoteFile, find, obtain, unpacked, user_dirs
-from nas.data.images import labelled_images, resize
-from nas.data.records import LabelledImages, Parts
+from nas.data.images import LabelledImages, Parts, labelled_images, resize
 from nas.errors import DataError
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.images import select
-from nas.data.records import LabelledImages, TrainingData
+from nas.data.images import LabelledImages, TrainingData, select
 from nas.errors import DataError
 
 VAL_FRACTION = 0.1

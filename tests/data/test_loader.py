@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nas.data.augment import Augmentation
+from nas.data.images import LabelledImages
 from nas.data.loader import DeviceLoader, EvalLoader, epoch_generator, place
-from nas.data.records import LabelledImages
 from nas.errors import DataError
 
 CPU = torch.device("cpu")
