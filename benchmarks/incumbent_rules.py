@@ -34,7 +34,7 @@ from benchmarks.tables import TableSpace, load_table
 from nas.samplers import DEFAULT_SAMPLER, make_sampler
 from nas.samplers.incumbent import estimate_scores
 from nas.samplers.surrogate import make_fitter
-from nas.trials import standard_error
+from nas.statistics import standard_error
 
 RULES = ("accurate", "smallest", "estimated", "est-small")
 

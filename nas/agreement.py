@@ -7,13 +7,11 @@ over all networks.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
-from nas.trials import Z_95
+from nas.statistics import kendall_tau, tau_interval
 
 MIN_FOR_INTERVAL = 8  # as for the paper's question; fewer give an interval that says nothing
 
@@ -66,33 +64,6 @@ def compare_rungs(
     if tau is not None and len(common) >= MIN_FOR_INTERVAL:
         low, high = tau_interval(tau, len(common))
     return Agreement(low_epochs, high_epochs, len(common), tau, low, high)
-
-
-def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float | None:
-    """Return tau-b, which corrects for ties; None where one side does not vary.
-
-    Source: Kendall 1945, The treatment of ties in ranking problems, Biometrika 33.
-    """
-    concordant_less_discordant = untied_left = untied_right = 0
-    for (a, b), (c, d) in combinations(zip(left, right, strict=True), 2):
-        sign_left, sign_right = (a > c) - (a < c), (b > d) - (b < d)
-        concordant_less_discordant += sign_left * sign_right
-        untied_left += abs(sign_left)
-        untied_right += abs(sign_right)
-    if not untied_left or not untied_right:
-        return None
-    return concordant_less_discordant / math.sqrt(untied_left * untied_right)
-
-
-def tau_interval(tau: float, num: int) -> tuple[float, float]:
-    """Return the 95% interval of a tau over `num` pairs, more than 4.
-
-    Source: Fieller, Hartley and Pearson 1957, Biometrika 44: Fisher's z with variance
-    0.437 / (n - 4).
-    """
-    z = math.atanh(max(min(tau, 1 - 1e-12), -1 + 1e-12))
-    half = Z_95 * math.sqrt(0.437 / (num - 4))
-    return math.tanh(z - half), math.tanh(z + half)
 
 
 def describe_agreement(item: Agreement) -> str:

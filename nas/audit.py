@@ -6,13 +6,13 @@ reach says how often pruning would have cost one of the best. No PyTorch needed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.seeds import derive_seed
-from nas.trials import Z_95, TrialRow, rank
+from nas.statistics import wilson_interval
+from nas.trials import TrialRow, rank
 
 TOP = 5  # the best that pruning must not cost
 
@@ -56,17 +56,6 @@ def audit(rows: Sequence[TrialRow]) -> Audit:
     num_top = sum(row.number in best for row in ended)
     interval = wilson_interval(num_top, len(ended)) if ended else (None, None)
     return Audit(len(ended), num_top, *interval)
-
-
-def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """Return the 95% interval of a share of which `count` of `total` were seen.
-
-    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
-    """
-    share, weight = count / total, Z_95**2 / total
-    centre = (share + weight / 2) / (1 + weight)
-    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def describe_audit(found: Audit) -> str:

@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.candidates import choose_candidates
 from nas.claims import Ledger
 from nas.errors import StudyMismatchError
-from nas.interrupt import InterruptGuard
 from nas.ladder import CANDIDATES, basis_of, read_rung_rows, rungs_of
 from nas.lineage import list_given_back
 from nas.prepare import Search
 from nas.pruners import make_pruner
 from nas.rungs import Rung, rung_study
 from nas.samplers.enqueued import EnqueuedOnly
+from nas.signals import InterruptGuard
 from nas.standing import StandingReader
 from nas.storage import has_study, load_study
 from nas.study import fresh_name

@@ -24,11 +24,11 @@ from nas.device import Engine
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.identity import identify
-from nas.interrupt import InterruptGuard
 from nas.lineage import ancestors, list_given_back
 from nas.recipe import Recipe
 from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal
+from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space_budget import UNBUILDABLE
 from nas.standing import StandingReader

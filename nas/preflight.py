@@ -8,7 +8,7 @@ from nas.prepare import Search
 from nas.pruners import STARTUP_TRIALS
 from nas.sizing import Sizing
 from nas.space import BudgetedSpace
-from nas.trials import resolvable_difference
+from nas.statistics import resolvable_difference
 from nas.units import format_duration
 
 TYPICAL_ACCURACY = 0.9

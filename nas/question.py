@@ -10,13 +10,13 @@ Source: Aswani, Biehl and Shi, "Network Depth and Number of Channels", "Basic vs
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.trials import Z_95, TrialRow
+from nas.statistics import spearman, spearman_interval
+from nas.trials import TrialRow
 
 MIN_BUDGET_SHARE = 0.9
 MIN_CANDIDATES = 8
@@ -112,19 +112,12 @@ def shape_features(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def correlate(feature: str, values: Sequence[float], accuracies: Sequence[float]) -> Correlation:
-    """Return Spearman's rank correlation with its interval.
-
-    Source: Bonett and Wright 2000, Psychometrika 65: Fisher's z with variance
-    (1 + r^2 / 2) / (n - 3).
-    """
-    ranks, other = _ranks(values), _ranks(accuracies)
-    coefficient = _pearson(ranks, other)
+    """Return Spearman's rank correlation with its interval."""
+    coefficient = spearman(values, accuracies)
     if coefficient is None:
         return Correlation(feature, None, None, None)
-    limited = max(min(coefficient, 1 - 1e-12), -1 + 1e-12)
-    z = math.atanh(limited)
-    half = Z_95 * math.sqrt((1 + limited**2 / 2) / (len(values) - 3))
-    return Correlation(feature, coefficient, math.tanh(z - half), math.tanh(z + half))
+    low, high = spearman_interval(coefficient, len(values))
+    return Correlation(feature, coefficient, low, high)
 
 
 def describe_answer(answer: Answer) -> list[str]:
@@ -149,27 +142,3 @@ def describe_answer(answer: Answer) -> list[str]:
                 f"[{item.low:+.2f}, {item.high:+.2f}]"
             )
     return lines
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Return ranks from 1; equal values share the mean of theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for position in order[start : end + 1]:
-            ranks[position] = (start + end) / 2 + 1
-        start = end + 1
-    return ranks
-
-
-def _pearson(left: Sequence[float], right: Sequence[float]) -> float | None:
-    mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
-    cross = sum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
-    spread = math.sqrt(
-        sum((a - mean_left) ** 2 for a in left) * sum((b - mean_right) ** 2 for b in right)
-    )
-    return cross / spread if spread else None

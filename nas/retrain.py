@@ -34,8 +34,8 @@ from nas.run_folder import (
     opening,
     refuse_other_settings,
 )
+from nas.statistics import standard_error
 from nas.train import train
-from nas.trials import standard_error
 
 
 def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None:

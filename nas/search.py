@@ -15,7 +15,6 @@ from nas.climb import Stage, climb
 from nas.display import Display
 from nas.errors import StorageError
 from nas.forecast import terms_of
-from nas.interrupt import InterruptGuard
 from nas.ladder import spend
 from nas.liveness import presence
 from nas.objective import Objective
@@ -27,6 +26,7 @@ from nas.pruners import make_pruner
 from nas.request import Request, quote_command
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
+from nas.signals import InterruptGuard
 from nas.spending import SECONDS_PER_HOUR
 from nas.standing import StandingReader
 from nas.storage import load_study, open_storage, store_errors

@@ -9,17 +9,8 @@ from typing import Any
 
 from nas.budget import format_share
 from nas.question import Answer, answer_question, describe_answer
-from nas.trials import (
-    KNOWN,
-    Z_95,
-    Funnel,
-    TrialRow,
-    accuracy_front,
-    count_funnel,
-    rank,
-    standard_error,
-    tied_with_first,
-)
+from nas.statistics import Z_95, standard_error
+from nas.trials import KNOWN, Funnel, TrialRow, accuracy_front, count_funnel, rank, tied_with_first
 
 TOP = 5
 FRONT_ROWS = 8

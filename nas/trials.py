@@ -6,7 +6,6 @@ study (`status`, `best`, `report`, the progress line) reads it through these row
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.liveness import is_dead
+from nas.statistics import standard_error
 
 # User attributes of the study
 TARGET = "target_trials"  # trials it is to have in total
@@ -43,7 +43,6 @@ ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is t
 
 KNOWN = "known"
 GIVEN_BACK = "given back"  # the source of a network whose process died before it could tell
-Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -138,19 +137,6 @@ def count_funnel(rows: Sequence[TrialRow]) -> Funnel:
         num_over_budget=rejected + sum(row.num_over_budget for row in rows),
         num_repeats=sum(row.num_repeats for row in rows),
     )
-
-
-def standard_error(accuracy: float, num_images: int) -> float:
-    """Return the standard error of an accuracy measured on independent images.
-
-    Source: the binomial distribution, sqrt(p (1 - p) / n).
-    """
-    return math.sqrt(accuracy * (1.0 - accuracy) / num_images)
-
-
-def resolvable_difference(accuracy: float, num_images: int) -> float:
-    """Return the difference of two accuracies that 95% of the noise stays below."""
-    return Z_95 * math.sqrt(2.0) * standard_error(accuracy, num_images)
 
 
 def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-CONFIDENCE = 0.95
+from nas.statistics import t_interval
+
 MIN_PAIRS = 3
 
 Direction = Literal["higher", "lower", "same"]
@@ -56,7 +56,7 @@ def judge(
     """
     known = [value for value in differences if value is not None]
     mean = statistics.fmean(known) if known else None
-    low, high = interval(known) if len(known) > 1 else (None, None)
+    low, high = t_interval(known) if len(known) > 1 else (None, None)
     lost = len(differences) - len(known)
     if lost:
         reason = f"{lost} of {len(differences)} pairs could not be measured"
@@ -65,15 +65,6 @@ def judge(
         reason = f"a verdict needs at least {MIN_PAIRS} pairs, but there are {len(known)}"
         return Verdict("cannot tell", mean, low, high, len(known), reason)
     return Verdict(_word(low, high, direction, margin), mean, low, high, len(known))
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95% interval of the mean by Student's t; at least two values."""
-    from scipy.stats import t
-
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    reach = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
-    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
 
 
 def _word(low: float, high: float, direction: Direction, margin: float) -> Word:

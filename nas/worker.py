@@ -19,11 +19,11 @@ from optuna.trial import TrialState
 from nas.architecture import Architecture
 from nas.claims import Ledger
 from nas.errors import BrokenCaptureError, StorageError
-from nas.interrupt import InterruptGuard
 from nas.lineage import INTERRUPTED, num_claimed
 from nas.liveness import WORKER, is_elsewhere
 from nas.objective import Objective
 from nas.samplers.contract import Proposal, SpaceExhausted
+from nas.signals import InterruptGuard
 from nas.trials import TARGET, is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"

@@ -151,7 +151,7 @@ def in_workers(prepare):
         return [python, "-c", program, pickle.dumps(prepare).hex(), *argv]
 
     processes._command = prepared
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 
 
 def training(trials):

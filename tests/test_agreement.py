@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from nas.agreement import (
-    MIN_FOR_INTERVAL,
-    compare_rungs,
-    describe_agreement,
-    kendall_tau,
-    tau_interval,
-)
+from nas.agreement import MIN_FOR_INTERVAL, compare_rungs, describe_agreement
+from nas.statistics import kendall_tau, tau_interval
 
 
 def test_tau_is_scipys_on_known_numbers():

@@ -9,10 +9,11 @@ import pytest
 from optuna.trial import TrialState
 from scipy.stats import binom, binomtest
 from searching import words
-from test_trials import row
 
-from nas.audit import TOP, audit, describe_audit, is_audited, wilson_interval
+from nas.audit import TOP, audit, describe_audit, is_audited
 from nas.commands import main
+from nas.statistics import wilson_interval
+from tests.support.rows import row
 
 
 def test_the_share_is_kept_and_a_trial_s_draw_is_its_own():

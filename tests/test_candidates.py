@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from test_trials import row
-
 from nas.candidates import choose_candidates
+from tests.support.rows import row
 
 
 def numbers(rows, count):

@@ -22,12 +22,12 @@ from searching import (
     words,
 )
 from small_study import add_trial, create_study, net
-from test_resume import die_at_write, die_in_training
 
 from nas.commands import main
 from nas.storage import open_storage
 from nas.study import StudyFolder
 from nas.trials import is_counted
+from tests.support.deaths import die_at_write, die_in_training
 
 
 def rung_trials(folder, epochs):

@@ -1,29 +1,30 @@
-"""Imports go one way (STYLE.md), and what answers at once needs the standard library alone."""
+"""Imports go one way, rooms stay small, and what answers at once needs no library."""
 
 import ast
 import subprocess
 import sys
-from graphlib import TopologicalSorter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# STYLE.md, "The way through the code"; a room it does not name is judged by what it leads to
-LEVELS = (
-    "errors architecture",
-    "blocks",
-    "complexity identity budget presets space",
-    "model",
-    "data recipe train",
-    "samplers objective study",  # study.py is the record of a study, which the objective reads
-    "search retrain report",
-    "commands",
+NAS = ROOT / "nas"
+# a room imports what is before it; those between two bars know nothing of each other
+LINE = (
+    "network < space | data < training < retraining | samplers < study < results "
+    "< search | report | export | paper | bench < cluster < api < commands"
 )
-LEVEL_BY_ROOM = {room: level for level, rooms in enumerate(LEVELS) for room in rooms.split()}
+LEVELS = {
+    room: level for level, rooms in enumerate(LINE.split(" < ")) for room in rooms.split(" | ")
+}
+# what every room may use
+BASE = ("errors", "units", "seeds", "files", "locks", "signals", "statistics", "printing")
+MOST_FILES = 22
 STANDARD_LIBRARY_ONLY = (
-    "errors architecture blocks complexity identity budget presets units "
-    "paper verdict comparison commands commands.count commands.presets commands.common"
+    "nas.errors nas.architecture nas.blocks nas.complexity nas.identity nas.budget "
+    "nas.presets nas.space nas.units nas.paper nas.verdict nas.comparison nas.commands "
+    "nas.commands.count nas.commands.presets nas.commands.common"
 )
 
 
@@ -39,38 +40,44 @@ def imports_of(path):
         yield from (name.split(".") for name in names if name.startswith("nas."))
 
 
-def import_graph():
-    """Which rooms (files and folders of nas/) each room imports."""
-    graph = {}
-    for path in (ROOT / "nas").rglob("*.py"):
-        room = path.relative_to(ROOT / "nas").with_suffix("").parts[0]
-        targets = {target for _, target, *_ in imports_of(path)}
-        graph.setdefault(room, set()).update(targets - {room, "__version__"})
-    return graph
+def room_of(path):
+    return path.relative_to(NAS).with_suffix("").parts[0]
 
 
-def test_imports_go_one_way():
-    graph = import_graph()
-    reached = {}
-    for room in TopologicalSorter(graph).static_order():  # refuses a cycle
-        direct = graph.get(room, set())
-        reached[room] = direct.union(*(reached[target] for target in direct))
-    wrong = [
-        (low, high)
-        for low, rooms in reached.items()
-        for high in rooms
-        if LEVEL_BY_ROOM.get(low, 99) < LEVEL_BY_ROOM.get(high, -1)
-    ]
-    assert not wrong, "a lower room imports a higher one"
+def files_of_rooms():
+    return [path for path in NAS.rglob("*.py") if room_of(path) in (*LEVELS, *BASE)]
+
+
+def test_a_room_imports_only_what_is_before_it_on_the_line():
+    wrong = []
+    for path in files_of_rooms():
+        room = room_of(path)
+        for _, other, *_ in imports_of(path):
+            if other in (room, "__version__") or other in BASE or other not in LEVELS:
+                continue
+            if room in BASE or LEVELS[room] <= LEVELS[other]:  # so there is no circle either
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    assert not wrong, f"{wrong}: {LINE}"
+
+
+def test_no_room_grows_too_large_to_look_over():
+    files = defaultdict(list)
+    for path in files_of_rooms():
+        files[path.parent.relative_to(NAS)].append(path.stem)
+    files.pop(Path("."), None)  # the rooms to come
+    del files[Path("commands")]  # one file per command
+    assert {
+        str(room): len(names) for room, names in files.items() if len(names) > MOST_FILES
+    } == {}
 
 
 def test_a_space_file_imports_only_the_records_of_spaces():
     for path in (ROOT / "search_spaces").glob("*.py"):
-        assert {target for _, target, *_ in imports_of(path)} <= {"architecture", "space"}, path
+        assert {target for _, target, *_ in imports_of(path)} <= {"space"}, path
 
 
 @pytest.mark.parametrize("module", STANDARD_LIBRARY_ONLY.split())
 def test_what_answers_at_once_needs_the_standard_library_alone(module):
     # -S leaves site-packages out: any other import fails
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import nas.{module}"
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}"
     subprocess.run([sys.executable, "-S", "-c", program], check=True)

@@ -3,11 +3,11 @@
 import pytest
 from scipy.stats import kendalltau
 from small_study import definition
-from test_trials import row
 
 from nas.ladder import Ladder, Level, rungs_of
 from nas.ladder_text import describe_agreements, describe_level, describe_rungs, ladder_record
 from nas.rungs import Rung
+from tests.support.rows import row
 
 # number, accuracy, size
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]

@@ -16,6 +16,7 @@ from nas.checkpoint import load_checkpoint
 from nas.commands import main
 from nas.spending import account
 from nas.storage import open_storage
+from tests.support.deaths import die_at_write, die_in_training
 
 TORN = b'{"op_code":8,"worker_id":"somebody who was kil'
 
@@ -71,29 +72,6 @@ def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, im
     before = checkpoint["curve"][-1]["elapsed_seconds"]
     assert rows[3].device_seconds >= heir.user_attrs["training_seconds"] - before
     assert account(rows, 40).continued_seconds == rows[1].device_seconds
-
-
-def die_at_write(number, is_torn):
-    """In the child: die while the n-th record is being written, holding every lock."""
-    from nas import journal
-    from nas.locks import lock_file
-
-    append = journal.MendingJournal.append_logs
-    writes = iter(range(1, 10**6))
-
-    def append_or_die(self, logs):
-        if next(writes) < number:
-            append(self, logs)
-            return
-        if is_torn:
-            with self._path.open("ab") as file:
-                lock_file(file)
-                file.write(json.dumps(logs[0]).encode()[:-5])
-                file.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    journal.MendingJournal.append_logs = append_or_die
 
 
 @pytest.mark.parametrize(
@@ -311,10 +289,3 @@ def test_a_network_that_dies_again_and_again_is_given_up(folder, images, tmp_pat
     assert len(broken) == 1
     assert "given up: died 3 times" in broken[0].user_attrs["reason"]
     assert broken[0].value == 0.0
-
-
-def die_in_training():
-    """In the child: what the kernel does to a process that asks for too much memory."""
-    from nas import objective
-
-    objective.train = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import TrialState
 from searching import words
-from test_trials import row
 
 from nas.commands import main
 from nas.errors import UsageError
 from nas.spending import account, describe_spending
 from nas.units import parse_hours
+from tests.support.rows import row
 
 
 def test_every_second_stands_where_it_went():

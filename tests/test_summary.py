@@ -4,7 +4,6 @@ import json
 import math
 
 import pytest
-from test_trials import row
 
 from nas.summary import (
     describe_trial,
@@ -15,6 +14,7 @@ from nas.summary import (
     table_of,
     verdict_lines,
 )
+from tests.support.rows import row
 
 
 def summary_of(*rows, budget=10_000, val_images=100):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from searching import Folder, assert_sound, words
-from test_trials import row
 
 from nas.budget import parse_targets
 from nas.commands import main
 from nas.errors import BudgetError
 from nas.targets import describe_targets, targets_record
+from tests.support.rows import row
 
 TARGETS = (2_000, 4_000, 8_000)
 

@@ -9,37 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
+from nas.statistics import resolvable_difference, standard_error
 from nas.trials import (
-    TrialRow,
     accuracy_front,
     count_funnel,
     mean_seconds,
     rank,
     read_rows,
-    resolvable_difference,
-    standard_error,
     tied_with_first,
 )
-
-
-def row(number=0, accuracy=0.5, size=1000, state="complete", **fields):
-    values = {
-        "id": f"{number:012x}",
-        "macs": 10 * size,
-        "train_accuracy": None,
-        "num_epochs": 4,
-        "source": "uniform",
-        "known_name": None,
-        "reason": None,
-        "elapsed_seconds": 1.0,
-        "num_over_budget": 0,
-        "num_repeats": 0,
-        "architecture": None,
-        "notation": None,
-    }
-    return TrialRow(
-        number=number, state=state, num_params=size, val_accuracy=accuracy, **(values | fields)
-    )
+from tests.support.rows import row
 
 
 def frozen(state, value=None, steps=(), **attrs):

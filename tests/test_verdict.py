@@ -3,7 +3,8 @@
 import pytest
 from scipy.stats import ttest_1samp
 
-from nas.verdict import interval, judge
+from nas.statistics import t_interval
+from nas.verdict import judge
 
 CLOSE = [0.01, 0.02, 0.03]  # mean .02, standard error .01 / sqrt(3)
 WIDE = [-0.05, 0.01, 0.06]
@@ -12,11 +13,11 @@ WIDE = [-0.05, 0.01, 0.06]
 @pytest.mark.parametrize("values", [CLOSE, WIDE, [0.1, 0.3, 0.2, 0.4, 0.35]])
 def test_the_interval_is_scipy_s(values):
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert interval(values) == pytest.approx((expected.low, expected.high))
+    assert t_interval(values) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_interval_of_three_has_the_quantile_of_every_printed_table():
-    low, high = interval(CLOSE)
+    low, high = t_interval(CLOSE)
     assert (high - low) / 2 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
 
 

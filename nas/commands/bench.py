@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import add_format
-from nas.commands.common import print_json, print_table
+from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture

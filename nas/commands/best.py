@@ -15,7 +15,8 @@ import sys
 
 from nas.budget import parse_count
 from nas.commands.arguments import add_format, add_study, require_at_least
-from nas.commands.common import open_study, print_json, print_table
+from nas.commands.common import open_study
+from nas.printing import print_json, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,10 +11,10 @@ import argparse
 
 from nas.architecture import InputSpec
 from nas.commands.arguments import add_format
-from nas.commands.common import print_json, print_table
 from nas.complexity import count, count_layers
 from nas.identity import identify
 from nas.presets import resolve_architecture
+from nas.printing import print_json, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     from nas.dashboard import make_dashboard
-    from nas.interrupt import InterruptGuard
+    from nas.signals import InterruptGuard
 
     if not 0 <= args.port <= MAX_PORT:
         raise UsageError(f"--port must be 0 to {MAX_PORT}, but got {args.port}")

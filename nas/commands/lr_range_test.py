@@ -25,9 +25,9 @@ from nas.commands.arguments import (
     make_recipe,
     require_at_least,
 )
-from nas.commands.common import print_json
 from nas.errors import StorageError, UsageError
 from nas.presets import resolve_architecture
+from nas.printing import print_json
 
 if TYPE_CHECKING:
     from nas.lr_range import Ramp, RangeStep, RangeTest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from nas.commands.arguments import add_format
-from nas.commands.common import print_json, print_table
 from nas.complexity import count
 from nas.presets import PRESETS
+from nas.printing import print_json, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         print_plan(plan, args.format)
         return 0
     from nas.data.datasets import load_training
-    from nas.interrupt import InterruptGuard
+    from nas.signals import InterruptGuard
 
     data = load_training(args.dataset or DEFAULT_DATASET, _data_dir(args), args.image_size)
     plan = _plan(args, rows, data)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.common import print_json, print_table
 from nas.paper import FINAL_ROW, ORIGINS, UNMENTIONED, PaperRow, Setting
+from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from nas.reproduce import Reproduction

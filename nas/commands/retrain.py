@@ -27,10 +27,10 @@ from nas.commands.arguments import (
     make_recipe,
     require_at_least,
 )
-from nas.commands.common import print_json
 from nas.commands.network import find_network
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
+from nas.printing import print_json
 
 if TYPE_CHECKING:
     from nas.data.images import TrainingData
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train with each seed, and say what came out."""
-    from nas.interrupt import InterruptGuard
+    from nas.signals import InterruptGuard
 
     mode = _check(args)
     runs, data = _make_runs(args)

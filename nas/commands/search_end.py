@@ -6,7 +6,8 @@ import argparse
 import shlex
 import sys
 
-from nas.commands.common import open_study, print_json, print_table
+from nas.commands.common import open_study
+from nas.printing import print_json, print_table
 
 
 def print_end(args: argparse.Namespace, reason: str) -> int:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nas.budget import format_share
 from nas.commands.arguments import add_format, add_study
-from nas.commands.common import OpenedStudy, open_study, print_json
+from nas.commands.common import OpenedStudy, open_study
+from nas.printing import print_json
 from nas.units import format_duration
 
 if TYPE_CHECKING:

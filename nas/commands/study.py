@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import add_data, add_format, add_studies, require_at_least
-from nas.commands.common import print_json, print_table
 from nas.commands.findings import describe_result, print_findings
 from nas.comparison import (
     SCALES,
@@ -32,6 +31,7 @@ from nas.comparison import (
     list_studies,
     load_study,
 )
+from nas.printing import print_json, print_table
 from nas.units import format_duration
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _print_plan(args, study, sitting)
     from nas.comparing import discard, run_study, write_result
-    from nas.interrupt import InterruptGuard
     from nas.run_folder import RunFolder
+    from nas.signals import InterruptGuard
 
     records: list[Record] = []
     folder = RunFolder(sitting.folder)

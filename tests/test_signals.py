@@ -9,7 +9,7 @@ import threading
 import pytest
 import torch
 
-from nas.interrupt import InterruptGuard
+from nas.signals import InterruptGuard
 
 
 def send(number=signal.SIGTERM):

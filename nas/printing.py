@@ -1,0 +1,36 @@
+"""JSON and aligned tables on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document to standard output."""
+    json.dump(value, sys.stdout, indent=2, allow_nan=False)
+    print()
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], left: Iterable[int] = (0,)
+) -> None:
+    """Print aligned columns to standard output.
+
+    Args:
+        header: The column names.
+        rows: The cells, already formatted.
+        left: The indices of the columns that are aligned to the left, from the end where below 0;
+            the others are aligned to the right.
+    """
+    cells = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    left = {index % len(header) for index in left}
+    for row in cells:
+        line = "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print(line.rstrip())

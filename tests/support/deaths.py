@@ -1,0 +1,35 @@
+"""Ways in which a process of a search dies, chosen by a test."""
+
+import json
+import os
+import signal
+
+
+def die_at_write(number, is_torn):
+    """In the child: die while the n-th record is being written, holding every lock."""
+    from nas import journal
+    from nas.locks import lock_file
+
+    append = journal.MendingJournal.append_logs
+    writes = iter(range(1, 10**6))
+
+    def append_or_die(self, logs):
+        if next(writes) < number:
+            append(self, logs)
+            return
+        if is_torn:
+            with self._path.open("ab") as file:
+                lock_file(file)
+                file.write(json.dumps(logs[0]).encode()[:-5])
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    journal.MendingJournal.append_logs = append_or_die
+
+
+def die_in_training():
+    """In the child: what the kernel does to a process that asks for too much memory."""
+    from nas import objective
+
+    objective.train = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
