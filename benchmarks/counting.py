@@ -40,11 +40,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from nas import complexity
-from nas.architecture import Architecture, Stage, Stem, implied_strides
-from nas.complexity import count
-from nas.model import build_model
-from nas.presets import PRESETS
+from nas.network import complexity
+from nas.network.architecture import Architecture, Stage, Stem, implied_strides
+from nas.network.complexity import count
+from nas.network.model import build_model
+from nas.network.presets import PRESETS
 
 IMAGE = (3, 32, 32)
 WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -139,7 +139,7 @@ def random_net(rng: random.Random) -> Architecture:
 
 def empty_caches() -> None:
     """Forget every cost and every layer record the counter keeps."""
-    for module in (complexity, importlib.import_module("nas.blocks")):
+    for module in (complexity, importlib.import_module("nas.network.blocks")):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

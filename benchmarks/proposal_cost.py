@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nas.architecture import InputSpec
-from nas.budget import Caps, parse_count
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps, parse_count
 from nas.samplers import SAMPLERS, make_sampler
 from nas.space import BudgetedSpace, load_space
 

@@ -23,12 +23,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nas.architecture import Architecture, Stage, Stem
 from nas.batches import make_batches, place_search_parts
-from nas.complexity import count
 from nas.data.datasets import load_training
 from nas.device import Engine, hardware
 from nas.files import write_text_atomically
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.network.complexity import count
 from nas.plan import fit_batch
 from nas.recipe import get_recipe
 from nas.train import Job, train

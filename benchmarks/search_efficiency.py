@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.contenders import CONTENDERS, make_problem
 from benchmarks.regrets import Result, append_result, format_text, read_results, summarise
 from benchmarks.tables import TableSpace, load_table
-from nas.budget import parse_count
 from nas.errors import NasError, UsageError, unknown_name
+from nas.network.caps import parse_count
 from nas.samplers import DEFAULT_SAMPLER
 
 

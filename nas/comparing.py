@@ -19,7 +19,6 @@ import torch
 
 from nas.batches import PlacedParts, make_batches, merge
 from nas.comparison import Arm, Claim, Comparison, Scale, arm_epochs, arm_network, arm_settings
-from nas.complexity import count
 from nas.data.images import TrainingData, select
 from nas.data.loader import place
 from nas.data.split import stratified_split, stratified_subset
@@ -27,6 +26,7 @@ from nas.device import Engine, hardware
 from nas.errors import StorageError, UsageError
 from nas.files import write_text_atomically
 from nas.metrics import measure
+from nas.network.complexity import count
 from nas.plan import fit_batch
 from nas.recipe import Recipe, get_recipe
 from nas.run_folder import RunFolder, refuse_other_settings

@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import Architecture
 from nas.errors import unknown_name
 from nas.metrics import METRICS
+from nas.network.architecture import Architecture
 from nas.recipe import Recipe, get_recipe
 from nas.verdict import MIN_PAIRS, Direction
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from nas.architecture import InputSpec
-from nas.budget import Caps, parse_count, require_targets
 from nas.errors import UsageError
 from nas.fields import read_fields
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps, parse_count, require_targets
 from nas.recipe import Recipe
 from nas.rungs import rung_study
 

@@ -13,7 +13,7 @@ class WeightAverage:
 
     After every update each floating-point weight and running statistic of the shadow is
     `decay * shadow + (1 - decay) * model`, with `decay = 2 ** (-1 / half_life_steps)`; counters
-    stay (`nas.model.count_batches`). It starts as a copy of the model.
+    stay (`nas.network.model.count_batches`). It starts as a copy of the model.
     """
 
     def __init__(self, model: nn.Module, half_life_steps: float) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.architecture import Architecture, InputSpec
-from nas.complexity import count
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.complexity import count
 from nas.pruners import STARTUP_TRIALS, WARMUP_SHARE
 from nas.study import StudyDefinition
 from nas.trials import KNOWN, NUM_NETWORKS, SAMPLED_UNITS, TrialRow

@@ -13,18 +13,18 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from nas.architecture import Architecture
 from nas.audit import is_audited
 from nas.batches import PlacedParts, make_batches
-from nas.budget import format_share
 from nas.checkpoint import load_checkpoint
 from nas.claims import WORST_ACCURACY
-from nas.complexity import count
 from nas.device import Engine
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
-from nas.identity import identify
 from nas.lineage import ancestors, list_given_back
+from nas.network.architecture import Architecture
+from nas.network.caps import format_share
+from nas.network.complexity import count
+from nas.network.identity import identify
 from nas.recipe import Recipe
 from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal

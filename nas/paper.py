@@ -51,7 +51,8 @@ class PaperRow:
 
     Args:
         number: Its ID in the table.
-        preset: The network, a key of `nas.presets.PRESETS`; None where the paper gives none.
+        preset: The network, a key of `nas.network.presets.PRESETS`; None where the paper gives
+            none.
         test_accuracy: As printed, in [0, 1]; None where there is none.
         train_accuracy: As printed, in [0, 1]; None is "Very Low".
         settings: What the paper says of this row, in place of `GENERAL`.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nas.budget import format_share
 from nas.forecast import terms_of
+from nas.network.caps import format_share
 from nas.prepare import Search
 from nas.pruners import STARTUP_TRIALS
 from nas.sizing import Sizing

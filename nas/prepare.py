@@ -18,15 +18,15 @@ import torch
 
 import nas
 from nas.ahead import lacking, read_ahead
-from nas.architecture import Architecture
-from nas.budget import Caps
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import TrainingData
 from nas.data.split import VAL_FRACTION
 from nas.device import choose_device
 from nas.errors import UsageError, unknown_name
-from nas.identity import identify
-from nas.presets import PRESETS
+from nas.network.architecture import Architecture
+from nas.network.caps import Caps
+from nas.network.identity import identify
+from nas.network.presets import PRESETS
 from nas.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.recipe import Recipe, get_recipe, overridden_fields
 from nas.request import (

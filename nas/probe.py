@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.complexity import count
 from nas.definition import Plan
 from nas.device import Engine, free_memory, is_out_of_memory
 from nas.graph import WARMUP_STEPS, with_graph
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.complexity import count
 from nas.recipe import Recipe
 from nas.state import Job, make_state
 from nas.step import EpochTotals, make_step

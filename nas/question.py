@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nas.architecture import Architecture
+from nas.network.architecture import Architecture
 from nas.statistics import spearman, spearman_interval
 from nas.trials import TrialRow
 

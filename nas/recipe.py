@@ -60,7 +60,7 @@ class Recipe:
         sam_rho: Radius of sharpness-aware minimisation; 0 is off. Doubles the cost of a step.
         sam_adaptive: Scale the radius by the weights (ASAM).
         scaled_branches: Begin with residual branches that are the smaller the more there are;
-            see `nas.model.scale_branches`.
+            see `nas.network.model.scale_branches`.
         precision: ``auto`` is bfloat16 autocast on CUDA, and on a CPU where it measures faster;
             see `nas.device.Engine.autocast`.
 

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import InputSpec
-from nas.budget import Caps
-from nas.complexity import count
 from nas.errors import InfeasibleError
 from nas.files import write_table_atomically
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps
+from nas.network.complexity import count
+from nas.network.presets import PRESETS
 from nas.paper import BUDGET, RECIPE, PaperRow, Setting, stated_settings
 from nas.plan import fit_recipe
-from nas.presets import PRESETS
 from nas.recipe import Recipe, get_recipe
 from nas.run_folder import RunFolder
 

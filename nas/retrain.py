@@ -17,14 +17,14 @@ from torch import nn
 from nas import __version__
 from nas.batches import eval_loader, make_batches, place_test
 from nas.checkpoint import load_checkpoint
-from nas.complexity import count
 from nas.data.datasets import load_test
 from nas.data.images import TrainingData
 from nas.device import Engine, hardware
 from nas.errors import UsageError
 from nas.evaluate import evaluate
 from nas.files import write_atomically
-from nas.identity import identify
+from nas.network.complexity import count
+from nas.network.identity import identify
 from nas.result import EpochRecord, TrainResult
 from nas.run import Material, Run, job_of, settings_of
 from nas.run_folder import (

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import Architecture
 from nas.batches import PlacedParts, place_all
-from nas.complexity import count
 from nas.data.images import TrainingData
 from nas.device import Engine
+from nas.network.architecture import Architecture
+from nas.network.complexity import count
 from nas.recipe import Recipe
 from nas.run_folder import RunFolder
 from nas.state import Job

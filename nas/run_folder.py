@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import Architecture
 from nas.errors import StorageError, UsageError
 from nas.files import (
     remove_leftovers,
@@ -29,8 +28,9 @@ from nas.files import (
     write_table_atomically,
     write_text_atomically,
 )
-from nas.identity import identify
 from nas.locks import try_lock
+from nas.network.architecture import Architecture
+from nas.network.identity import identify
 from nas.result import EpochRecord
 
 RUNNING = "running"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.architecture import Architecture, InputSpec
-from nas.complexity import count
 from nas.data.images import TrainingData
 from nas.data.split import train_and_val
 from nas.device import Engine
 from nas.forecast import Terms, cost_units, expected_epochs, pruned_share
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.complexity import count
 from nas.plan import GPU_BATCH, choose_plan, fit_recipe, typical_speed
 from nas.probe import Speed, choose_bfloat16, choose_threads, measure_speed
 from nas.pruners import DEFAULT_PRUNER, STARTUP_TRIALS

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
-from nas.architecture import Architecture, Stage, Stem
 from nas.errors import NasError, SpaceError, unknown_name
-from nas.identity import identify
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.network.identity import identify
 from nas.space_budget import BudgetedSpace
 from nas.space_choices import Choice, Choices, StageChoices, Value
 from nas.space_record import SearchSpace

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.architecture import Architecture, InputSpec
-from nas.budget import Caps
-from nas.complexity import Complexity, count
 from nas.errors import ArchitectureError
-from nas.identity import identify
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.caps import Caps
+from nas.network.complexity import Complexity, count
+from nas.network.identity import identify
 from nas.space_choices import Choices, Value
 from nas.space_costs import choices_of, find_extreme, find_fitting
 from nas.space_features import FeatureLayout

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Protocol
 
-from nas.blocks import BLOCKS, Layers, block_layers
 from nas.errors import ArchitectureError, SpaceError, unknown_name
+from nas.network.blocks import BLOCKS, Layers, block_layers
 
 Value = str | int | float
 Choices = Mapping[str, Value]  # choice name -> value, Optuna's `params`
@@ -86,7 +86,7 @@ class StageChoices:
     """The lists a stage is chosen from.
 
     Args:
-        kinds: Keys of `nas.blocks.BLOCKS`.
+        kinds: Keys of `nas.network.blocks.BLOCKS`.
         depths: Numbers of blocks.
         widths: Output channels.
         kernels: Kernel sizes of the spatial convolutions.

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.architecture import Architecture
-from nas.complexity import count
 from nas.errors import ArchitectureError
-from nas.identity import identify
-from nas.presets import PRESETS
+from nas.network.architecture import Architecture
+from nas.network.complexity import count
+from nas.network.identity import identify
+from nas.network.presets import PRESETS
 
 if TYPE_CHECKING:
     from nas.space_budget import BudgetedSpace

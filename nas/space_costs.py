@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from nas.architecture import InputSpec
-from nas.complexity import Complexity, block_cost, head_cost, stem_cost
 from nas.errors import ArchitectureError, BudgetError, InfeasibleError
+from nas.network.architecture import InputSpec
+from nas.network.complexity import Complexity, block_cost, head_cost, stem_cost
 from nas.space_choices import StageChoices, Value
 from nas.space_record import SearchSpace
 

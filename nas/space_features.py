@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nas.architecture import Architecture
-from nas.complexity import Complexity
+from nas.network.architecture import Architecture
+from nas.network.complexity import Complexity
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nas.architecture import InputSpec
-from nas.complexity import head_cost
+from nas.network.architecture import InputSpec
+from nas.network.complexity import head_cost
 from nas.space_choices import Value
 from nas.space_costs import State, choices_of, stage_runs, stem_states
 from nas.space_parts import Ints, Rows, TailGraph, code_base, cross, join, make_rows, run_costs

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.architecture import InputSpec
-from nas.complexity import head_cost
+from nas.network.architecture import InputSpec
+from nas.network.complexity import head_cost
 from nas.space_costs import Run, State, stage_runs
 from nas.space_record import SearchSpace
 

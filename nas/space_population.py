@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nas.architecture import InputSpec
+from nas.network.architecture import InputSpec
 from nas.space_choices import Choices, Value
 from nas.space_index import FeasibleIndex, TooLargeError
 from nas.space_record import SearchSpace

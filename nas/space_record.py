@@ -13,9 +13,9 @@ from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any
 
-from nas.architecture import MAX_STAGES, Architecture, Stage, Stem, implied_strides
-from nas.blocks import STEMS, block_layers
 from nas.errors import SpaceError, unknown_name
+from nas.network.architecture import MAX_STAGES, Architecture, Stage, Stem, implied_strides
+from nas.network.blocks import STEMS, block_layers
 from nas.space_choices import (
     Choice,
     Choices,
@@ -33,7 +33,7 @@ class SearchSpace:
     """A space of residual networks; the stem is as wide as stage 1, strides are 1, 2, 2, ...
 
     Args:
-        stems: Keys of `nas.blocks.STEMS`.
+        stems: Keys of `nas.network.blocks.STEMS`.
         stages: The lists of each stage, as many as the longest network has stages.
         num_stages: Numbers of stages to choose from; by default all networks have all stages.
         dropouts: Probabilities; one for the whole network.

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from nas.architecture import Architecture, InputSpec
-from nas.complexity import count
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.complexity import count
 from nas.space_features import FeatureLayout
 from nas.trials import TrialRow, read_rows
 

@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from nas.architecture import Architecture, InputSpec
 from nas.checkpoint import load_checkpoint, save_checkpoint
 from nas.device import Engine
 from nas.ema import WeightAverage
 from nas.errors import StudyMismatchError
-from nas.model import build_model, scale_branches
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.model import build_model, scale_branches
 from nas.optimizer import make_optimizer
 from nas.recipe import Recipe
 from nas.result import EpochRecord

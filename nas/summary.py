@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.budget import format_share
+from nas.network.caps import format_share
 from nas.question import Answer, answer_question, describe_answer
 from nas.statistics import Z_95, standard_error
 from nas.trials import KNOWN, Funnel, TrialRow, accuracy_front, count_funnel, rank, tied_with_first

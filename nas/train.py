@@ -15,7 +15,7 @@ from nas.device import Engine, free_memory, is_out_of_memory
 from nas.evaluate import evaluate
 from nas.feed import Batches, feed_epoch
 from nas.graph import with_graph
-from nas.model import count_batches
+from nas.network.model import count_batches
 from nas.optimizer import set_learning_rate, set_momentum
 from nas.result import EpochRecord, Status, TrainResult
 from nas.seeds import derive_seed

@@ -16,11 +16,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from nas.architecture import Architecture
 from nas.claims import Ledger
 from nas.errors import BrokenCaptureError, StorageError
 from nas.lineage import INTERRUPTED, num_claimed
 from nas.liveness import WORKER, is_elsewhere
+from nas.network.architecture import Architecture
 from nas.objective import Objective
 from nas.samplers.contract import Proposal, SpaceExhausted
 from nas.signals import InterruptGuard

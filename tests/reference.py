@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.blocks import BLOCKS, block_layers
 from nas.errors import ArchitectureError
-from nas.model import build_model
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.blocks import BLOCKS, block_layers
+from nas.network.model import build_model
 
 WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 

@@ -20,8 +20,8 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from nas import objective, processes
-from nas.architecture import Architecture
-from nas.model import build_model
+from nas.network.architecture import Architecture
+from nas.network.model import build_model
 from nas.storage import load_study, open_storage
 from nas.study import StudyFolder
 from nas.trials import is_counted, read_rows

@@ -11,10 +11,10 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.commands import main
-from nas.complexity import count
-from nas.identity import identify
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.complexity import count
+from nas.network.identity import identify
 from nas.recipe import RECIPES
 from nas.storage import open_storage
 from nas.study import Plan, StudyDefinition, StudyFolder

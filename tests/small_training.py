@@ -6,11 +6,11 @@ from functools import cache
 import torch
 from sklearn.datasets import load_digits
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, EvalLoader, place
 from nas.device import Engine
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.recipe import RECIPES
 from nas.train import Batches, Job
 

@@ -14,9 +14,9 @@ from nas.comparison import (
     list_studies,
     load_study,
 )
-from nas.complexity import count
 from nas.errors import UnknownNameError
-from nas.model import build_model
+from nas.network.complexity import count
+from nas.network.model import build_model
 from nas.recipe import get_recipe
 
 NAMES = list(list_studies())

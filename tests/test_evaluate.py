@@ -5,7 +5,7 @@ from torch import nn
 
 from nas.data.loader import EvalLoader
 from nas.evaluate import evaluate
-from nas.model import build_model
+from nas.network.model import build_model
 from tests.small_training import CPU, NET, SPEC, part
 
 

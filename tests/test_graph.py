@@ -9,7 +9,7 @@ import torch
 
 from nas.errors import BrokenCaptureError, RunError
 from nas.graph import WARMUP_STEPS, GraphedStep, record, with_graph
-from nas.model import build_model
+from nas.network.model import build_model
 from nas.optimizer import make_optimizer, set_learning_rate
 from nas.recipe import RECIPES
 from nas.step import EpochTotals, make_step

@@ -22,9 +22,10 @@ LEVELS = {
 BASE = ("errors", "units", "seeds", "files", "locks", "signals", "statistics", "printing")
 MOST_FILES = 22
 STANDARD_LIBRARY_ONLY = (
-    "nas.errors nas.architecture nas.blocks nas.complexity nas.identity nas.budget "
-    "nas.presets nas.space nas.units nas.paper nas.verdict nas.comparison nas.commands "
-    "nas.commands.count nas.commands.presets nas.commands.common"
+    "nas.errors nas.network.architecture nas.network.blocks nas.network.complexity "
+    "nas.network.identity nas.network.caps nas.network.presets nas.space nas.units nas.paper "
+    "nas.verdict nas.comparison nas.commands nas.commands.count nas.commands.presets "
+    "nas.commands.common"
 )
 
 

@@ -12,7 +12,7 @@ from nas.batches import PlacedParts, make_batches
 from nas.commands import main
 from nas.feed import feed_epoch
 from nas.lr_range import Ramp, run_range_test
-from nas.model import build_model
+from nas.network.model import build_model
 from nas.optimizer import make_optimizer
 from nas.recipe import RECIPES
 from nas.seeds import derive_seed

@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.device import Engine
-from nas.model import build_model
+from nas.network.model import build_model
 from nas.optimizer import (
     add_sharpness,
     is_capturable,

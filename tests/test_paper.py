@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.complexity import count
 from nas.errors import UnknownNameError, UsageError
+from nas.network.complexity import count
+from nas.network.presets import PRESETS
 from nas.paper import ORIGINS, ROWS, find_rows, stated_settings
-from nas.presets import PRESETS
 from nas.recipe import Recipe
 
 TABLE_1 = {  # the paper, Table 1: test and train accuracy

@@ -7,14 +7,14 @@ import pytest
 from searching import words
 
 from nas import sizing, space_index
-from nas.architecture import InputSpec
-from nas.budget import Caps
 from nas.commands import main
 from nas.data.datasets import load_training
 from nas.forecast import Terms
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps
+from nas.network.presets import PRESETS
 from nas.preflight import describe_search
 from nas.prepare import find_known, prepare
-from nas.presets import PRESETS
 from nas.probe import Speed
 from nas.recipe import get_recipe
 from nas.request import Request, quote_command

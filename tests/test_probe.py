@@ -13,19 +13,19 @@ import torch
 from small_training import NET, SPEC
 
 from nas import probe
-from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.device import Engine
 from nas.graph import WARMUP_STEPS
-from nas.presets import resolve_architecture
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.presets import resolve_architecture
 from nas.probe import choose_bfloat16, choose_threads, measure_speed
 from nas.recipe import get_recipe
 
 CPU = Engine("cpu", 1)
 RECIPE = get_recipe("short")
 PROGRAM = """
-from nas.architecture import InputSpec
+from nas.network.architecture import InputSpec
 from nas.device import Engine
-from nas.presets import resolve_architecture
+from nas.network.presets import resolve_architecture
 from nas.probe import choose_bfloat16
 from nas.recipe import get_recipe
 network = resolve_architecture("resnet20")

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from searching import words
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.commands import main
 from nas.forecast import Terms, cost_units, seconds_left
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.progress import ProgressLine, compose_line
 from nas.study import StudyFolder
 from nas.trials import TrialRow, read_rows

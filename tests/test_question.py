@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas.architecture import Architecture, Stage, Stem
+from nas.network.architecture import Architecture, Stage, Stem
 from nas.question import (
     CANNOT_TELL,
     DOES_NOT,

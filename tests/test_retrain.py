@@ -24,12 +24,12 @@ import nas.run
 import nas.run_folder
 import nas.run_time
 import nas.train
-from nas.architecture import Architecture
 from nas.commands import main
 from nas.data.datasets import load_test, load_training
 from nas.data.split import train_and_val
-from nas.identity import identify
-from nas.model import build_model
+from nas.network.architecture import Architecture
+from nas.network.identity import identify
+from nas.network.model import build_model
 from nas.run_folder import RunFolder
 
 NOTATION = "[[Basic,1,8,0.1],[Bottleneck,1,16]]"

@@ -24,10 +24,10 @@ from searching import (
     words,
 )
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.commands import main
-from nas.identity import identify
-from nas.model import build_model
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.identity import identify
+from nas.network.model import build_model
 from nas.space import load_space
 
 

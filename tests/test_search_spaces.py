@@ -9,11 +9,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.budget import Caps
-from nas.complexity import count
-from nas.model import build_model
-from nas.presets import PRESETS
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.caps import Caps
+from nas.network.complexity import count
+from nas.network.model import build_model
+from nas.network.presets import PRESETS
 from nas.space import SPACES_DIR, BudgetedSpace, list_spaces, load_space
 from tests.reference import count_with_torch
 

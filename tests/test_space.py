@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from nas.architecture import Architecture, Stage, Stem
 from nas.errors import NasError, SpaceError, UnknownNameError
-from nas.identity import identify
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.network.identity import identify
 from nas.space import SearchSpace, StageChoices, list_spaces, load_space
 
 SMALL = StageChoices(("basic", "bottleneck"), (1, 2, 3), (8, 16))
@@ -264,7 +264,7 @@ def test_reading_a_space_and_refusing_a_budget_import_nothing_heavy():
     code = (
         "import sys\n"
         "from nas.space import BudgetedSpace, load_space\n"
-        "from nas.architecture import InputSpec\nfrom nas.budget import Caps\n"
+        "from nas.network.architecture import InputSpec\nfrom nas.network.caps import Caps\n"
         "from nas.errors import BudgetError\n"
         "loaded = load_space('resnet')\n"
         "BudgetedSpace(loaded.space, InputSpec(), Caps(5000)).smallest()\n"

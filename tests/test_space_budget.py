@@ -4,11 +4,11 @@ import time
 import numpy as np
 import pytest
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.budget import Caps
-from nas.complexity import count
 from nas.errors import BudgetError, InfeasibleError
-from nas.identity import identify
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.caps import Caps
+from nas.network.complexity import count
+from nas.network.identity import identify
 from nas.samplers.contract import CandidateSpace
 from nas.space import BudgetedSpace, SearchSpace, StageChoices, load_space
 from nas.space_budget import UNBUILDABLE

@@ -5,11 +5,11 @@ import statistics
 import pytest
 from small_study import SPACE
 
-from nas.architecture import InputSpec
-from nas.budget import Caps
-from nas.complexity import count
-from nas.identity import identify
-from nas.presets import PRESETS
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps
+from nas.network.complexity import count
+from nas.network.identity import identify
+from nas.network.presets import PRESETS
 from nas.space import BudgetedSpace, load_space
 from nas.space_context import nearest_known, search_cost
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from nas.architecture import InputSpec
-from nas.budget import Caps
-from nas.complexity import count
 from nas.errors import ArchitectureError, InfeasibleError
-from nas.identity import identify
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps
+from nas.network.complexity import count
+from nas.network.identity import identify
 from nas.space import (
     BudgetedSpace,
     SearchSpace,

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.ema import WeightAverage
-from nas.model import build_model
+from nas.network.model import build_model
+from nas.network.presets import resolve_architecture
 from nas.optimizer import make_optimizer
-from nas.presets import resolve_architecture
 from nas.recipe import RECIPES
 from nas.step import EpochTotals, make_step
 from tests.small_training import CPU, NET, SPEC

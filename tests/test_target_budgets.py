@@ -5,9 +5,9 @@ import json
 import pytest
 from searching import Folder, assert_sound, words
 
-from nas.budget import parse_targets
 from nas.commands import main
 from nas.errors import BudgetError
+from nas.network.caps import parse_targets
 from nas.targets import describe_targets, targets_record
 from tests.support.rows import row
 

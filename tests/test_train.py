@@ -14,14 +14,14 @@ import pytest
 import torch
 
 import nas.train
-from nas.architecture import InputSpec
-from nas.budget import Caps
 from nas.checkpoint import CheckpointPace, load_checkpoint
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, EvalLoader, place
 from nas.device import free_memory
 from nas.evaluate import evaluate
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps
 from nas.recipe import RECIPES
 from nas.result import TrainResult
 from nas.space import BudgetedSpace, load_space
@@ -154,7 +154,7 @@ def test_the_weights_are_those_of_pytorchs_own_norms_their_counters_included(mon
     averaged = train(job, make_batches(job), CPU)
     job = make_job("modern", epochs=2, ema_half_life_share=0.0)
     ours = train(job, make_batches(job), CPU)
-    monkeypatch.setattr("nas.model.BatchNorm", torch.nn.BatchNorm2d)
+    monkeypatch.setattr("nas.network.model.BatchNorm", torch.nn.BatchNorm2d)
     monkeypatch.setattr("nas.train.count_batches", lambda model, number: None)
     theirs = train(job, make_batches(job), CPU)
     assert same_weights(ours, theirs)
@@ -285,7 +285,7 @@ def test_no_room_ends_in_a_smaller_micro_batch_or_a_reason():
     code = """
 import resource, torch
 from dataclasses import replace
-from nas.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.checkpoint import CheckpointPace, load_checkpoint
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images

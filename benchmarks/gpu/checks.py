@@ -23,7 +23,7 @@ from benchmarks.gpu.lab import SMALL_NET, SPEC, Found, Lab, Loop, distance
 from nas.batches import make_batches
 from nas.device import hardware
 from nas.evaluate import evaluate
-from nas.presets import resolve_architecture
+from nas.network.presets import resolve_architecture
 from nas.recipe import get_recipe
 from nas.state import Job
 from nas.step import Step

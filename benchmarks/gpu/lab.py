@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
 from nas.batches import PlacedParts, make_batches
 from nas.data.images import labelled_images
 from nas.data.loader import place
 from nas.device import Engine
 from nas.feed import feed_epoch
 from nas.graph import GraphedStep, with_graph
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.optimizer import set_learning_rate
 from nas.recipe import Recipe
 from nas.state import Job, make_state

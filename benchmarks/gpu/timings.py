@@ -15,10 +15,10 @@ from torch.profiler import profile as torch_profile
 
 from benchmarks.gpu.checks import Check
 from benchmarks.gpu.lab import SMALL_NET, SPEC, Found, Lab, Loop
-from nas.architecture import Architecture
-from nas.budget import Caps
 from nas.device import Engine, free_memory
-from nas.presets import resolve_architecture
+from nas.network.architecture import Architecture
+from nas.network.caps import Caps
+from nas.network.presets import resolve_architecture
 from nas.recipe import get_recipe
 from nas.space import BudgetedSpace, load_space
 

@@ -23,7 +23,6 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from nas.architecture import Architecture
 from nas.batches import PlacedParts, make_batches
 from nas.data.images import LabelledImages, labelled_images
 from nas.data.loader import PlacedImages, place
@@ -31,7 +30,8 @@ from nas.device import Engine
 from nas.evaluate import evaluate
 from nas.feed import feed_epoch
 from nas.graph import WARMUP_STEPS, GraphedStep, with_graph
-from nas.model import build_model, scale_branches
+from nas.network.architecture import Architecture
+from nas.network.model import build_model, scale_branches
 from nas.optimizer import set_learning_rate, split_by_decay
 from nas.recipe import Recipe
 from nas.state import Job, make_state

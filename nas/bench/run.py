@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.architecture import Architecture
 from nas.bench.contenders import (
     TRAIN_IMAGES,
     VAL_IMAGES,
@@ -18,8 +17,9 @@ from nas.bench.contenders import (
 )
 from nas.bench.pairs import interleaved, median_ratio
 from nas.bench.separate_process import SeparateProcess
-from nas.complexity import count
 from nas.device import Engine, free_memory
+from nas.network.architecture import Architecture
+from nas.network.complexity import count
 from nas.plan import GPU_EPOCHS
 from nas.probe import choose_bfloat16
 from nas.recipe import Recipe

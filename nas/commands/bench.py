@@ -21,9 +21,9 @@ from nas.commands.arguments import add_format
 from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
-    from nas.architecture import Architecture
     from nas.bench.run import Plan
     from nas.device import Engine
+    from nas.network.architecture import Architecture
 
 NETS = ("final", "resnet20", "basic-443")
 NUM_SAMPLED = 2
@@ -132,9 +132,9 @@ def _networks(args: argparse.Namespace) -> dict[str, Architecture]:
     """Return the named presets, or the default ones and a random sample of the space."""
     import numpy as np
 
-    from nas.architecture import InputSpec
-    from nas.budget import Caps
-    from nas.presets import resolve_architecture
+    from nas.network.architecture import InputSpec
+    from nas.network.caps import Caps
+    from nas.network.presets import resolve_architecture
     from nas.space import BudgetedSpace, load_space
 
     if args.nets:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nas.budget import parse_count
 from nas.commands.arguments import add_format, add_study, require_at_least
 from nas.commands.common import open_study
+from nas.network.caps import parse_count
 from nas.printing import print_json, print_table
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 
-from nas.architecture import InputSpec
 from nas.commands.arguments import add_format
-from nas.complexity import count, count_layers
-from nas.identity import identify
-from nas.presets import resolve_architecture
+from nas.network.architecture import InputSpec
+from nas.network.complexity import count, count_layers
+from nas.network.identity import identify
+from nas.network.presets import resolve_architecture
 from nas.printing import print_json, print_table
 
 

@@ -26,7 +26,7 @@ from nas.commands.arguments import (
     require_at_least,
 )
 from nas.errors import StorageError, UsageError
-from nas.presets import resolve_architecture
+from nas.network.presets import resolve_architecture
 from nas.printing import print_json
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
     recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
     ramp = _make_ramp(args, recipe.optimizer)
     from nas.batches import place_all
-    from nas.complexity import count
     from nas.data.datasets import load_training
     from nas.device import Engine, choose_device
     from nas.lr_range import run_range_test
+    from nas.network.complexity import count
     from nas.state import Job
 
     device = choose_device(args.device or "auto")
@@ -134,7 +134,7 @@ def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
 
 
 def _make_folder(args: argparse.Namespace, job: Job) -> Path:
-    from nas.identity import identify
+    from nas.network.identity import identify
     from nas.study import studies_folder
 
     name = f"{identify(job.architecture).id}-{job.recipe.name}-seed{job.seed}"
@@ -172,8 +172,8 @@ def _write(
     args: argparse.Namespace, job: Job, ramp: Ramp, test: RangeTest, folder: Path
 ) -> dict[str, Any]:
     """Write table and picture; return all that is said, as JSON-ready values."""
-    from nas.identity import identify
     from nas.lr_range import draw_picture, write_table
+    from nas.network.identity import identify
 
     found = test.suggest(ramp.num_steps, job.input_spec.num_classes)
     suggestion = None if isinstance(found, str) else found

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.architecture import Architecture
 from nas.commands.common import OpenedStudy, find_definition, find_trial, open_study
 from nas.errors import UsageError
-from nas.presets import resolve_architecture
+from nas.network.architecture import Architecture
+from nas.network.presets import resolve_architecture
 
 if TYPE_CHECKING:
     from nas.study import StudyDefinition

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from nas.commands.arguments import add_format
-from nas.complexity import count
-from nas.presets import PRESETS
+from nas.network.complexity import count
+from nas.network.presets import PRESETS
 from nas.printing import print_json, print_table
 
 

@@ -111,7 +111,7 @@ def _plan(
     Raises:
         UsageError: The one row that is asked for may not be trained.
     """
-    from nas.architecture import InputSpec
+    from nas.network.architecture import InputSpec
     from nas.reproduce import find_obstacle
 
     spec = data.input_spec if data is not None else InputSpec()
@@ -128,7 +128,7 @@ def _plan_row(
     args: argparse.Namespace, row: PaperRow, obstacle: str, data: TrainingData | None
 ) -> Planned:
     from nas.device import Engine, choose_device
-    from nas.presets import PRESETS
+    from nas.network.presets import PRESETS
     from nas.recipe import overridden_fields
     from nas.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
     from nas.run import Run

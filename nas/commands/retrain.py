@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.budget import parse_count
 from nas.commands.arguments import (
     add_format,
     add_study,
@@ -30,6 +29,7 @@ from nas.commands.arguments import (
 from nas.commands.network import find_network
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
+from nas.network.caps import parse_count
 from nas.printing import print_json
 
 if TYPE_CHECKING:

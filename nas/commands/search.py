@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.budget import Caps, parse_count, parse_targets
 from nas.commands.arguments import (
     add_format,
     add_study,
@@ -26,6 +25,7 @@ from nas.commands.arguments import (
 from nas.commands.common import storage_url
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
+from nas.network.caps import Caps, parse_count, parse_targets
 from nas.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
 

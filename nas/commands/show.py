@@ -15,16 +15,16 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.architecture import Architecture, InputSpec
-from nas.blocks import STEM_NOTES
 from nas.commands.arguments import add_format, add_study
 from nas.commands.common import find_definition, find_trial, open_study
 from nas.commands.count import add_input, input_spec_of
-from nas.complexity import count
-from nas.describe import draw, stage_rows
 from nas.errors import UsageError
-from nas.identity import identify
-from nas.presets import PRESETS, resolve_architecture
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.blocks import STEM_NOTES
+from nas.network.complexity import count
+from nas.network.describe import draw, stage_rows
+from nas.network.identity import identify
+from nas.network.presets import PRESETS, resolve_architecture
 from nas.printing import print_json, print_table
 
 

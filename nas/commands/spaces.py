@@ -14,10 +14,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from nas.budget import Caps, format_count, format_share, parse_count
 from nas.commands.arguments import add_format, require_at_least
 from nas.data.datasets import early_input_spec
 from nas.errors import UsageError
+from nas.network.caps import Caps, format_count, format_share, parse_count
 from nas.printing import print_json, print_table
 from nas.space import BudgetedSpace, list_spaces, load_space
 from nas.space_context import KnownNetwork, SearchCost, nearest_known, search_cost

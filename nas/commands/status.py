@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nas.budget import format_share
 from nas.commands.arguments import add_format, add_study
 from nas.commands.common import OpenedStudy, open_study
+from nas.network.caps import format_share
 from nas.printing import print_json
 from nas.units import format_duration
 

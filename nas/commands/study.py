@@ -138,8 +138,8 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
 
 def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int:
     from nas.comparing import make_job
-    from nas.complexity import count
     from nas.device import hardware
+    from nas.network.complexity import count
     from nas.probe import measure_speed
 
     num_train, num_val = sitting.sizes()

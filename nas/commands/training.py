@@ -78,7 +78,7 @@ def train_shown(item: Run, material: Material, mode: str, track: Sequence[str]) 
 
 
 def _make_trackers(track: Sequence[str], item: Run, material: Material) -> Trackers:
-    from nas.identity import identify
+    from nas.network.identity import identify
     from nas.run import settings_of
     from nas.tracking import TrackedRun, Trackers
 

@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from nas.architecture import InputSpec
 from nas.errors import DataError, unknown_name
+from nas.network.architecture import InputSpec
 
 if TYPE_CHECKING:
     from nas.data.images import LabelledImages, Parts, TrainingData

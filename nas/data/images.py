@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nas.architecture import InputSpec
 from nas.errors import DataError
+from nas.network.architecture import InputSpec
 
 _CHUNK_IMAGES = 2048  # bounds the memory of a float copy
 

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nas.architecture import InputSpec
 from nas.data.augment import Augmentation, augment, draw, normalise, send
 from nas.data.images import LabelledImages
 from nas.errors import DataError
+from nas.network.architecture import InputSpec
 from nas.seeds import derive_seed
 
 _FREE_MEMORY_SHARE = 0.5  # of the device's free memory that images may take

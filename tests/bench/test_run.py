@@ -1,11 +1,11 @@
 import pytest
 
-from nas.architecture import Architecture, Stage, Stem
 from nas.bench.contenders import OurLoop, noise_pictures
 from nas.bench.run import Plan, bench_network
 from nas.bench.separate_process import SeparateProcess
 from nas.device import Engine
 from nas.graph import WARMUP_STEPS, GraphedStep
+from nas.network.architecture import Architecture, Stage, Stem
 from nas.recipe import get_recipe
 
 NET = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.paper_variants import PRINTED, Variant, variants
-from nas.complexity import count
-from nas.presets import resolve_architecture
+from nas.network.complexity import count
+from nas.network.presets import resolve_architecture
 
 READING = Variant(
     stem_kernel=5,

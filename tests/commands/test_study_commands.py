@@ -8,9 +8,9 @@ import pytest
 from optuna.trial import TrialState
 from small_study import add_trial, copy_studies, create_study, net, searched_studies, snapshot
 
-from nas.architecture import Architecture
 from nas.commands import main
-from nas.model import build_model
+from nas.network.architecture import Architecture
+from nas.network.model import build_model
 
 STUDY = "tiny-8k-digits"
 
@@ -54,7 +54,7 @@ def test_best_has_accuracies_with_errors_and_parameters_that_pytorch_counts(caps
         assert entry["standard_error"] == pytest.approx(
             math.sqrt(accuracy * (1 - accuracy) / best["val_images"])
         )
-        from nas.architecture import InputSpec
+        from nas.network.architecture import InputSpec
 
         model = build_model(Architecture.from_dict(entry["architecture"]), InputSpec(1, 8, 10))
         assert entry["num_params"] == sum(p.numel() for p in model.parameters()) <= 8_000

@@ -5,8 +5,8 @@ import math
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from nas.architecture import InputSpec
-from nas.budget import Caps
+from nas.network.architecture import InputSpec
+from nas.network.caps import Caps
 from nas.samplers import make_sampler
 from nas.space import BudgetedSpace, SearchSpace, StageChoices
 

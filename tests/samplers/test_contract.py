@@ -12,11 +12,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nas.architecture import Architecture, Stage, Stem
-from nas.budget import Caps
-from nas.complexity import count
 from nas.errors import UnknownNameError
-from nas.identity import identify
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.network.caps import Caps
+from nas.network.complexity import count
+from nas.network.identity import identify
 from nas.samplers import DEFAULT_SAMPLER, SAMPLERS, make_sampler
 from nas.samplers.contract import SpaceExhausted
 from nas.samplers.random import draw_choices

@@ -11,8 +11,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas.budget import Caps
-from nas.model import build_model
+from nas.network.caps import Caps
+from nas.network.model import build_model
 from nas.samplers import SAMPLERS, make_rotation
 from nas.samplers.contract import SpaceExhausted
 from nas.space import BudgetedSpace

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.describe import PICTURE_COLUMNS, draw, stage_rows
-from nas.model import build_model
-from nas.presets import PRESETS
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.describe import PICTURE_COLUMNS, draw, stage_rows
+from nas.network.model import build_model
+from nas.network.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", ["final", "row1", "row6", "resnet20"])

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.architecture import Architecture
-from nas.identity import identify
-from nas.presets import PRESETS, resolve_architecture
+from nas.network.architecture import Architecture
+from nas.network.identity import identify
+from nas.network.presets import PRESETS, resolve_architecture
 
-GOLDEN = json.loads((Path(__file__).parent / "golden/ids.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden/ids.json").read_text())
 
 
 def test_every_preset_has_its_golden_ids():

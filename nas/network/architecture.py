@@ -1,7 +1,8 @@
 """What a network is, as data: stem, stages, and the input it takes.
 
-Nothing here knows how a block is made (`nas.blocks`), what it costs (`nas.complexity`) or how it
-is trained. Standard library only: the counter, the spaces and the tables work without PyTorch.
+Nothing here knows how a block is made (`nas.network.blocks`), what it costs
+(`nas.network.complexity`) or how it is trained. Standard library only: the counter, the spaces and
+the tables work without PyTorch.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Stem:
     """The layers between the image and the first stage.
 
     Args:
-        kind: A key of `nas.blocks.STEMS`.
+        kind: A key of `nas.network.blocks.STEMS`.
         width: Output channels.
     """
 
@@ -59,7 +60,7 @@ class Stage:
     """A run of equal blocks; only the first may change stride or width.
 
     Args:
-        kind: A key of `nas.blocks.BLOCKS`.
+        kind: A key of `nas.network.blocks.BLOCKS`.
         depth: Number of blocks, at least 1.
         width: Output channels of every block.
         stride: Stride of the first block, 1 or 2.
@@ -86,7 +87,7 @@ class Architecture:
     """A residual network: a stem, 1 to 6 stages, global average pooling and a classifier.
 
     Two architectures that describe one network may differ as records (a stage split in two);
-    `nas.identity` tells whether they are the same network.
+    `nas.network.identity` tells whether they are the same network.
 
     Args:
         stem: The stem.
@@ -180,7 +181,7 @@ class Architecture:
 
         Args:
             text: The notation.
-            stem_kind: A key of `nas.blocks.STEMS`.
+            stem_kind: A key of `nas.network.blocks.STEMS`.
 
         Raises:
             ArchitectureError: The text is not of that form.

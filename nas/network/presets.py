@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.architecture import Architecture, Stage, Stem, implied_strides
-from nas.blocks import STEMS
 from nas.errors import ArchitectureError, unknown_name
+from nas.network.architecture import Architecture, Stage, Stem, implied_strides
+from nas.network.blocks import STEMS
 
 PAPER = "Aswani, Biehl and Shi, Custom ResNet Model Performance on the CIFAR-10 Dataset"
 _STEM_WIDTH_NOTE = (
@@ -144,8 +144,8 @@ def resolve_architecture(text: str, stem_kind: str | None = None) -> Architectur
 
     Args:
         text: ``final``, ``nets/mine.json`` or ``[[Basic,3,64],[Bottleneck,26,256,0.1]]``.
-        stem_kind: A key of `nas.blocks.STEMS` that replaces the architecture's own stem kind;
-            without it the notation, which carries no stem, gets ``conv3x3``.
+        stem_kind: A key of `nas.network.blocks.STEMS` that replaces the architecture's own stem
+            kind; without it the notation, which carries no stem, gets ``conv3x3``.
 
     Raises:
         UnknownNameError: The text is neither a preset, nor a file, nor a notation; or the stem

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from nas.complexity import Complexity
 from nas.errors import BudgetError
 from nas.fields import POSITIVE, check_fields, ruled
+from nas.network.complexity import Complexity
 
 MAX_COUNT = 10**18  # beyond any network; keeps a mistyped exponent out of every later sum
 

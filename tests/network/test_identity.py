@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.architecture import MAX_STAGES, Architecture, Stage, Stem
-from nas.blocks import Dropout, expand
-from nas.identity import ID_LENGTH, identify
-from nas.presets import PRESETS
+from nas.network.architecture import MAX_STAGES, Architecture, Stage, Stem
+from nas.network.blocks import Dropout, expand
+from nas.network.identity import ID_LENGTH, identify
+from nas.network.presets import PRESETS
 from tests.reference import architectures, random_architecture
 
 
@@ -105,7 +105,7 @@ def test_ids_are_equal_exactly_where_the_layers_are():
 
 def test_an_id_is_the_same_in_another_process():
     program = (
-        "from nas.identity import identify; from nas.presets import PRESETS;"
+        "from nas.network.identity import identify; from nas.network.presets import PRESETS;"
         "print(identify(PRESETS['final'].architecture).id)"
     )
     expected = identify(PRESETS["final"].architecture).id

@@ -12,8 +12,8 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import NamedTuple
 
-from nas.architecture import Architecture
-from nas.blocks import DEFAULT_INPUT, Layer, Layers, block_layers, stem_layers
+from nas.network.architecture import Architecture
+from nas.network.blocks import DEFAULT_INPUT, Layer, Layers, block_layers, stem_layers
 
 ID_LENGTH = 12  # hex digits: 48 bits, a collision among 10^5 networks has probability 2e-5
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.architecture import Architecture, InputSpec
-from nas.blocks import STEMS
-from nas.complexity import count_layers
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.blocks import STEMS
+from nas.network.complexity import count_layers
 
 PICTURE_COLUMNS = 60
 HEIGHT_GLYPHS = "▁▂▃▄▅▆▇█"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from nas import complexity
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.complexity import count, count_layers
 from nas.errors import ArchitectureError, InfeasibleError, UnknownNameError
-from nas.presets import PRESETS, resolve_architecture
+from nas.network import complexity
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.complexity import count, count_layers
+from nas.network.presets import PRESETS, resolve_architecture
 from tests.reference import LAWFUL_KERNELS, WIDTHS, count_with_torch, random_architecture
 
-GOLDEN = json.loads((Path(__file__).parent / "golden/complexities.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden/complexities.json").read_text())
 INPUTS = [
     InputSpec(channels, size, classes)
     for channels, classes in ((3, 10), (1, 10), (3, 100))

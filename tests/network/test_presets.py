@@ -3,10 +3,10 @@ import re
 
 import pytest
 
-from nas.architecture import Architecture, Stage, Stem
-from nas.complexity import count
 from nas.errors import ArchitectureError, UnknownNameError
-from nas.presets import PRESETS, resolve_architecture
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.network.complexity import count
+from nas.network.presets import PRESETS, resolve_architecture
 
 FINAL = Architecture(
     Stem("conv5x5", 64),

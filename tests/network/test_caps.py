@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.budget import Caps, format_count, format_share, parse_count
-from nas.complexity import Complexity
 from nas.errors import BudgetError, UsageError
+from nas.network.caps import Caps, format_count, format_share, parse_count
+from nas.network.complexity import Complexity
 
 FINAL = Complexity(num_params=4_997_194, macs=177_139_392, activations=376_768)
 

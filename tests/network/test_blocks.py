@@ -4,9 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas import identity
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.blocks import (
+from nas.commands import main
+from nas.errors import ArchitectureError, UnknownNameError
+from nas.network import identity
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.blocks import (
     BLOCKS,
     STEMS,
     Act,
@@ -20,11 +22,9 @@ from nas.blocks import (
     name_layers,
     stem_layers,
 )
-from nas.commands import main
-from nas.complexity import block_cost, count
-from nas.errors import ArchitectureError, UnknownNameError
-from nas.model import build_model
-from nas.presets import PRESETS
+from nas.network.complexity import block_cost, count
+from nas.network.model import build_model
+from nas.network.presets import PRESETS
 from tests.reference import LAWFUL_KERNELS, count_with_torch
 
 PAPER_KINDS = {"basic": {2, 3, 5}, "basic_pooled": {2}, "bottleneck": {3, 5}}

@@ -1,7 +1,8 @@
 """What a network costs, without building it: parameters, multiply-adds, activations.
 
-Everything is a sum over the layer records of `nas.blocks`, cached per stage, so that the total of
-an architecture is a few dictionary look-ups (`benchmarks/counting.py` prints what it takes).
+Everything is a sum over the layer records of `nas.network.blocks`, cached per stage, so that the
+total of an architecture is a few dictionary look-ups (`benchmarks/counting.py` prints what it
+takes).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from nas.architecture import Architecture, InputSpec
-from nas.blocks import (
+from nas.errors import ArchitectureError, InfeasibleError
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.blocks import (
     DEFAULT_INPUT,
     Act,
     AvgPool,
@@ -32,7 +34,6 @@ from nas.blocks import (
     name_layers,
     stem_layers,
 )
-from nas.errors import ArchitectureError, InfeasibleError
 
 
 class Complexity(NamedTuple):
@@ -103,7 +104,7 @@ def count(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> 
 def count_layers(
     architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT
 ) -> tuple[LayerCost, ...]:
-    """Return the cost of every layer, in the order of the modules `nas.model` builds.
+    """Return the cost of every layer, in the order of the modules `nas.network.model` builds.
 
     The sums equal `count`.
 

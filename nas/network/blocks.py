@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from nas.architecture import Architecture, InputSpec
 from nas.errors import ArchitectureError, unknown_name
+from nas.network.architecture import Architecture, InputSpec
 
 DEFAULT_INPUT = InputSpec()
 ACTIVATIONS = ("relu", "relu6", "silu", "hardswish")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem, implied_strides
 from nas.errors import ArchitectureError
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem, implied_strides
 from tests.reference import architectures, stages
 
 ONE_STAGE = {"kind": "basic", "depth": 1, "width": 8, "stride": 1}

@@ -6,20 +6,20 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from nas.architecture import Architecture, InputSpec, Stage, Stem
-from nas.blocks import BLOCKS, STEMS
-from nas.complexity import count
 from nas.device import Engine
 from nas.errors import InfeasibleError
-from nas.model import (
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.blocks import BLOCKS, STEMS
+from nas.network.complexity import count
+from nas.network.model import (
     PaddedConv,
     SqueezeExcitation,
     SubsampledConv,
     build_model,
     scale_branches,
 )
+from nas.network.presets import PRESETS
 from nas.optimizer import make_optimizer
-from nas.presets import PRESETS
 from nas.recipe import RECIPES
 from tests.reference import LAWFUL_KERNELS, random_architecture
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, InputSpec
-from nas.blocks import (
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.blocks import (
     DEFAULT_INPUT,
     Act,
     AvgPool,
@@ -29,7 +29,7 @@ from nas.blocks import (
     fields_of,
     name_layers,
 )
-from nas.complexity import count
+from nas.network.complexity import count
 
 
 def build_model(
@@ -37,9 +37,9 @@ def build_model(
 ) -> nn.Sequential:
     """Build the network, on the default device of PyTorch, with its weights initialised.
 
-    Module paths equal the names of `nas.complexity.count_layers`. Convolutions start from He's
-    normal distribution (fan out), projections from one that keeps the variance (fan in, gain 1):
-    no norm follows them, so theirs multiply from stage to stage. Norms start from 1 and 0, the
+    Module paths equal the names of `nas.network.complexity.count_layers`. Convolutions start from
+    He's normal distribution (fan out), projections from one that keeps the variance (fan in, gain
+    1): no norm follows them, so theirs multiply from stage to stage. Norms start from 1 and 0, the
     classifier from PyTorch's default.
 
     Args:
