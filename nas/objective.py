@@ -30,7 +30,7 @@ from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal
 from nas.signals import InterruptGuard
 from nas.space import SearchSpace
-from nas.space_budget import UNBUILDABLE
+from nas.space.budgeted import UNBUILDABLE
 from nas.standing import StandingReader
 from nas.study import StudyDefinition, StudyFolder
 from nas.tracking import TrackedRun, Trackers

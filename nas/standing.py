@@ -26,7 +26,7 @@ import optuna
 
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
-from nas.space_features import FeatureLayout
+from nas.space.features import FeatureLayout
 from nas.trials import TrialRow, read_rows
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 import pytest
 from searching import words
 
-from nas import sizing, space_index
+from nas import sizing
 from nas.commands import main
 from nas.data.datasets import load_training
 from nas.forecast import Terms
@@ -20,6 +20,7 @@ from nas.recipe import get_recipe
 from nas.request import Request, quote_command
 from nas.rungs import Rung
 from nas.space import BudgetedSpace, load_space
+from nas.space import index as space_index
 from nas.study import Plan
 
 

@@ -20,7 +20,7 @@ from nas.errors import UsageError
 from nas.network.caps import Caps, format_count, format_share, parse_count
 from nas.printing import print_json, print_table
 from nas.space import BudgetedSpace, list_spaces, load_space
-from nas.space_context import KnownNetwork, SearchCost, nearest_known, search_cost
+from nas.space.baselines import KnownNetwork, SearchCost, nearest_known, search_cost
 
 DEFAULT_TRIALS, DEFAULT_EPOCHS, DEFAULT_IMAGES = 200, 10, 45_000  # CIFAR-10 on a GPU
 NUM_BINS = 12

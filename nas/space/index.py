@@ -17,10 +17,10 @@ import numpy as np
 
 from nas.network.architecture import InputSpec
 from nas.network.complexity import head_cost
-from nas.space_choices import Value
-from nas.space_costs import State, choices_of, stage_runs, stem_states
-from nas.space_parts import Ints, Rows, TailGraph, code_base, cross, join, make_rows, run_costs
-from nas.space_record import SearchSpace
+from nas.space.choices import Value
+from nas.space.paths import State, choices_of, stage_runs, stem_states
+from nas.space.record import SearchSpace
+from nas.space.suffixes import Ints, Rows, TailGraph, code_base, cross, join, make_rows, run_costs
 
 MAX_ROWS = 16_000_000  # of one list: 128 MB
 MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of heads each

@@ -16,7 +16,7 @@ from typing import Any
 from nas.errors import SpaceError, unknown_name
 from nas.network.architecture import MAX_STAGES, Architecture, Stage, Stem, implied_strides
 from nas.network.blocks import STEMS, block_layers
-from nas.space_choices import (
+from nas.space.choices import (
     Choice,
     Choices,
     StageChoices,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from nas.network.architecture import InputSpec
 from nas.network.complexity import head_cost
-from nas.space_costs import Run, State, stage_runs
-from nas.space_record import SearchSpace
+from nas.space.paths import Run, State, stage_runs
+from nas.space.record import SearchSpace
 
 Ints = NDArray[np.int64]
 

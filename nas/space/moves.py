@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.space_choices import Choice, Choices, Value
-from nas.space_record import SearchSpace
+from nas.space.choices import Choice, Choices, Value
+from nas.space.record import SearchSpace
 
 LONG_LIST = 16  # values; a list as long is also crossed in steps of a sixth of it
 LEAP_PARTS = 6

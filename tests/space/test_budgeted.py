@@ -11,7 +11,7 @@ from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.samplers.contract import CandidateSpace
 from nas.space import BudgetedSpace, SearchSpace, StageChoices, load_space
-from nas.space_budget import UNBUILDABLE
+from nas.space.budgeted import UNBUILDABLE
 
 RESNET = load_space("resnet").space
 SPACE = BudgetedSpace(RESNET, InputSpec(), Caps(1_000_000), "resnet")

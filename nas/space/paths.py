@@ -15,8 +15,8 @@ from typing import NamedTuple
 from nas.errors import ArchitectureError, BudgetError, InfeasibleError
 from nas.network.architecture import InputSpec
 from nas.network.complexity import Complexity, block_cost, head_cost, stem_cost
-from nas.space_choices import StageChoices, Value
-from nas.space_record import SearchSpace
+from nas.space.choices import StageChoices, Value
+from nas.space.record import SearchSpace
 
 NOTHING = Complexity(0, 0, 0)
 COSTS = (  # what a space's caps are of, in the order of `Complexity`

@@ -16,16 +16,16 @@ from nas.network.architecture import Architecture, InputSpec
 from nas.network.caps import Caps
 from nas.network.complexity import Complexity, count
 from nas.network.identity import identify
-from nas.space_choices import Choices, Value
-from nas.space_costs import choices_of, find_extreme, find_fitting
-from nas.space_features import FeatureLayout
-from nas.space_moves import moves, shrink
-from nas.space_record import SearchSpace
+from nas.space.choices import Choices, Value
+from nas.space.features import FeatureLayout
+from nas.space.moves import moves, shrink
+from nas.space.paths import choices_of, find_extreme, find_fitting
+from nas.space.record import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from nas.space_population import Count, Population
+    from nas.space.feasible import Count, Population
 
 UNBUILDABLE = 1e9  # the violation of a network whose map vanishes; finite, so that JSON holds it
 MEMO_SIZE = 2**16  # networks
@@ -228,7 +228,7 @@ class BudgetedSpace:
     @cached_property
     def population(self) -> Population:
         """Return the networks that fit, as a whole; imports NumPy."""
-        from nas.space_population import Population
+        from nas.space.feasible import Population
 
         return Population(
             self.space,

@@ -20,7 +20,7 @@ from nas.space import (
     StageChoices,
     load_space,
 )
-from nas.space_index import FeasibleIndex
+from nas.space.index import FeasibleIndex
 
 BOTH = ("basic", "bottleneck")
 THREE = SearchSpace(
@@ -202,7 +202,7 @@ def test_caps_that_only_few_networks_keep_together_still_give_draws_that_fit():
 
 
 def test_a_space_too_large_to_list_is_drawn_from_and_estimated(monkeypatch):
-    monkeypatch.setattr("nas.space_index.MAX_ROWS", 100)
+    monkeypatch.setattr("nas.space.index.MAX_ROWS", 100)
     costs = costs_of("three stages")
     cap = costs[len(costs) // 4]
     space = budgeted("three stages", cap)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nas.network.architecture import InputSpec
-from nas.space_choices import Choices, Value
-from nas.space_index import FeasibleIndex, TooLargeError
-from nas.space_record import SearchSpace
+from nas.space.choices import Choices, Value
+from nas.space.index import FeasibleIndex, TooLargeError
+from nas.space.record import SearchSpace
 
 NUM_ESTIMATE_DRAWS = 20_000
 NUM_REJECTED_DRAWS = 5_000

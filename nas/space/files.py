@@ -1,8 +1,7 @@
-"""Search spaces: the door to their records, and the files that hold them.
+"""The files that hold search spaces: which there are, and how one is read.
 
-A space is one file: a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`.
-A file imports all it needs from here.
-Neither PyTorch, Optuna nor NumPy is imported until something asks for them.
+A file has a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE` (or a
+function `suggest(trial) -> Architecture`).
 """
 
 from __future__ import annotations
@@ -16,29 +15,11 @@ from pathlib import Path
 from types import ModuleType
 
 from nas.errors import NasError, SpaceError, unknown_name
-from nas.network.architecture import Architecture, Stage, Stem
+from nas.network.architecture import Architecture
 from nas.network.identity import identify
-from nas.space_budget import BudgetedSpace
-from nas.space_choices import Choice, Choices, StageChoices, Value
-from nas.space_record import SearchSpace
+from nas.space.record import SearchSpace
 
-__all__ = [
-    "Architecture",
-    "BudgetedSpace",
-    "Choice",
-    "Choices",
-    "LoadedSpace",
-    "SearchSpace",
-    "SpaceTitle",
-    "Stage",
-    "StageChoices",
-    "Stem",
-    "Value",
-    "list_spaces",
-    "load_space",
-]
-
-SPACES_DIR = Path(__file__).resolve().parent.parent / "search_spaces"
+SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nas.network.identity import identify
 from nas.network.presets import PRESETS
 
 if TYPE_CHECKING:
-    from nas.space_budget import BudgetedSpace
+    from nas.space.budgeted import BudgetedSpace
 
 NUM_NEAREST = 4  # known networks that are nearest to the budget, in the space or not
 NUM_IN_SPACE = 3  # and those nearest to it that a search may find

@@ -11,7 +11,7 @@ from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
 from nas.space import BudgetedSpace, load_space
-from nas.space_context import nearest_known, search_cost
+from nas.space.baselines import nearest_known, search_cost
 
 INPUT = InputSpec(3, 32, 10)
 

@@ -14,7 +14,8 @@ from nas.network.caps import Caps
 from nas.network.complexity import count
 from nas.network.model import build_model
 from nas.network.presets import PRESETS
-from nas.space import SPACES_DIR, BudgetedSpace, list_spaces, load_space
+from nas.space import BudgetedSpace, list_spaces, load_space
+from nas.space.files import SPACES_DIR
 from tests.reference import count_with_torch
 
 NAMES = [entry.name for entry in list_spaces()]
