@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.data.loader import Batch, DeviceLoader
-from nas.mixing import MIXERS
+from nas.data.mixing import MIXERS
 from nas.recipe import Recipe
 from nas.seeds import derive_seed
 

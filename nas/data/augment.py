@@ -26,7 +26,7 @@ class Augmentation:
         flip: Mirror left and right with probability 1/2.
         crop_padding: Black pixels added on each side before a crop back to size; 0 is no crop.
         cutout_size: Side of the square set to the mean, in pixels; 0 is none.
-        policy: ``none``, or a key of `nas.data.policy.POLICIES`.
+        policy: ``none``, or a key of `nas.data.auto_augment.POLICIES`.
 
     Raises:
         DataError: A size or the angle is negative.

@@ -141,7 +141,7 @@ class DeviceLoader:
     def _policy(self, epoch: int) -> Callable[[Tensor], Tensor] | None:
         if self.augmentation.policy == "none":
             return None
-        from nas.data.policy import POLICIES  # torchvision: only where it is used
+        from nas.data.auto_augment import POLICIES  # torchvision: only where it is used
 
         apply = POLICIES[self.augmentation.policy]
         rng = Random(derive_seed(self.seed, "policy", epoch))

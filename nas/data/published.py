@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nas.data.files import RemoteFile, find, obtain, unpacked, user_dirs
+from nas.data.archives import RemoteFile, find, obtain, unpacked, user_dirs
 from nas.data.images import LabelledImages, Parts, labelled_images, resize
 from nas.errors import DataError
 

@@ -3,7 +3,7 @@ from random import Random
 import pytest
 import torch
 
-from nas.mixing import MIXERS
+from nas.data.mixing import MIXERS
 
 SIZE, CLASSES = 16, 8
 

@@ -13,7 +13,7 @@ from torchvision.transforms import (
 from torchvision.transforms.autoaugment import _apply_op
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
-from nas.data.policy import (
+from nas.data.auto_augment import (
     AUTO_SPACE,
     OPERATIONS,
     POLICIES,
