@@ -19,15 +19,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.differences import describe_points
-from nas.batches import make_batches, place_search_parts
 from nas.data.datasets import load_training
-from nas.device import Engine, hardware
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps, parse_count
-from nas.plan import fit_batch
-from nas.recipe import Recipe, get_recipe
 from nas.space import BudgetedSpace, load_space
-from nas.train import Job, train
+from nas.training.batches import make_batches, place_search_parts
+from nas.training.engine import Engine, hardware
+from nas.training.fitting import fit_batch
+from nas.training.loop import Job, train
+from nas.training.recipe import Recipe, get_recipe
 
 
 def main() -> None:

@@ -20,19 +20,18 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.differences import describe_points
-from nas.batches import make_batches, place_search_parts
 from nas.bench.contenders import Pictures, PlainLoop
 from nas.data.datasets import load_training
 from nas.data.images import labelled_images
-from nas.device import Engine, hardware
-from nas.evaluate import evaluate
-from nas.feed import Batches
 from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
-from nas.plan import fit_batch
-from nas.probe import choose_bfloat16
-from nas.recipe import Recipe, get_recipe
-from nas.train import Job, train
+from nas.training.batches import Batches, make_batches, place_search_parts
+from nas.training.engine import Engine, hardware
+from nas.training.evaluate import evaluate
+from nas.training.fitting import fit_batch
+from nas.training.loop import Job, train
+from nas.training.recipe import Recipe, get_recipe
+from nas.training.timing import choose_bfloat16
 
 
 def main() -> None:

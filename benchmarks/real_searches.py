@@ -24,14 +24,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.differences import describe_points
-from nas.batches import make_batches, place_search_parts
 from nas.data.datasets import load_training
 from nas.data.images import TrainingData
-from nas.device import Engine, hardware
 from nas.network.architecture import Architecture
-from nas.plan import fit_batch
-from nas.recipe import get_recipe
-from nas.train import Job, train
+from nas.training.batches import make_batches, place_search_parts
+from nas.training.engine import Engine, hardware
+from nas.training.fitting import fit_batch
+from nas.training.loop import Job, train
+from nas.training.recipe import get_recipe
 
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
 JUDGE_SEED = 1_000  # the first of the seeds that judge

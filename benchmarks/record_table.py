@@ -23,15 +23,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nas.batches import make_batches, place_search_parts
 from nas.data.datasets import load_training
-from nas.device import Engine, hardware
 from nas.files import write_text_atomically
 from nas.network.architecture import Architecture, Stage, Stem
 from nas.network.complexity import count
-from nas.plan import fit_batch
-from nas.recipe import get_recipe
-from nas.train import Job, train
+from nas.training.batches import make_batches, place_search_parts
+from nas.training.engine import Engine, hardware
+from nas.training.fitting import fit_batch
+from nas.training.loop import Job, train
+from nas.training.recipe import get_recipe
 
 KINDS, WIDTHS, DEPTHS = ("basic", "bottleneck"), (4, 8, 16, 32), (1, 2, 4)
 NUM_STAGES, MAX_PARAMS, KEEP_EVERY = 3, 60_000, 2

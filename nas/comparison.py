@@ -16,7 +16,7 @@ from typing import Any
 from nas.errors import unknown_name
 from nas.metrics import METRICS
 from nas.network.architecture import Architecture
-from nas.recipe import Recipe, get_recipe
+from nas.training.recipe import Recipe, get_recipe
 from nas.verdict import MIN_PAIRS, Direction
 
 STUDIES_DIR = Path(__file__).resolve().parents[1] / "studies"

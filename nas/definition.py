@@ -11,8 +11,8 @@ from nas.errors import UsageError
 from nas.fields import read_fields
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps, parse_count, require_targets
-from nas.recipe import Recipe
 from nas.rungs import rung_study
+from nas.training.recipe import Recipe
 
 SCHEMA = 1
 
@@ -27,7 +27,8 @@ class Plan:
         train_images: Images of the stratified training slice.
         val_images: Images of the stratified validation slice.
         epochs: Epochs of every trial, over which its schedule is annealed to zero.
-        bfloat16: What the recipe's precision `auto` means; see `nas.probe.choose_bfloat16`.
+        bfloat16: What the recipe's precision `auto` means; see
+            `nas.training.timing.choose_bfloat16`.
     """
 
     device: str

@@ -14,10 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.audit import is_audited
-from nas.batches import PlacedParts, make_batches
-from nas.checkpoint import load_checkpoint
 from nas.claims import WORST_ACCURACY
-from nas.device import Engine
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.lineage import ancestors, list_given_back
@@ -25,16 +22,19 @@ from nas.network.architecture import Architecture
 from nas.network.caps import format_share
 from nas.network.complexity import count
 from nas.network.identity import identify
-from nas.recipe import Recipe
-from nas.result import EpochRecord, TrainResult
 from nas.samplers.contract import Proposal
 from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space.budgeted import UNBUILDABLE
 from nas.standing import StandingReader
 from nas.study import StudyDefinition, StudyFolder
-from nas.tracking import TrackedRun, Trackers
-from nas.train import Job, train
+from nas.training.batches import PlacedParts, make_batches
+from nas.training.engine import Engine
+from nas.training.loop import Job, train
+from nas.training.recipe import Recipe
+from nas.training.result import EpochRecord, TrainResult
+from nas.training.state import load_checkpoint
+from nas.training.tracking import TrackedRun, Trackers
 from nas.trials import (
     ACTIVATIONS,
     ARCHITECTURE,

@@ -33,7 +33,8 @@ class Setting:
     """One setting of a training and who says so.
 
     Args:
-        name: A field of `nas.recipe.Recipe`, or ``epochs``, ``architecture``, ``stem``, ``data``.
+        name: A field of `nas.training.recipe.Recipe`, or ``epochs``, ``architecture``, ``stem``,
+            ``data``.
         origin: A key of `ORIGINS`.
         source: The paper's words or section; of a choice of ours, the reason.
         value: In place of the recipe's; None takes the recipe's.

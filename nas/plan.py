@@ -2,30 +2,27 @@
 
 On a GPU a candidate sees the whole training split. On a CPU it sees a stratified slice for a few
 epochs, so that a trial takes about `CPU_TRIAL_SECONDS`. The plan is chosen once, from the measured
-speed of a few networks of the space (`nas.probe`), and kept in `study.json`.
+speed of a few networks of the space (`nas.training.timing`), and kept in `study.json`.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from nas.device import Engine
-from nas.probe import Speed
-from nas.recipe import Recipe, overridden_fields
 from nas.study import Plan
+from nas.training.engine import Engine
+from nas.training.timing import Speed
 
 GPU_EPOCHS = 10
 CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
 CPU_TRIAL_SECONDS = 40.0
 MIN_CPU_IMAGES = 500
 MAX_CPU_VAL_IMAGES = 1_000
-MIN_STEPS_PER_EPOCH = 30  # below, the batch is made smaller, and with it the learning rate
-MIN_BATCH = 16
 GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
 
@@ -35,6 +32,12 @@ def mean_speed(speeds: Sequence[Speed]) -> Speed:
         statistics.fmean(speed.train_seconds for speed in speeds),
         statistics.fmean(speed.val_seconds for speed in speeds),
     )
+
+
+def trial_seconds(speed: Speed, plan: Plan) -> float:
+    """Return the seconds of a trial that runs to its end."""
+    per_epoch = plan.train_images * speed.train_seconds + plan.val_images * speed.val_seconds
+    return plan.epochs * per_epoch
 
 
 def choose_plan(
@@ -75,45 +78,6 @@ def choose_plan(
         if affordable >= min(num_train, MIN_CPU_IMAGES):
             break
     return plan
-
-
-def fit_batch(recipe: Recipe, train_images: int, largest: int = 0) -> Recipe:
-    """Return the recipe with a batch that leaves enough steps in an epoch of a small slice.
-
-    The learning rate goes with the square root of the batch. In proportion to it was too low
-    for trainings this short (LOG.md, 2026-11-23).
-
-    Args:
-        recipe: The recipe.
-        train_images: Images of an epoch.
-        largest: The batch where there are images enough, if it is larger than the recipe's.
-
-    Source: Krizhevsky 2014, One weird trick for parallelizing CNNs, section 5.
-    """
-    batch_size = max(recipe.batch_size, largest)
-    while batch_size > MIN_BATCH and train_images // batch_size < MIN_STEPS_PER_EPOCH:
-        batch_size //= 2
-    scale = math.sqrt(batch_size / recipe.batch_size)
-    return replace(
-        recipe,
-        batch_size=batch_size,
-        learning_rate=recipe.learning_rate * scale,
-        floor_learning_rate=recipe.floor_learning_rate * scale,
-    )
-
-
-def fit_recipe(
-    row: Recipe, overrides: Iterable[str], train_images: int, largest: int = 0
-) -> Recipe:
-    """Return a recipe with overrides, its batch as `fit_batch` has it unless one of them sets it.
-
-    Raises:
-        RecipeError: An override has another form, names no field, or is out of range.
-    """
-    overrides = tuple(overrides)
-    if "batch_size" not in overridden_fields(overrides):
-        row = fit_batch(row, train_images, largest)
-    return row.with_overrides(overrides)
 
 
 def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units: float) -> Speed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nas.forecast import terms_of
 from nas.network.caps import format_share
+from nas.plan import trial_seconds
 from nas.prepare import Search
 from nas.pruners import STARTUP_TRIALS
 from nas.sizing import Sizing
@@ -97,8 +98,8 @@ def _describe_pruner(name: str, audit: float) -> str:
 
 
 def _describe_time(search: Search, sizing: Sizing, num_trials: int) -> str:
-    typical = sizing.speed.trial_seconds(sizing.plan)
-    known = [item.trial_seconds(sizing.plan) for item in sizing.known_speeds[:num_trials]]
+    typical = trial_seconds(sizing.speed, sizing.plan)
+    known = [trial_seconds(item, sizing.plan) for item in sizing.known_speeds[:num_trials]]
     slowest = max(typical, *known) if known else typical
     seconds = sizing.search_seconds(num_trials, terms_of(search.definition))
     seconds = max(seconds / search.workers, slowest)

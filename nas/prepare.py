@@ -21,14 +21,12 @@ from nas.ahead import lacking, read_ahead
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import TrainingData
 from nas.data.split import VAL_FRACTION
-from nas.device import choose_device
 from nas.errors import UsageError, unknown_name
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
 from nas.pruners import DEFAULT_PRUNER, PRUNERS
-from nas.recipe import Recipe, get_recipe, overridden_fields
 from nas.request import (
     DEFAULT_DATASET,
     DEFAULT_RECIPE,
@@ -44,6 +42,8 @@ from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.storage import canonical_url, require_optuna_5
 from nas.study import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
 from nas.targets import spread
+from nas.training.engine import choose_device
+from nas.training.recipe import Recipe, get_recipe, overridden_fields
 from nas.workers import pays_off, usable_cores
 
 KNOWN_PRESETS = ("final", "basic-443")

@@ -15,17 +15,12 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from nas import __version__
-from nas.batches import eval_loader, make_batches, place_test
-from nas.checkpoint import load_checkpoint
 from nas.data.datasets import load_test
 from nas.data.images import TrainingData
-from nas.device import Engine, hardware
 from nas.errors import UsageError
-from nas.evaluate import evaluate
 from nas.files import write_atomically
 from nas.network.complexity import count
 from nas.network.identity import identify
-from nas.result import EpochRecord, TrainResult
 from nas.run import Material, Run, job_of, settings_of
 from nas.run_folder import (
     ENDED,
@@ -35,7 +30,12 @@ from nas.run_folder import (
     refuse_other_settings,
 )
 from nas.statistics import standard_error
-from nas.train import train
+from nas.training.batches import eval_loader, make_batches, place_test
+from nas.training.engine import Engine, hardware
+from nas.training.evaluate import evaluate
+from nas.training.loop import train
+from nas.training.result import EpochRecord, TrainResult
+from nas.training.state import load_checkpoint
 
 
 def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.batches import PlacedParts, place_all
 from nas.data.images import TrainingData
-from nas.device import Engine
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
-from nas.recipe import Recipe
 from nas.run_folder import RunFolder
-from nas.state import Job
+from nas.training.batches import PlacedParts, place_all
+from nas.training.engine import Engine
+from nas.training.recipe import Recipe
+from nas.training.state import Job
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from nas.files import (
 from nas.locks import try_lock
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
-from nas.result import EpochRecord
+from nas.training.result import EpochRecord
 
 RUNNING = "running"
 ENDED = ("finished", "diverged")  # a repetition would end in the same way

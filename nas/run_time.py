@@ -8,19 +8,18 @@ from dataclasses import replace
 
 import torch
 
-from nas.batches import make_batches
 from nas.data.images import TrainingData
 from nas.data.loader import EvalLoader
-from nas.device import Engine, free_memory, is_out_of_memory
-from nas.evaluate import evaluate
-from nas.feed import feed_epoch
-from nas.graph import WARMUP_STEPS, with_graph
-from nas.optimizer import set_learning_rate
-from nas.probe import choose_bfloat16, choose_threads
 from nas.run import Material, Run, job_of
-from nas.state import make_state
-from nas.step import EpochTotals, make_step
-from nas.train import SMALLEST_MICRO_BATCH
+from nas.training.batches import feed_epoch, make_batches
+from nas.training.cuda_graph import WARMUP_STEPS, with_graph
+from nas.training.engine import Engine, free_memory, is_out_of_memory
+from nas.training.evaluate import evaluate
+from nas.training.loop import SMALLEST_MICRO_BATCH
+from nas.training.optimizer import set_learning_rate
+from nas.training.state import make_state
+from nas.training.step import EpochTotals, make_step
+from nas.training.timing import choose_bfloat16, choose_threads
 
 PROBE_STEPS, PROBE_SECONDS = 8, 3.0  # timed before a run, whichever ends first
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from nas.batches import PlacedParts, place_search_parts
 from nas.climb import Stage, climb
 from nas.display import Display
 from nas.errors import StorageError
@@ -31,6 +30,7 @@ from nas.spending import SECONDS_PER_HOUR
 from nas.standing import StandingReader
 from nas.storage import load_study, open_storage, store_errors
 from nas.targets import spread
+from nas.training.batches import PlacedParts, place_search_parts
 from nas.trials import DEVICE_HOURS, TARGET
 from nas.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 

@@ -10,18 +10,19 @@ import numpy as np
 
 from nas.data.images import TrainingData
 from nas.data.split import train_and_val
-from nas.device import Engine
 from nas.forecast import Terms, cost_units, expected_epochs, pruned_share
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
-from nas.plan import GPU_BATCH, choose_plan, fit_recipe, typical_speed
-from nas.probe import Speed, choose_bfloat16, choose_threads, measure_speed
+from nas.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
 from nas.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
-from nas.recipe import Recipe
 from nas.request import DEFAULT_TRIALS, Request
 from nas.rungs import Rung
 from nas.space import BudgetedSpace
 from nas.study import Plan
+from nas.training.engine import Engine
+from nas.training.fitting import fit_recipe
+from nas.training.recipe import Recipe
+from nas.training.timing import Speed, choose_bfloat16, choose_threads, measure_speed
 from nas.workers import pays_off, usable_cores, workers_in_memory
 
 NUM_PROBES = 4  # sampled networks that are timed, beside the known ones
@@ -59,12 +60,12 @@ class Sizing:
         known = self.known_speeds[:num_trials]
         share = pruned_share(self.plan.epochs)
         epochs = expected_epochs(num_trials - len(known), len(known), share, terms)
-        typical = self.speed.trial_seconds(self.plan) * epochs / self.plan.epochs
-        return typical + sum(item.trial_seconds(self.plan) for item in known)
+        typical = trial_seconds(self.speed, self.plan) * epochs / self.plan.epochs
+        return typical + sum(trial_seconds(item, self.plan) for item in known)
 
     def rung_seconds(self, rung: Rung) -> float:
         """Return what a rung takes with networks of typical cost, one after the other."""
-        return rung.count * self.speed.trial_seconds(replace(self.plan, epochs=rung.epochs))
+        return rung.count * trial_seconds(self.speed, replace(self.plan, epochs=rung.epochs))
 
 
 def size_trials(

@@ -9,10 +9,10 @@ from sklearn.datasets import load_digits
 from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, EvalLoader, place
-from nas.device import Engine
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.recipe import RECIPES
-from nas.train import Batches, Job
+from nas.training.engine import Engine
+from nas.training.loop import Batches, Job
+from nas.training.recipe import RECIPES
 
 NET = Architecture(
     Stem("conv3x3", 16),

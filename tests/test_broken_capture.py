@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import sys
 from contextlib import contextmanager
-import nas.train
+import nas.training.loop
 from nas.commands import main
-from nas.graph import GraphedStep, record
+from nas.training.cuda_graph import GraphedStep, record
 
 @contextmanager
 def broken():
@@ -30,7 +30,7 @@ def with_graph(step, engine, recipe):
         return step
     return GraphedStep(step, lambda launch: launch(), lambda launch: record(launch, broken()))
 
-nas.train.with_graph = with_graph
+nas.training.loop.with_graph = with_graph
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -17,7 +17,7 @@ from nas.comparison import (
 from nas.errors import UnknownNameError
 from nas.network.complexity import count
 from nas.network.model import build_model
-from nas.recipe import get_recipe
+from nas.training.recipe import get_recipe
 
 NAMES = list(list_studies())
 PROMISED = (  # issue 5, `studies/`

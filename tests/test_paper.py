@@ -9,7 +9,7 @@ from nas.errors import UnknownNameError, UsageError
 from nas.network.complexity import count
 from nas.network.presets import PRESETS
 from nas.paper import ORIGINS, ROWS, find_rows, stated_settings
-from nas.recipe import Recipe
+from nas.training.recipe import Recipe
 
 TABLE_1 = {  # the paper, Table 1: test and train accuracy
     1: (0.8745, 0.9566),

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from nas.data.split import stratified_split, stratified_subset
-from nas.device import Engine
-from nas.plan import choose_plan, fit_batch, fit_recipe, typical_speed
-from nas.probe import Speed
-from nas.recipe import get_recipe
+from nas.plan import choose_plan, trial_seconds, typical_speed
+from nas.training.engine import Engine
+from nas.training.fitting import fit_batch, fit_recipe
+from nas.training.recipe import get_recipe
+from nas.training.timing import Speed
 
 CPU = Engine("cpu", 1)
 RECIPE = get_recipe("short")
@@ -36,8 +37,8 @@ def test_a_slow_network_gets_a_small_slice_and_a_fast_one_all_images():
     assert slow.train_images < fast.train_images == 45_000
     assert slow.epochs < fast.epochs
     assert (slow.num_threads, slow.device) == (1, "cpu")
-    seconds = Speed(0.002, 0.0005).trial_seconds(
-        choose_plan(CPU, Speed(0.002, 0.0005), 45_000, 5_000, 10)
+    seconds = trial_seconds(
+        Speed(0.002, 0.0005), choose_plan(CPU, Speed(0.002, 0.0005), 45_000, 5_000, 10)
     )
     assert 20 < seconds < 60  # the plan aims at 40 seconds a trial
 

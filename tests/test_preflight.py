@@ -15,13 +15,13 @@ from nas.network.caps import Caps
 from nas.network.presets import PRESETS
 from nas.preflight import describe_search
 from nas.prepare import find_known, prepare
-from nas.probe import Speed
-from nas.recipe import get_recipe
 from nas.request import Request, quote_command
 from nas.rungs import Rung
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
 from nas.study import Plan
+from nas.training.recipe import get_recipe
+from nas.training.timing import Speed
 
 
 def request(images, **fields):
@@ -116,7 +116,7 @@ def test_a_gpu_trains_one_at_a_time_and_is_timed_with_the_batch_of_the_plan(monk
     found = sizing.size_trials(Request(), "cuda", row, space, data, {})
     assert found.workers == 1
     assert {recipe.batch_size for recipe in timed} == {found.recipe.batch_size} == {32}
-    monkeypatch.setattr("nas.plan.MIN_STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr("nas.training.fitting.MIN_STEPS_PER_EPOCH", 2)
     found = sizing.size_trials(Request(), "cuda", row, space, data, {})
     assert timed[-1] == found.recipe
     assert (found.recipe.batch_size, found.recipe.learning_rate) == (512, 2 * row.learning_rate)

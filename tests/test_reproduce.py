@@ -9,8 +9,8 @@ from nas.commands import main
 from nas.errors import RecipeError
 from nas.network.architecture import InputSpec
 from nas.paper import ROWS
-from nas.recipe import RECIPES
 from nas.reproduce import compare, find_obstacle, row_epochs, row_recipe, used_settings
+from nas.training.recipe import RECIPES
 
 FINISHED = {
     "status": "finished",

@@ -12,10 +12,10 @@ import pytest
 from optuna.trial import TrialState
 from searching import Folder, Running, assert_sound, count_deaths, hold, snapshot, words
 
-from nas.checkpoint import load_checkpoint
 from nas.commands import main
 from nas.spending import account
 from nas.storage import open_storage
+from nas.training.state import load_checkpoint
 from tests.support.deaths import die_at_write, die_in_training
 
 TORN = b'{"op_code":8,"worker_id":"somebody who was kil'

@@ -23,7 +23,7 @@ import nas.retrain
 import nas.run
 import nas.run_folder
 import nas.run_time
-import nas.train
+import nas.training.loop
 from nas.commands import main
 from nas.data.datasets import load_test, load_training
 from nas.data.split import train_and_val
@@ -76,7 +76,7 @@ def without_times(folder):
 
 def signal_at_step(number, step):
     """What sets the learning rate of a step; in one of them this process gets a signal."""
-    set_learning_rate, steps = nas.train.set_learning_rate, []
+    set_learning_rate, steps = nas.training.loop.set_learning_rate, []
 
     def set_learning_rate_or_not(*args):
         steps.append(args)
@@ -89,7 +89,7 @@ def signal_at_step(number, step):
 
 def die_at_step(step):
     """In the child: be killed in the middle of the training."""
-    nas.train.set_learning_rate = signal_at_step(signal.SIGKILL, step)
+    nas.training.loop.set_learning_rate = signal_at_step(signal.SIGKILL, step)
 
 
 def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_accuracy(
@@ -225,7 +225,7 @@ def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies,
 
 def test_ctrl_c_exits_130_says_resume_and_resuming_keeps_the_threads(studies, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(nas.train, "set_learning_rate", signal_at_step(signal.SIGINT, 20))
+        patch.setattr(nas.training.loop, "set_learning_rate", signal_at_step(signal.SIGINT, 20))
         assert main(words(epochs=3)) == 130
     assert "--resume" in capsys.readouterr().err
     folder = only_run(studies).path
@@ -316,7 +316,7 @@ def test_a_kill_while_a_restart_begins_leaves_the_finished_run_with_its_weights(
 
 
 def test_a_training_that_begins_again_in_smaller_pieces_has_every_epoch_once(studies, monkeypatch):
-    train_epoch, calls = nas.train._train_epoch, []
+    train_epoch, calls = nas.training.loop._train_epoch, []
 
     def train_epoch_or_fail(*args):
         calls.append(args)
@@ -324,7 +324,7 @@ def test_a_training_that_begins_again_in_smaller_pieces_has_every_epoch_once(stu
             raise torch.OutOfMemoryError("CUDA out of memory")
         return train_epoch(*args)
 
-    monkeypatch.setattr(nas.train, "_train_epoch", train_epoch_or_fail)
+    monkeypatch.setattr(nas.training.loop, "_train_epoch", train_epoch_or_fail)
     assert main(words(epochs=3)) == 0
     lines = only_run(studies).curve_table.read_text().splitlines()
     assert [line.partition(",")[0] for line in lines] == ["epoch", "1", "2", "3"]

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.lab import SMALL_NET, SPEC, Found, Lab, Loop, distance
-from nas.batches import make_batches
-from nas.device import hardware
-from nas.evaluate import evaluate
 from nas.network.presets import resolve_architecture
-from nas.recipe import get_recipe
-from nas.state import Job
-from nas.step import Step
-from nas.train import train
+from nas.training.batches import make_batches
+from nas.training.engine import hardware
+from nas.training.evaluate import evaluate
+from nas.training.loop import train
+from nas.training.recipe import get_recipe
+from nas.training.state import Job
+from nas.training.step import Step
 
 
 def environment(lab: Lab) -> Found:

@@ -12,17 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.batches import PlacedParts, make_batches
 from nas.data.images import labelled_images
 from nas.data.loader import place
-from nas.device import Engine
-from nas.feed import feed_epoch
-from nas.graph import GraphedStep, with_graph
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.optimizer import set_learning_rate
-from nas.recipe import Recipe
-from nas.state import Job, make_state
-from nas.step import EpochTotals, Step, make_step
+from nas.training.batches import PlacedParts, feed_epoch, make_batches
+from nas.training.cuda_graph import GraphedStep, with_graph
+from nas.training.engine import Engine
+from nas.training.optimizer import set_learning_rate
+from nas.training.recipe import Recipe
+from nas.training.state import Job, make_state
+from nas.training.step import EpochTotals, Step, make_step
 
 SPEC = InputSpec()
 SMALL_NET = Architecture(

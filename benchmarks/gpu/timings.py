@@ -15,12 +15,12 @@ from torch.profiler import profile as torch_profile
 
 from benchmarks.gpu.checks import Check
 from benchmarks.gpu.lab import SMALL_NET, SPEC, Found, Lab, Loop
-from nas.device import Engine, free_memory
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.network.presets import resolve_architecture
-from nas.recipe import get_recipe
 from nas.space import BudgetedSpace, load_space
+from nas.training.engine import Engine, free_memory
+from nas.training.recipe import get_recipe
 
 NUM_KERNELS_NAMED = 14
 

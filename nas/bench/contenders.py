@@ -23,19 +23,18 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from nas.batches import PlacedParts, make_batches
 from nas.data.images import LabelledImages, labelled_images
 from nas.data.loader import PlacedImages, place
-from nas.device import Engine
-from nas.evaluate import evaluate
-from nas.feed import feed_epoch
-from nas.graph import WARMUP_STEPS, GraphedStep, with_graph
 from nas.network.architecture import Architecture
 from nas.network.model import build_model, scale_branches
-from nas.optimizer import set_learning_rate, split_by_decay
-from nas.recipe import Recipe
-from nas.state import Job, make_state
-from nas.step import EpochTotals, make_step
+from nas.training.batches import PlacedParts, feed_epoch, make_batches
+from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep, with_graph
+from nas.training.engine import Engine
+from nas.training.evaluate import evaluate
+from nas.training.optimizer import set_learning_rate, split_by_decay
+from nas.training.recipe import Recipe
+from nas.training.state import Job, make_state
+from nas.training.step import EpochTotals, make_step
 
 NUM_CLASSES = 10
 TRAIN_IMAGES, VAL_IMAGES = 45_000, 5_000  # CIFAR-10's search split
@@ -103,7 +102,7 @@ def noise_pictures(folder: Path, num_images: int, image_size: int = 32) -> Pictu
 
 
 class OurLoop:
-    """The engine's step on the engine's batches, as `nas.train` runs them.
+    """The engine's step on the engine's batches, as `nas.training.loop` runs them.
 
     It is captured when this returns, where it can be: `setup_seconds` are what a trial takes up to
     its first replayed step, the images' placing left out.

@@ -17,12 +17,12 @@ from nas.bench.contenders import (
 )
 from nas.bench.pairs import interleaved, median_ratio
 from nas.bench.separate_process import SeparateProcess
-from nas.device import Engine, free_memory
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
 from nas.plan import GPU_EPOCHS
-from nas.probe import choose_bfloat16
-from nas.recipe import Recipe
+from nas.training.engine import Engine, free_memory
+from nas.training.recipe import Recipe
+from nas.training.timing import choose_bfloat16
 
 FORWARD_AND_BACKWARD = 3  # multiply-adds of a training step over those of its forward pass
 PLAIN, NO_WORKERS, CHANNELS_LAST = "plain", "plain without workers", "plain in channels-last"

@@ -20,8 +20,8 @@ STOP = "stop"
 class SeparateProcess:
     """Make and run contenders in another process; use as a context manager.
 
-    What our engine tells this process' allocator (`nas.device.keep_freed_memory`) can not be
-    taken back, so the plain loop is timed where it was never said.
+    What our engine tells this process' allocator (`nas.training.engine.keep_freed_memory`) can not
+    be taken back, so the plain loop is timed where it was never said.
     """
 
     def __enter__(self) -> SeparateProcess:

@@ -93,7 +93,7 @@ def _begin_again_without_graphs(words: list[str]) -> NoReturn:
 
     A search and a worker go on by themselves; a full training has to be told.
     """
-    from nas.device import GRAPHS_VARIABLE
+    from nas.training.engine import GRAPHS_VARIABLE
 
     if words[0] in ("retrain", "reproduce"):
         words = [word for word in words if word not in ("--restart", "--resume")] + ["--resume"]

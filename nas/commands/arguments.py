@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nas.errors import UsageError
 
 if TYPE_CHECKING:
-    from nas.recipe import Recipe
+    from nas.training.recipe import Recipe
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
@@ -112,8 +112,8 @@ def make_recipe(args: argparse.Namespace, default: str, num_images: int | None =
     Raises:
         UsageError: There is no such row or field, or a value is out of range.
     """
-    from nas.plan import fit_recipe
-    from nas.recipe import get_recipe
+    from nas.training.fitting import fit_recipe
+    from nas.training.recipe import get_recipe
 
     row = get_recipe(args.recipe or default)
     if num_images is None:

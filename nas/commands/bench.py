@@ -22,8 +22,8 @@ from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from nas.bench.run import Plan
-    from nas.device import Engine
     from nas.network.architecture import Architecture
+    from nas.training.engine import Engine
 
 NETS = ("final", "resnet20", "basic-443")
 NUM_SAMPLED = 2
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from nas.device import Engine, choose_device, hardware
+    from nas.training.engine import Engine, choose_device, hardware
 
     engine = Engine(choose_device(args.device or "auto"))
     engine = replace(engine, num_threads=torch.get_num_threads())
@@ -97,7 +97,7 @@ def _bench(
     from nas.bench.contenders import noise_pictures
     from nas.bench.run import bench_network
     from nas.bench.separate_process import SeparateProcess
-    from nas.recipe import get_recipe
+    from nas.training.recipe import get_recipe
 
     plan, recipe = _plan(args, engine.is_cuda), get_recipe("short")
     with tempfile.TemporaryDirectory() as folder, SeparateProcess() as separate:

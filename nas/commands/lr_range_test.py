@@ -30,8 +30,8 @@ from nas.network.presets import resolve_architecture
 from nas.printing import print_json
 
 if TYPE_CHECKING:
-    from nas.lr_range import Ramp, RangeStep, RangeTest
-    from nas.state import Job
+    from nas.training.lr_range import Ramp, RangeStep, RangeTest
+    from nas.training.state import Job
 
 DEFAULT_RECIPE, DEFAULT_DATASET = "paper", "cifar10"
 MIN_STEPS, MAX_RATE = 20, 100.0
@@ -86,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
     architecture = resolve_architecture(args.architecture, stem_kind=args.stem)
     recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
     ramp = _make_ramp(args, recipe.optimizer)
-    from nas.batches import place_all
     from nas.data.datasets import load_training
-    from nas.device import Engine, choose_device
-    from nas.lr_range import run_range_test
     from nas.network.complexity import count
-    from nas.state import Job
+    from nas.training.batches import place_all
+    from nas.training.engine import Engine, choose_device
+    from nas.training.lr_range import run_range_test
+    from nas.training.state import Job
 
     device = choose_device(args.device or "auto")
     data_dir = Path(args.data).expanduser() if args.data else None
@@ -124,7 +124,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
-    from nas.lr_range import Ramp
+    from nas.training.lr_range import Ramp
 
     low = LOWEST[optimizer] if args.low is None else args.low
     high = HIGHEST[optimizer] if args.high is None else args.high
@@ -172,8 +172,8 @@ def _write(
     args: argparse.Namespace, job: Job, ramp: Ramp, test: RangeTest, folder: Path
 ) -> dict[str, Any]:
     """Write table and picture; return all that is said, as JSON-ready values."""
-    from nas.lr_range import draw_picture, write_table
     from nas.network.identity import identify
+    from nas.training.lr_range import draw_picture, write_table
 
     found = test.suggest(ramp.num_steps, job.input_spec.num_classes)
     suggestion = None if isinstance(found, str) else found

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> str:
     """Refuse what does not go together; return how the run folders are entered."""
-    from nas.tracking import require_trackers
+    from nas.training.tracking import require_trackers
 
     require_at_least(args, 1, "epochs", "image_size")
     require_at_least(args, 0, "seed")
@@ -127,12 +127,12 @@ def _plan(
 def _plan_row(
     args: argparse.Namespace, row: PaperRow, obstacle: str, data: TrainingData | None
 ) -> Planned:
-    from nas.device import Engine, choose_device
     from nas.network.presets import PRESETS
-    from nas.recipe import overridden_fields
     from nas.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
     from nas.run import Run
     from nas.study import studies_folder
+    from nas.training.engine import Engine, choose_device
+    from nas.training.recipe import overridden_fields
 
     if row.preset is None:
         return Planned(row, obstacle, None, ())

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> str:
     """Refuse what does not go together; return how the run folders are entered."""
-    from nas.tracking import require_trackers
+    from nas.training.tracking import require_trackers
 
     require_at_least(args, 1, "epochs", "seeds", "image_size")
     require_at_least(args, 0, "seed")
@@ -113,10 +113,10 @@ def _check(args: argparse.Namespace) -> str:
 def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     """Find the network, read the data and choose what the runs share; nothing is written."""
     from nas.data.datasets import load_training
-    from nas.device import Engine, choose_device
     from nas.run import Run
     from nas.run_folder import run_folder
     from nas.study import studies_folder
+    from nas.training.engine import Engine, choose_device
 
     architecture, definition, parent = find_network(args)
     parent = parent or studies_folder(args.studies)

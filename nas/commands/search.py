@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.request import DEFAULT_TRIALS
     from nas.rung_preflight import describe_rungs_ahead
     from nas.search import run as run_search
-    from nas.tracking import require_trackers
+    from nas.training.tracking import require_trackers
 
     require_trackers(args.track)
     request = _in_its_store(args, _make_request(args, trials))

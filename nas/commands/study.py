@@ -112,9 +112,9 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
 
     from nas.comparing import Sitting, make_job
     from nas.data.datasets import load_training
-    from nas.device import Engine, choose_device
-    from nas.probe import choose_threads
     from nas.study import studies_folder
+    from nas.training.engine import Engine, choose_device
+    from nas.training.timing import choose_threads
 
     scale = SCALES[args.scale]
     engine = Engine(choose_device(args.device or "auto"))
@@ -138,9 +138,9 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
 
 def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int:
     from nas.comparing import make_job
-    from nas.device import hardware
     from nas.network.complexity import count
-    from nas.probe import measure_speed
+    from nas.training.engine import hardware
+    from nas.training.timing import measure_speed
 
     num_train, num_val = sitting.sizes()
     arms: list[dict[str, Any]] = []

@@ -12,9 +12,9 @@ from nas.errors import UsageError
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.result import EpochRecord
     from nas.run import Material, Run
-    from nas.tracking import Trackers
+    from nas.training.result import EpochRecord
+    from nas.training.tracking import Trackers
 
 INTERRUPTED_TEXT = "interrupted; the last whole epoch is saved: add --resume to go on"
 TRACKED_RESULTS = (  # of the metrics
@@ -80,7 +80,7 @@ def train_shown(item: Run, material: Material, mode: str, track: Sequence[str]) 
 def _make_trackers(track: Sequence[str], item: Run, material: Material) -> Trackers:
     from nas.network.identity import identify
     from nas.run import settings_of
-    from nas.tracking import TrackedRun, Trackers
+    from nas.training.tracking import TrackedRun, Trackers
 
     network_id = identify(item.architecture).id
     settings = settings_of(item, material.data)
@@ -89,7 +89,7 @@ def _make_trackers(track: Sequence[str], item: Run, material: Material) -> Track
 
 
 def _describe(item: Run, material: Material, seconds: float | None) -> str:
-    from nas.device import hardware
+    from nas.training.engine import hardware
 
     parts = material.parts
     val = f", {len(parts.val):,} held out" if parts.val is not None else ""

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Train trials until the study has its number; print why that was the end."""
     from nas.request import Request
     from nas.search import work
-    from nas.tracking import require_trackers
+    from nas.training.tracking import require_trackers
 
     require_trackers(args.track)
     folder = find_folder(args)

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from nas.bench.contenders import OurLoop, Pictures, PlainLoop, noise_pictures
-from nas.device import Engine
-from nas.evaluate import evaluate
 from nas.network.architecture import Architecture, Stage, Stem
-from nas.recipe import get_recipe
+from nas.training.engine import Engine
+from nas.training.evaluate import evaluate
+from nas.training.recipe import get_recipe
 
 NET = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1), Stage("basic", 1, 16, 2)))
 ENGINE = Engine("cpu", 1)

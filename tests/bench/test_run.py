@@ -3,10 +3,10 @@ import pytest
 from nas.bench.contenders import OurLoop, noise_pictures
 from nas.bench.run import Plan, bench_network
 from nas.bench.separate_process import SeparateProcess
-from nas.device import Engine
-from nas.graph import WARMUP_STEPS, GraphedStep
 from nas.network.architecture import Architecture, Stage, Stem
-from nas.recipe import get_recipe
+from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep
+from nas.training.engine import Engine
+from nas.training.recipe import get_recipe
 
 NET = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
 VAL_IMAGES_PER_SECOND = 250

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from nas.device import Engine
 from nas.errors import InfeasibleError
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.blocks import BLOCKS, STEMS
@@ -19,8 +18,9 @@ from nas.network.model import (
     scale_branches,
 )
 from nas.network.presets import PRESETS
-from nas.optimizer import make_optimizer
-from nas.recipe import RECIPES
+from nas.training.engine import Engine
+from nas.training.optimizer import make_optimizer
+from nas.training.recipe import RECIPES
 from tests.reference import LAWFUL_KERNELS, random_architecture
 
 

@@ -1,0 +1,173 @@
+"""From a loaded data set and a recipe to the batches of a training, and an epoch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.data.augment import Augmentation
+from nas.data.images import LabelledImages, TrainingData, select
+from nas.data.loader import Batch, DeviceLoader, EvalLoader, PlacedImages, place
+from nas.data.mixing import MIXERS
+from nas.data.split import stratified_subset, train_and_val
+from nas.seeds import derive_seed
+from nas.training.recipe import Recipe
+
+EVAL_BATCH = 500  # on a CPU; on a GPU as many as fit, at most this:
+MOST_EVAL_BATCH = 5_000
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedParts:
+    """A training and a validation part on the device, shared by all trainings of a process."""
+
+    train: PlacedImages
+    val: PlacedImages | None
+    flip_is_lawful: bool
+
+
+def place_search_parts(
+    data: TrainingData, seed: int, train_images: int, val_images: int, device: str
+) -> PlacedParts:
+    """Split off the validation part, take stratified slices and put both on the device.
+
+    Args:
+        data: The training part of a data set.
+        seed: Decides the split and the slices.
+        train_images: Images of the training slice.
+        val_images: Images of the validation slice.
+        device: Where batches are wanted.
+
+    Raises:
+        DataError: A slice is larger than its part, or smaller than one image a class.
+    """
+    train, val = train_and_val(data, seed)
+    return PlacedParts(
+        _place(data, _slice(train, train_images, seed), device),
+        _place(data, _slice(val, val_images, seed), device),
+        data.flip_is_lawful,
+    )
+
+
+def place_all(data: TrainingData, device: str, seed: int, holdout: bool) -> PlacedParts:
+    """Put all that may be trained on upon the device: training and validation part merged.
+
+    Args:
+        data: The training part of a data set.
+        device: Where batches are wanted.
+        seed: Seed of the split that `holdout` keeps.
+        holdout: Keep the validation part out and measure on it after every epoch.
+    """
+    if holdout:
+        train, val = train_and_val(data, seed)
+        return PlacedParts(
+            _place(data, train, device), _place(data, val, device), data.flip_is_lawful
+        )
+    return PlacedParts(_place(data, merge(data), device), None, data.flip_is_lawful)
+
+
+def place_test(data: TrainingData, test: LabelledImages, device: str) -> PlacedImages:
+    """Put the test part on the device, normalised like the training part."""
+    return _place(data, test, device)
+
+
+def merge(data: TrainingData) -> LabelledImages:
+    """Return the training part with the data set's own validation part, if it has one."""
+    if data.val is None:
+        return data.train
+    return LabelledImages(
+        torch.cat([data.train.images, data.val.images]),
+        torch.cat([data.train.labels, data.val.labels]),
+        data.train.class_names,
+        data.fingerprint,
+    )
+
+
+def make_batches(parts: PlacedParts, recipe: Recipe, seed: int) -> Batches:
+    """Return the batches of one training.
+
+    Args:
+        parts: The images on the device.
+        recipe: Batch size and augmentation; a flip that would change a class is left out.
+        seed: Decides order and augmentation, with the epoch's number.
+    """
+    side = parts.train.input_spec.image_size
+    augmentation = Augmentation(
+        rotation_degrees=recipe.rotation_degrees,
+        flip=recipe.flip and parts.flip_is_lawful,
+        crop_padding=recipe.crop_padding(side),
+        cutout_size=recipe.cutout_size(side),
+        policy=recipe.policy,
+    )
+    return Batches(
+        DeviceLoader(parts.train, recipe.batch_size, augmentation, seed),
+        eval_loader(parts.val) if parts.val is not None else None,
+    )
+
+
+def eval_loader(placed: PlacedImages) -> EvalLoader:
+    """Return the batches that a network is measured on; `evaluate` makes them fit in memory."""
+    is_cuda = placed.device.type == "cuda"
+    return EvalLoader(placed, MOST_EVAL_BATCH if is_cuda else EVAL_BATCH)
+
+
+def _slice(part: LabelledImages, size: int, seed: int) -> LabelledImages:
+    if size == len(part):
+        return part
+    return select(part, stratified_subset(part.labels, size, seed))
+
+
+def _place(data: TrainingData, part: LabelledImages, device: str) -> PlacedImages:
+    return place(part, data.mean, data.std, torch.device(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """What a training sees of the data: never the test part.
+
+    Args:
+        train: The training batches.
+        val: The validation batches, gone through once an epoch; None where all is trained on.
+    """
+
+    train: DeviceLoader
+    val: Iterable[Batch] | None
+
+
+def feed_epoch(
+    loader: DeviceLoader, recipe: Recipe, epoch: int, epochs: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Yield an epoch's images, their targets, and the progress of the whole training.
+
+    Progress is taken at the middle of each step, so that neither the warm-up's first nor the
+    annealing's last step is spent at rate 0.
+
+    Args:
+        loader: The training batches.
+        recipe: What is mixed, how often, and for how long.
+        epoch: The epoch, from 0.
+        epochs: Epochs of the whole training.
+        seed: Decides the mixing.
+
+    Yields:
+        Images (N, C, H, W); labels (N,), or, where the recipe mixes at all, probabilities (N, K);
+        progress in (0, 1).
+    """
+    rng = Random(derive_seed(seed, "mixing", epoch))
+    num_classes = loader.placed.input_spec.num_classes
+    num_steps = len(loader)
+    for step, (images, labels) in enumerate(loader.epoch(epoch)):
+        progress = (epoch * num_steps + step + 0.5) / (epochs * num_steps)
+        if recipe.mixing == "none":
+            yield images, labels, progress
+            continue
+        targets = F.one_hot(labels, num_classes).float()
+        is_on = progress < 1.0 - recipe.mixing_off_share
+        if is_on and rng.random() < recipe.mixing_probability:
+            images, targets = MIXERS[recipe.mixing](images, targets, recipe.mixing_alpha, rng)
+        yield images, targets, progress

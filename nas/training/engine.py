@@ -1,0 +1,207 @@
+"""What a training runs on and the tricks that make it fast; none is meant to change a result."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.errors import UsageError
+
+# NOTE: oneDNN's "could not create a primitive" is left out on purpose. Measured under RLIMIT_AS:
+# after it no convolution of the process works again, limit lifted or not, so it is a failure of
+# the process and no property of the network.
+_MEMORY_MESSAGES = ("can't allocate memory", "out of memory")
+# cuDNN and cuBLAS call it by these names where there is no room for a workspace or a handle
+_CUDA_MEMORY_MESSAGES = ("nable to find an engine", "STATUS_ALLOC_FAILED")
+_NOT_INITIALIZED = "STATUS_NOT_INITIALIZED"  # so is a broken installation, before any allocation
+
+GRAPHS_VARIABLE = "NAS_CUDA_GRAPHS"  # 0 in the environment turns CUDA graphs off
+
+_KEEPING = {
+    -3: 2**30,  # M_MMAP_THRESHOLD: no piece below a GiB is a mapping of its own
+    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: the heap's top is not given back below 2 GiB
+    -2: 2**26,  # M_TOP_PAD: and grows by 64 MiB at once
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The device and the tricks; each can be turned off, which is how their worth is measured.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``; see `choose_device`.
+        num_threads: CPU threads; None leaves PyTorch's number. Sums in floating point depend on
+            it, so a study chooses once.
+        channels_last: Keep images and weights in memory as (N, H, W, C).
+        fused_optimizer: Update all weights in one kernel.
+        cuda_graph: Capture the whole step on CUDA and replay it; False by default where
+            `GRAPHS_VARIABLE` is 0.
+        compile: Compile the network's forward and backward; pays off in long trainings only.
+        keep_memory: On a CPU, keep freed memory in the process; see `keep_freed_memory`.
+        bfloat16: What the recipe's precision `auto` means; None is bfloat16 on CUDA and float32
+            elsewhere. See `nas.training.timing.choose_bfloat16`.
+    """
+
+    device: str = "cpu"
+    num_threads: int | None = None
+    channels_last: bool = True
+    fused_optimizer: bool = True
+    cuda_graph: bool = field(default_factory=lambda: os.environ.get(GRAPHS_VARIABLE) != "0")
+    compile: bool = False
+    keep_memory: bool = True
+    bfloat16: bool | None = None
+
+    @property
+    def is_cuda(self) -> bool:
+        """Tell whether the device is a CUDA GPU."""
+        return torch.device(self.device).type == "cuda"
+
+    @property
+    def prefers_bfloat16(self) -> bool:
+        """Tell what the recipe's precision `auto` means here."""
+        return self.is_cuda if self.bfloat16 is None else self.bfloat16
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Return the layout of images and weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, precision: str) -> AbstractContextManager[Any]:
+        """Return the context that forward passes run in.
+
+        Args:
+            precision: ``float32``, ``bfloat16``, or ``auto``: what `bfloat16` says.
+        """
+        if precision == "bfloat16" or (precision == "auto" and self.prefers_bfloat16):
+            return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+        return nullcontext()
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Use this engine's device and threads; leave PyTorch's global state as it was found.
+
+        The random generators are put back too: a training neither reads nor moves them. What
+        `keep_freed_memory` does stays. Convolutions in float32 are float32: cuDNN would take
+        them in TF32, with 10 bits of mantissa.
+        """
+        if self.keep_memory and not self.is_cuda:
+            keep_freed_memory()
+        num_threads = torch.get_num_threads()
+        torch.set_num_threads(self.num_threads or num_threads)
+        devices = [torch.device(self.device)] if self.is_cuda else []
+        try:
+            with torch.random.fork_rng(devices), self._current_device(), no_tf32():
+                yield
+        finally:
+            torch.set_num_threads(num_threads)
+
+    def seed_generators(self, seed: int) -> None:
+        """Seed PyTorch's global generators of the CPU and of this device; inside `applied`."""
+        torch.default_generator.manual_seed(seed)
+        if self.is_cuda:
+            torch.cuda.manual_seed(seed)
+
+    def _current_device(self) -> AbstractContextManager[Any]:
+        return torch.cuda.device(self.device) if self.is_cuda else nullcontext()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """Let cuDNN compute convolutions of float32 in float32; put its setting back."""
+    was_allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = was_allowed
+
+
+def choose_device(name: str = "auto") -> str:
+    """Return the device to train on.
+
+    Args:
+        name: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: The name is no such device, or the machine has none of it.
+    """
+    num_gpus = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda" if num_gpus else "cpu"
+    kind, _, index = name.partition(":")
+    if kind == "cpu" and not index:
+        return name
+    if kind != "cuda" or (":" in name and not index.isdecimal()):
+        raise UsageError(f"a device is auto, cpu, cuda or cuda:N, but got {name!r}")
+    if int(index or 0) >= num_gpus:
+        raise UsageError(f"device {name!r} needs a GPU, but PyTorch sees {num_gpus}; use cpu")
+    return name
+
+
+def hardware(engine: Engine) -> str:
+    """Return the name of the device, with the threads where it is a CPU."""
+    if engine.is_cuda:
+        return torch.cuda.get_device_name(engine.device)
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    threads = engine.num_threads or torch.get_num_threads()
+    return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell the allocator of this process to keep what is freed; return whether it was told.
+
+    A training step frees all it took. glibc gives large pieces back to the system, which hands
+    them out again page by page at the next step; kept, they cost nothing. Once told it stays
+    so; the process then holds the most it ever needed. Elsewhere than with glibc nothing happens.
+
+    Source: mallopt(3).
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return all(libc.mallopt(name, value) for name, value in _KEEPING.items())
+
+
+def free_memory(device: str) -> None:
+    """Give back what the last candidate held on the device."""
+    gc.collect()  # a network and its graph refer to each other
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the device or the host has no memory left.
+
+    One that was raised while another was on its way out, as by a library's clean-up, is judged by
+    that one too.
+    """
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    messages = [*_MEMORY_MESSAGES, *_CUDA_MEMORY_MESSAGES]
+    if torch.cuda.is_initialized() and torch.cuda.memory_allocated():
+        messages.append(_NOT_INITIALIZED)
+    if any(text in str(error) for text in messages):
+        return True
+    return error.__context__ is not None and is_out_of_memory(error.__context__)

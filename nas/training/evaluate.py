@@ -1,0 +1,84 @@
+"""Accuracy of a network over images: a plain share of images, the ragged last batch included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas.data.loader import Batch, EvalLoader
+from nas.training.engine import Engine, free_memory, is_out_of_memory
+
+
+class Evaluation(NamedTuple):
+    """A measured accuracy.
+
+    Args:
+        accuracy: Share of the images classified right, in [0, 1].
+        loss: Mean cross-entropy over the images, without label smoothing.
+        num_images: Images measured.
+    """
+
+    accuracy: float
+    loss: float
+    num_images: int
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    engine: Engine,
+    precision: str = "auto",
+    flip: bool = False,
+) -> Evaluation:
+    """Measure a network; its mode and its weights are left as they are found.
+
+    Args:
+        model: The network, on the engine's device.
+        batches: Images and labels on that device; at least one image. The batches of an
+            `EvalLoader` that do not fit in memory are halved, from then on.
+        engine: The device's autocast.
+        precision: See `Recipe.precision`.
+        flip: Average the logits of each image and its mirror image (test-time augmentation);
+            report such a figure apart from the plain one.
+    """
+    was_training = model.training
+    try:
+        while True:
+            try:
+                return _measure(model.eval(), batches, engine, precision, flip)
+            except (RuntimeError, MemoryError) as error:
+                can_halve = isinstance(batches, EvalLoader) and batches.batch_size > 1
+                if not (can_halve and is_out_of_memory(error)):
+                    raise
+            assert isinstance(batches, EvalLoader)
+            batches.batch_size //= 2
+            free_memory(engine.device)  # not earlier: the error's traceback holds the tensors
+    finally:
+        model.train(was_training)
+
+
+@torch.no_grad()
+def _measure(
+    model: nn.Module, batches: Iterable[Batch], engine: Engine, precision: str, flip: bool
+) -> Evaluation:
+    loss = torch.zeros((), device=engine.device)
+    num_correct = torch.zeros((), dtype=torch.int64, device=engine.device)
+    num_images = 0
+    for images, labels in batches:
+        with engine.autocast(precision):
+            logits = model(images)
+            if flip:
+                logits = (logits + model(images.flip(3))) / 2
+        logits = logits.float()
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        num_correct += (logits.argmax(1) == labels).sum()
+        num_images += len(labels)
+    return Evaluation(
+        float(num_correct) / num_images,  # sync
+        float(loss) / num_images,
+        num_images,
+    )

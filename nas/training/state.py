@@ -1,0 +1,230 @@
+"""What a training is asked to do, all its loop mutates, and the file that keeps that whole."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from nas.errors import StorageError, StudyMismatchError
+from nas.files import write_atomically
+from nas.network.architecture import Architecture, InputSpec
+from nas.network.model import build_model, scale_branches
+from nas.seeds import derive_seed
+from nas.training.ema import WeightAverage
+from nas.training.engine import Engine
+from nas.training.optimizer import make_optimizer
+from nas.training.recipe import Recipe
+from nas.training.result import EpochRecord
+
+FORMAT_VERSION = 1
+MOST_SECONDS_LOST = 20.0  # of training, in a kill
+MOST_WRITING = 0.02  # of the time since the last checkpoint, where that is shorter
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is trained and how: with the batches, all that decides the result.
+
+    Args:
+        architecture: The network.
+        input_spec: The input it takes.
+        recipe: How.
+        epochs: Epochs, at least 1; the schedule is annealed within them.
+        seed: Decides weights, dropout and mixing, each by a stream of its own.
+    """
+
+    architecture: Architecture
+    input_spec: InputSpec
+    recipe: Recipe
+    epochs: int
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return {
+            "architecture": self.architecture.to_dict(),
+            "input_spec": asdict(self.input_spec),
+            "recipe": self.recipe.to_dict(),
+            "epochs": self.epochs,
+            "seed": self.seed,
+        }
+
+
+@dataclass(slots=True)
+class TrainState:
+    """Everything the loop mutates.
+
+    Random streams need no place here: each starts anew at every epoch, from seed and epoch.
+
+    Args:
+        model: The network.
+        optimizer: Its optimizer.
+        average: The weight average, or None.
+        micro_batch: Images a forward pass.
+        curve: The epochs that are done.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    average: WeightAverage | None
+    micro_batch: int
+    curve: list[EpochRecord] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Return the number of epochs that are done."""
+        return len(self.curve)
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Return the time the epochs took that are done."""
+        return self.curve[-1].elapsed_seconds if self.curve else 0.0
+
+    @property
+    def result_model(self) -> nn.Module:
+        """Return the network that is measured: the weight average where there is one."""
+        return self.average.shadow if self.average else self.model
+
+    def save(self, path: Path, job: Job) -> None:
+        """Write the state and the job it belongs to, whole or not at all.
+
+        Raises:
+            StorageError: The file cannot be written.
+        """
+        record = {
+            "job": job.to_dict(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.shadow.state_dict() if self.average else None,
+            "micro_batch": self.micro_batch,
+            "curve": [epoch.to_dict() for epoch in self.curve],
+        }
+        save_checkpoint(path, record)
+
+    def load(self, path: Path, job: Job, device: str) -> None:
+        """Take over what `save` wrote.
+
+        Raises:
+            StorageError: The file is absent or damaged.
+            StudyMismatchError: The file is of another job; the difference is named.
+        """
+        record = load_checkpoint(path, device)
+        _require_same_job(path, record["job"], job.to_dict())
+        self.model.load_state_dict(record["model"])
+        self.optimizer.load_state_dict(record["optimizer"])
+        if self.average:
+            self.average.shadow.load_state_dict(record["average"])
+        self.micro_batch = min(self.micro_batch, record["micro_batch"])
+        self.curve = [EpochRecord(**epoch) for epoch in record["curve"]]
+
+
+def make_state(job: Job, engine: Engine, steps_per_epoch: int, micro_batch: int) -> TrainState:
+    """Return the state before the first epoch; the weights come from the job's seed alone.
+
+    Moves PyTorch's global random state.
+
+    Args:
+        job: What is trained.
+        engine: Where.
+        steps_per_epoch: Turns the average's half-life into steps.
+        micro_batch: Images a forward pass.
+    """
+    engine.seed_generators(derive_seed(job.seed, "weights"))
+    architecture = job.architecture.with_dropout(job.recipe.dropout)
+    model = build_model(architecture, job.input_spec)  # on the CPU: equal on every device
+    if job.recipe.scaled_branches:
+        scale_branches(model)
+    model.to(engine.device, memory_format=engine.memory_format)  # type: ignore[call-overload]
+    half_life_steps = job.recipe.ema_half_life_share * job.epochs * steps_per_epoch
+    return TrainState(
+        model.train(),
+        make_optimizer(model, job.recipe, engine),
+        WeightAverage(model, half_life_steps) if half_life_steps else None,
+        micro_batch,
+    )
+
+
+def _require_same_job(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in sorted(set(found) | set(wanted)):
+        if found.get(name) != wanted.get(name):
+            raise StudyMismatchError(
+                f"checkpoint {path} must be of the same training, but its {name} is "
+                f"{found.get(name)}, not {wanted.get(name)}; remove it to start anew"
+            )
+
+
+class CheckpointPace:
+    """When the state of a training is worth writing: what a kill loses, against the time.
+
+    After every epoch, or by time: where the last writing took less than `MOST_WRITING` of the
+    seconds since, and after `MOST_SECONDS_LOST` whatever it took. The first is always due.
+    """
+
+    def __init__(self, by_time: bool, now: Callable[[], float] = time.perf_counter) -> None:
+        """Start the clock.
+
+        Args:
+            by_time: A GPU's epochs take seconds and its checkpoints a tenth of one.
+            now: Returns the time in seconds.
+        """
+        self._by_time, self._now = by_time, now
+        self._written_at, self._cost_seconds = now(), 0.0
+
+    def is_due(self) -> bool:
+        """Tell whether to write now."""
+        since = self._now() - self._written_at
+        is_cheap = self._cost_seconds < MOST_WRITING * since
+        return not self._by_time or is_cheap or since >= MOST_SECONDS_LOST
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Measure what is written in this block."""
+        started = self._now()
+        yield
+        self._written_at = self._now()
+        self._cost_seconds = self._written_at - started
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a state of tensors and plain values; a crash leaves the old file or the new one.
+
+    Raises:
+        StorageError: The disk is full, or the folder is absent or not writable.
+    """
+    record = {"format_version": FORMAT_VERSION, **state}
+    write_atomically(path, lambda file: torch.save(record, file))
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote; runs no code from the file.
+
+    Args:
+        path: The file.
+        device: Where its tensors go.
+
+    Raises:
+        StorageError: The file is absent, damaged, or of another format version.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StorageError(
+            f"checkpoint {path} cannot be read ({reason}); remove it to start anew"
+        ) from error
+    version = state.get("format_version") if isinstance(state, dict) else None
+    if version != FORMAT_VERSION:
+        raise StorageError(
+            f"checkpoint {path} must have format version {FORMAT_VERSION}, but has {version!r}; "
+            "remove it to start anew"
+        )
+    return state

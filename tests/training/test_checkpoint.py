@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nas.errors import StorageError
+from nas.training.state import CheckpointPace, load_checkpoint, save_checkpoint
+
+
+def test_tensors_and_values_come_back(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    weights = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    save_checkpoint(path, {"weights": weights, "epoch": 3, "curve": [{"loss": 0.1}]})
+    loaded = load_checkpoint(path)
+    assert torch.equal(loaded["weights"], weights)
+    assert loaded["weights"].stride() == weights.stride()
+    assert loaded["epoch"] == 3
+    assert loaded["curve"] == [{"loss": 0.1}]
+
+
+def test_only_the_file_is_left_behind(tmp_path):
+    for epoch in range(3):
+        save_checkpoint(tmp_path / "checkpoint.pt", {"epoch": epoch})
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"epoch": 1})
+    before = path.read_bytes()
+    # a limit on file size stands for a full disk: the kernel refuses the write
+    code = f"""
+import resource, signal, torch
+from pathlib import Path
+from nas.training.state import save_checkpoint
+from nas.errors import StorageError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    save_checkpoint(Path({str(path)!r}), {{"weights": torch.zeros(100_000)}})
+except StorageError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"{path} could not be written" in run.stdout
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_an_absent_folder_is_named(tmp_path):
+    with pytest.raises(StorageError, match="no-such"):
+        save_checkpoint(tmp_path / "no-such" / "checkpoint.pt", {})
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
+def test_a_torn_file_is_refused_with_the_fix(tmp_path, keep):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"weights": torch.zeros(1000)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: keep if isinstance(keep, int) else int(keep * len(whole))])
+    with pytest.raises(StorageError, match="remove it"):
+        load_checkpoint(path)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"format_version": 1, "run": os.system}, path)
+    with pytest.raises(StorageError, match="cannot be read"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [{"format_version": 99}, {}, [1]])
+def test_another_format_is_refused(tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(content, path)
+    with pytest.raises(StorageError, match="format version"):
+        load_checkpoint(path)
+
+
+def written_at(by_time, cost_seconds, epoch_seconds, epochs):
+    """The epochs, from 1, after which a training writes whose writing takes so long."""
+    clock, written = 0.0, []
+    pace = CheckpointPace(by_time, lambda: clock)
+    for epoch in range(1, epochs + 1):
+        clock += epoch_seconds
+        if pace.is_due():
+            with pace.writing():
+                clock += cost_seconds
+            written.append(epoch)
+    return written
+
+
+def test_a_checkpoint_is_written_every_epoch_or_where_it_is_cheap_or_after_twenty_seconds():
+    assert written_at(False, 0.1, 0.01, 5) == [1, 2, 3, 4, 5]
+    # 0.05 s are 2% of 2.5 s; the first is written at once
+    assert written_at(True, 0.05, 1.0, 10) == [1, 4, 7, 10]
+    assert written_at(True, 0.05, 2.6, 3) == [1, 2, 3]
+    # 2 s are 2% of 100 s: the twenty seconds come first
+    assert written_at(True, 2.0, 5.0, 9) == [1, 5, 9]
