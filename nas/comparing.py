@@ -25,7 +25,7 @@ from nas.errors import StorageError, UsageError
 from nas.files import write_text_atomically
 from nas.metrics import measure
 from nas.network.complexity import count
-from nas.run_folder import RunFolder, refuse_other_settings
+from nas.retraining.run_folder import RunFolder, refuse_other_settings
 from nas.training.batches import PlacedParts, make_batches, merge
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch

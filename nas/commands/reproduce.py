@@ -33,7 +33,7 @@ from nas.paper import PaperRow, find_rows
 if TYPE_CHECKING:
     from nas.data.images import TrainingData
     from nas.reproduce import Reproduction
-    from nas.run import Material
+    from nas.retraining.run import Material
 
 DEFAULT_DATASET = "cifar10"
 BROKEN = ("out_of_memory", "stopped")
@@ -129,7 +129,7 @@ def _plan_row(
 ) -> Planned:
     from nas.network.presets import PRESETS
     from nas.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
-    from nas.run import Run
+    from nas.retraining.run import Run
     from nas.study import studies_folder
     from nas.training.engine import Engine, choose_device
     from nas.training.recipe import overridden_fields
@@ -173,9 +173,9 @@ def _train_all(
 ) -> list[Reproduction]:
     """Train what has not come to its end yet; the images are put on the device once."""
     from nas.reproduce import compare, untrained, write_table
-    from nas.retrain import find_ended
-    from nas.run import prepare
-    from nas.run_time import choose_engine
+    from nas.retraining.retrain import find_ended
+    from nas.retraining.run import prepare
+    from nas.retraining.run_time import choose_engine
     from nas.study import studies_folder
 
     ended = [

@@ -11,7 +11,7 @@ from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from nas.reproduce import Reproduction
-    from nas.run import Run
+    from nas.retraining.run import Run
 
 
 @dataclass(frozen=True)

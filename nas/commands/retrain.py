@@ -34,7 +34,7 @@ from nas.printing import print_json
 
 if TYPE_CHECKING:
     from nas.data.images import TrainingData
-    from nas.run import Run
+    from nas.retraining.run import Run
 
 DEFAULT_EPOCHS = 200
 DEFAULT_RECIPE = "modern"
@@ -113,8 +113,8 @@ def _check(args: argparse.Namespace) -> str:
 def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     """Find the network, read the data and choose what the runs share; nothing is written."""
     from nas.data.datasets import load_training
-    from nas.run import Run
-    from nas.run_folder import run_folder
+    from nas.retraining.run import Run
+    from nas.retraining.run_folder import run_folder
     from nas.study import studies_folder
     from nas.training.engine import Engine, choose_device
 
@@ -161,9 +161,9 @@ def _run_all(
     runs: list[Run], data: TrainingData, mode: str, track: list[str]
 ) -> list[dict[str, Any]]:
     """Train what has not come to its end yet; return the metrics of all."""
-    from nas.retrain import find_ended
-    from nas.run import prepare
-    from nas.run_time import choose_engine
+    from nas.retraining.retrain import find_ended
+    from nas.retraining.run import prepare
+    from nas.retraining.run_time import choose_engine
 
     results = [find_ended(item, data, mode) for item in runs]
     if None in results:

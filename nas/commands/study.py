@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _print_plan(args, study, sitting)
     from nas.comparing import discard, run_study, write_result
-    from nas.run_folder import RunFolder
+    from nas.retraining.run_folder import RunFolder
     from nas.signals import InterruptGuard
 
     records: list[Record] = []

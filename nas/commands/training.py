@@ -12,7 +12,7 @@ from nas.errors import UsageError
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.run import Material, Run
+    from nas.retraining.run import Material, Run
     from nas.training.result import EpochRecord
     from nas.training.tracking import Trackers
 
@@ -60,8 +60,8 @@ def train_shown(item: Run, material: Material, mode: str, track: Sequence[str]) 
     Returns:
         The run's metrics.
     """
-    from nas.retrain import resumed_engine, retrain
-    from nas.run_time import estimate_seconds
+    from nas.retraining.retrain import resumed_engine, retrain
+    from nas.retraining.run_time import estimate_seconds
 
     if mode == "resume":
         item = replace(item, engine=resumed_engine(item))
@@ -79,7 +79,7 @@ def train_shown(item: Run, material: Material, mode: str, track: Sequence[str]) 
 
 def _make_trackers(track: Sequence[str], item: Run, material: Material) -> Trackers:
     from nas.network.identity import identify
-    from nas.run import settings_of
+    from nas.retraining.run import settings_of
     from nas.training.tracking import TrackedRun, Trackers
 
     network_id = identify(item.architecture).id

@@ -1,6 +1,6 @@
 """The full training of one network, and the one time the test part is read.
 
-The folder of a run is described in `nas.run_folder`.
+The folder of a run is described in `nas.retraining.run_folder`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from nas.errors import UsageError
 from nas.files import write_atomically
 from nas.network.complexity import count
 from nas.network.identity import identify
-from nas.run import Material, Run, job_of, settings_of
-from nas.run_folder import (
+from nas.retraining.run import Material, Run, job_of, settings_of
+from nas.retraining.run_folder import (
     ENDED,
     OPENINGS,
     RUNNING,

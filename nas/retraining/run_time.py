@@ -10,7 +10,7 @@ import torch
 
 from nas.data.images import TrainingData
 from nas.data.loader import EvalLoader
-from nas.run import Material, Run, job_of
+from nas.retraining.run import Material, Run, job_of
 from nas.training.batches import feed_epoch, make_batches
 from nas.training.cuda_graph import WARMUP_STEPS, with_graph
 from nas.training.engine import Engine, free_memory, is_out_of_memory

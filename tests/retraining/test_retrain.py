@@ -19,10 +19,10 @@ from searching import Running
 from sklearn.datasets import load_digits
 from small_study import SPEC, add_trial, copy_studies, create_study, net, snapshot
 
-import nas.retrain
-import nas.run
-import nas.run_folder
-import nas.run_time
+import nas.retraining.retrain
+import nas.retraining.run
+import nas.retraining.run_folder
+import nas.retraining.run_time
 import nas.training.loop
 from nas.commands import main
 from nas.data.datasets import load_test, load_training
@@ -30,7 +30,7 @@ from nas.data.split import train_and_val
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
 from nas.network.model import build_model
-from nas.run_folder import RunFolder
+from nas.retraining.run_folder import RunFolder
 
 NOTATION = "[[Basic,1,8,0.1],[Bottleneck,1,16]]"
 CONTENTS = {
@@ -161,9 +161,11 @@ def test_holdout_keeps_the_searchs_validation_images_out_and_measures_on_them_ev
     studies, monkeypatch, capsys
 ):
     placed = []
-    place_all = nas.run.place_all
+    place_all = nas.retraining.run.place_all
     monkeypatch.setattr(
-        nas.run, "place_all", lambda *args: placed.append(place_all(*args)) or placed[-1]
+        nas.retraining.run,
+        "place_all",
+        lambda *args: placed.append(place_all(*args)) or placed[-1],
     )
     assert main(words("--holdout", epochs=3)) == 0
     folder = only_run(studies).path
@@ -195,7 +197,7 @@ def test_the_test_part_is_opened_once_and_that_is_written_down_first(studies, mo
         seen.append(metrics_of(only_run(studies).path))
         return load_test(*args)
 
-    monkeypatch.setattr(nas.retrain, "load_test", spy)
+    monkeypatch.setattr(nas.retraining.retrain, "load_test", spy)
     assert main(words()) == 0
     assert len(seen) == 1
     assert len(seen[0]["test_openings"]) == 1
@@ -309,7 +311,7 @@ def test_a_kill_while_a_restart_begins_leaves_the_finished_run_with_its_weights(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(nas.run_folder, "write_text_atomically", die)
+        patch.setattr(nas.retraining.run_folder, "write_text_atomically", die)
         assert main(words("--restart", epochs=1)) == 130
     assert (folder.metrics.read_bytes(), folder.weights.read_bytes()) == (metrics, weights)
     assert main(words(epochs=1)) == 0  # it has come to its end, and has what that promises
@@ -404,9 +406,11 @@ def test_arch_without_data_says_what_is_missing(studies, capsys):
 
 def test_the_expected_time_is_near_the_real_one(studies, capsys, monkeypatch):
     told = []
-    estimate = nas.run_time.estimate_seconds
+    estimate = nas.retraining.run_time.estimate_seconds
     monkeypatch.setattr(
-        nas.run_time, "estimate_seconds", lambda *args: told.append(estimate(*args)) or told[-1]
+        nas.retraining.run_time,
+        "estimate_seconds",
+        lambda *args: told.append(estimate(*args)) or told[-1],
     )
     monkeypatch.setattr(time, "perf_counter", time.process_time)  # without what others do here
     assert main(words(arch="[[Basic,2,32]]", epochs=3)) == 0

@@ -9,7 +9,7 @@ from typing import Any
 from nas.data.images import TrainingData
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
-from nas.run_folder import RunFolder
+from nas.retraining.run_folder import RunFolder
 from nas.training.batches import PlacedParts, place_all
 from nas.training.engine import Engine
 from nas.training.recipe import Recipe
