@@ -7,10 +7,10 @@ import math
 from nas.forecast import seconds_left, terms_of
 from nas.ladder import Ladder, read_ladder, rungs_of
 from nas.request import DEFAULT_TRIALS, Request
-from nas.rungs import check_rungs
-from nas.storage import has_study, load_study, open_storage, store_file
-from nas.study import StudyDefinition, StudyFolder
-from nas.trials import TARGET
+from nas.study.folder import StudyDefinition, StudyFolder
+from nas.study.rungs import check_rungs
+from nas.study.storage import has_study, load_study, open_storage, store_file
+from nas.study.trials import TARGET
 
 
 def read_ahead(

@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.seeds import derive_seed
 from nas.statistics import wilson_interval
-from nas.trials import TrialRow, rank
+from nas.study.trials import TrialRow, rank
 
 TOP = 5  # the best that pruning must not cost
 

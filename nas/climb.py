@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.candidates import choose_candidates
-from nas.claims import Ledger
 from nas.errors import StudyMismatchError
 from nas.ladder import CANDIDATES, basis_of, read_rung_rows, rungs_of
-from nas.lineage import list_given_back
 from nas.prepare import Search
-from nas.pruners import make_pruner
-from nas.rungs import Rung, rung_study
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.signals import InterruptGuard
 from nas.standing import StandingReader
-from nas.storage import has_study, load_study
-from nas.study import fresh_name
-from nas.trials import (
+from nas.study.candidates import choose_candidates
+from nas.study.folder import fresh_name
+from nas.study.ledger import Ledger
+from nas.study.lineage import list_given_back
+from nas.study.pruners import make_pruner
+from nas.study.rungs import Rung, rung_study
+from nas.study.storage import has_study, load_study
+from nas.study.trials import (
     ARCHITECTURE,
     KNOWN_NAME,
     ORIGIN,

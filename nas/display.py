@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nas.claims import Ledger
 from nas.forecast import terms_of
 from nas.ladder import Ladder, Level, read_ladder
 from nas.progress import ProgressLine
-from nas.study import StudyDefinition
+from nas.study.folder import StudyDefinition
+from nas.study.ledger import Ledger
 from nas.units import format_duration
 
 

@@ -16,14 +16,14 @@ import optuna
 from optuna.storages import BaseStorage
 
 from nas.agreement import Agreement, compare_rungs
-from nas.candidates import choose_candidates
-from nas.rungs import Rung, parse_rungs, rung_study
 from nas.spending import Spending, account, add_up
 from nas.standing import StandingReader
-from nas.storage import has_study, load_study
-from nas.study import StudyDefinition
+from nas.study.candidates import choose_candidates
+from nas.study.folder import StudyDefinition
+from nas.study.rungs import Rung, parse_rungs, rung_study
+from nas.study.storage import has_study, load_study
+from nas.study.trials import NUM_NETWORKS, ORIGIN, RUNGS, TARGET, TrialRow, rank, read_rows
 from nas.summary import Summary, summarise
-from nas.trials import NUM_NETWORKS, ORIGIN, RUNGS, TARGET, TrialRow, rank, read_rows
 
 # Attribute of a rung's Optuna study: the search's trials that it trains again, and on what basis
 # they were chosen

@@ -14,10 +14,8 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.audit import is_audited
-from nas.claims import WORST_ACCURACY
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
-from nas.lineage import ancestors, list_given_back
 from nas.network.architecture import Architecture
 from nas.network.caps import format_share
 from nas.network.complexity import count
@@ -27,15 +25,10 @@ from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space.budgeted import UNBUILDABLE
 from nas.standing import StandingReader
-from nas.study import StudyDefinition, StudyFolder
-from nas.training.batches import PlacedParts, make_batches
-from nas.training.engine import Engine
-from nas.training.loop import Job, train
-from nas.training.recipe import Recipe
-from nas.training.result import EpochRecord, TrainResult
-from nas.training.state import load_checkpoint
-from nas.training.tracking import TrackedRun, Trackers
-from nas.trials import (
+from nas.study.folder import StudyDefinition, StudyFolder
+from nas.study.ledger import WORST_ACCURACY
+from nas.study.lineage import ancestors, list_given_back
+from nas.study.trials import (
     ACTIVATIONS,
     ARCHITECTURE,
     AUDITED_EPOCH,
@@ -57,6 +50,13 @@ from nas.trials import (
     TRAIN_ACCURACY,
     rank,
 )
+from nas.training.batches import PlacedParts, make_batches
+from nas.training.engine import Engine
+from nas.training.loop import Job, train
+from nas.training.recipe import Recipe
+from nas.training.result import EpochRecord, TrainResult
+from nas.training.state import load_checkpoint
+from nas.training.tracking import TrackedRun, Trackers
 
 logger = logging.getLogger(__name__)
 

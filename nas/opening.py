@@ -12,24 +12,24 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
-from nas.claims import Ledger
 from nas.errors import StorageError, StudyMismatchError
-from nas.journal import mend
 from nas.locks import locked
 from nas.prepare import Search, prepare
 from nas.request import DEFAULT_TRIALS, Request
-from nas.rungs import NO_RUNGS, check_rungs, format_rungs, parse_rungs
 from nas.samplers import DEFAULT_SAMPLER
 from nas.standing import FEATURES, record_features
-from nas.storage import (
+from nas.study.folder import StudyFolder, fresh_name
+from nas.study.journal import mend
+from nas.study.ledger import Ledger
+from nas.study.rungs import NO_RUNGS, check_rungs, format_rungs, parse_rungs
+from nas.study.storage import (
     has_study,
     let_readers_and_writers_meet,
     load_study,
     open_storage,
     store_errors,
 )
-from nas.study import StudyFolder, fresh_name
-from nas.trials import (
+from nas.study.trials import (
     ARCHITECTURE,
     DEVICE_HOURS,
     KNOWN,

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from nas.study import Plan
+from nas.study.folder import Plan
 from nas.training.engine import Engine
 from nas.training.timing import Speed
 

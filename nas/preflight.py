@@ -6,10 +6,10 @@ from nas.forecast import terms_of
 from nas.network.caps import format_share
 from nas.plan import trial_seconds
 from nas.prepare import Search
-from nas.pruners import STARTUP_TRIALS
 from nas.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.statistics import resolvable_difference
+from nas.study.pruners import STARTUP_TRIALS
 from nas.units import format_duration
 
 TYPICAL_ACCURACY = 0.9

@@ -26,7 +26,6 @@ from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
-from nas.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.request import (
     DEFAULT_DATASET,
     DEFAULT_RECIPE,
@@ -35,12 +34,13 @@ from nas.request import (
     Request,
     study_name,
 )
-from nas.rungs import check_rungs
 from nas.samplers import SAMPLERS
 from nas.sizing import NUM_SHALLOW_OF, Sizing, size_trials, workers_for
 from nas.space import BudgetedSpace, LoadedSpace, load_space
-from nas.storage import canonical_url, require_optuna_5
-from nas.study import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
+from nas.study.folder import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
+from nas.study.pruners import DEFAULT_PRUNER, PRUNERS
+from nas.study.rungs import check_rungs
+from nas.study.storage import canonical_url, require_optuna_5
 from nas.targets import spread
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields

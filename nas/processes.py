@@ -17,7 +17,7 @@ import nas
 from nas.errors import RunError
 from nas.prepare import Search
 from nas.request import Request
-from nas.study import STORAGE_VARIABLE
+from nas.study.folder import STORAGE_VARIABLE
 from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
 POLL_SECONDS = 0.5

@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.network.architecture import Architecture
 from nas.statistics import spearman, spearman_interval
-from nas.trials import TrialRow
+from nas.study.trials import TrialRow
 
 MIN_BUDGET_SHARE = 0.9
 MIN_CANDIDATES = 8

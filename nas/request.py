@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.errors import UsageError
-from nas.rungs import Rung
-from nas.study import default_name, require_name
+from nas.study.folder import default_name, require_name
+from nas.study.rungs import Rung
 
 DEFAULT_SPACE, DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_TRIALS = "resnet", "cifar10", "short", 200
 
@@ -66,7 +66,7 @@ def study_name(request: Request) -> str:
 
 def quote_command(words: Sequence[str]) -> str:
     """Return a command line as it can be typed again, without the password of a storage URL."""
-    from nas.storage import without_password
+    from nas.study.storage import without_password
 
     shown = []
     for before, word in zip(("", *words), words, strict=False):

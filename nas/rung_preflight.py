@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas.ahead import read_ahead
 from nas.prepare import Search
 from nas.request import Request
-from nas.rungs import Rung
+from nas.study.rungs import Rung
 from nas.units import format_duration
 
 

@@ -15,23 +15,23 @@ from nas.display import Display
 from nas.errors import StorageError
 from nas.forecast import terms_of
 from nas.ladder import spend
-from nas.liveness import presence
 from nas.objective import Objective
 from nas.opening import SAMPLER, load_ledger, open_study
 from nas.prepare import Search, prepare
 from nas.processes import require_parent, run_processes
 from nas.progress import ProgressLine
-from nas.pruners import make_pruner
 from nas.request import Request, quote_command
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.signals import InterruptGuard
 from nas.spending import SECONDS_PER_HOUR
 from nas.standing import StandingReader
-from nas.storage import load_study, open_storage, store_errors
+from nas.study.liveness import presence
+from nas.study.pruners import make_pruner
+from nas.study.storage import load_study, open_storage, store_errors
+from nas.study.trials import DEVICE_HOURS, TARGET
 from nas.targets import spread
 from nas.training.batches import PlacedParts, place_search_parts
-from nas.trials import DEVICE_HOURS, TARGET
 from nas.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]

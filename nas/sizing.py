@@ -14,11 +14,11 @@ from nas.forecast import Terms, cost_units, expected_epochs, pruned_share
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
-from nas.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
 from nas.request import DEFAULT_TRIALS, Request
-from nas.rungs import Rung
 from nas.space import BudgetedSpace
-from nas.study import Plan
+from nas.study.folder import Plan
+from nas.study.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
+from nas.study.rungs import Rung
 from nas.training.engine import Engine
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe

@@ -1,9 +1,9 @@
 """Where a study's device time went, and what was never spent. No PyTorch needed.
 
-A trial's seconds are those of the process that trained it (`nas.trials.DEVICE_SECONDS`), written
-at every epoch's end and at its own end, so that they outlast a kill. A trial that goes on from a
-killed one's checkpoint counts its own part alone: nothing is counted twice. What a killed process
-did after its last epoch is nowhere written; half an epoch stands for it.
+A trial's seconds are those of the process that trained it (`nas.study.trials.DEVICE_SECONDS`),
+written at every epoch's end and at its own end, so that they outlast a kill. A trial that goes on
+from a killed one's checkpoint counts its own part alone: nothing is counted twice. What a killed
+process did after its last epoch is nowhere written; half an epoch stands for it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from nas.lineage import INTERRUPTED
-from nas.trials import KNOWN, TrialRow
+from nas.study.lineage import INTERRUPTED
+from nas.study.trials import KNOWN, TrialRow
 from nas.units import format_duration
 
 SECONDS_PER_HOUR = 3_600.0

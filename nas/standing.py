@@ -27,7 +27,7 @@ import optuna
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.space.features import FeatureLayout
-from nas.trials import TrialRow, read_rows
+from nas.study.trials import TrialRow, read_rows
 
 if TYPE_CHECKING:
     from nas.samplers.contract import Observation

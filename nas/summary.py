@@ -10,7 +10,15 @@ from typing import Any
 from nas.network.caps import format_share
 from nas.question import Answer, answer_question, describe_answer
 from nas.statistics import Z_95, standard_error
-from nas.trials import KNOWN, Funnel, TrialRow, accuracy_front, count_funnel, rank, tied_with_first
+from nas.study.trials import (
+    KNOWN,
+    Funnel,
+    TrialRow,
+    accuracy_front,
+    count_funnel,
+    rank,
+    tied_with_first,
+)
 
 TOP = 5
 FRONT_ROWS = 8

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.space import BudgetedSpace
+from nas.study.trials import TrialRow, rank
 from nas.summary import percent
-from nas.trials import TrialRow, rank
 
 
 def spread(space: BudgetedSpace, targets: Sequence[int]) -> tuple[BudgetedSpace, ...]:

@@ -1,7 +1,7 @@
 """One worker: claim, train, tell, until the study has its trials.
 
 Any number of workers, here or on other machines, work on one study; what keeps them apart is in
-`nas.claims`. A worker whose study lacks nothing but what other processes of this machine are
+`nas.study.ledger`. A worker whose study lacks nothing but what other processes of this machine are
 training waits for them: should one die, its network is still there to be trained.
 """
 
@@ -16,15 +16,15 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from nas.claims import Ledger
 from nas.errors import BrokenCaptureError, StorageError
-from nas.lineage import INTERRUPTED, num_claimed
-from nas.liveness import WORKER, is_elsewhere
 from nas.network.architecture import Architecture
 from nas.objective import Objective
 from nas.samplers.contract import Proposal, SpaceExhausted
 from nas.signals import InterruptGuard
-from nas.trials import TARGET, is_counted
+from nas.study.ledger import Ledger
+from nas.study.lineage import INTERRUPTED, num_claimed
+from nas.study.liveness import WORKER, is_elsewhere
+from nas.study.trials import TARGET, is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"

@@ -22,9 +22,9 @@ from PIL import Image
 from nas import objective, processes
 from nas.network.architecture import Architecture
 from nas.network.model import build_model
-from nas.storage import load_study, open_storage
-from nas.study import StudyFolder
-from nas.trials import is_counted, read_rows
+from nas.study.folder import StudyFolder
+from nas.study.storage import load_study, open_storage
+from nas.study.trials import is_counted, read_rows
 
 TINY = str(Path(__file__).parent / "spaces" / "tiny.py")
 BUDGET = 8_000

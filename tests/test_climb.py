@@ -24,9 +24,9 @@ from searching import (
 from small_study import add_trial, create_study, net
 
 from nas.commands import main
-from nas.storage import open_storage
-from nas.study import StudyFolder
-from nas.trials import is_counted
+from nas.study.folder import StudyFolder
+from nas.study.storage import open_storage
+from nas.study.trials import is_counted
 from tests.support.deaths import die_at_write, die_in_training
 
 

@@ -18,8 +18,8 @@ from small_study import add_trial, create_study, net, searched_studies, snapshot
 from nas.commands import main
 from nas.dashboard import HOST, guard, make_dashboard
 from nas.errors import RunError
-from nas.storage import open_storage
-from nas.study import StudyFolder
+from nas.study.folder import StudyFolder
+from nas.study.storage import open_storage
 
 CHROMIUM = shutil.which("chromium")
 BROWSER_FLAGS = (

@@ -6,7 +6,7 @@ from small_study import definition
 
 from nas.ladder import Ladder, Level, rungs_of
 from nas.ladder_text import describe_agreements, describe_level, describe_rungs, ladder_record
-from nas.rungs import Rung
+from nas.study.rungs import Rung
 from tests.support.rows import row
 
 # number, accuracy, size

@@ -16,10 +16,10 @@ from nas.network.presets import PRESETS
 from nas.preflight import describe_search
 from nas.prepare import find_known, prepare
 from nas.request import Request, quote_command
-from nas.rungs import Rung
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
-from nas.study import Plan
+from nas.study.folder import Plan
+from nas.study.rungs import Rung
 from nas.training.recipe import get_recipe
 from nas.training.timing import Speed
 

@@ -14,8 +14,8 @@ from nas.commands import main
 from nas.forecast import Terms, cost_units, seconds_left
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.progress import ProgressLine, compose_line
-from nas.study import StudyFolder
-from nas.trials import TrialRow, read_rows
+from nas.study.folder import StudyFolder
+from nas.study.trials import TrialRow, read_rows
 
 RECORDED = json.loads((Path(__file__).parent / "golden" / "recorded_search.json").read_text())
 SPEC = InputSpec(RECORDED["channels"], RECORDED["image_size"], RECORDED["num_classes"])
@@ -113,7 +113,7 @@ def study(tmp_path_factory, images):
 
 
 def show(study, console):
-    from nas.storage import load_study, open_storage
+    from nas.study.storage import load_study, open_storage
 
     definition = study.load()
     rows = read_rows(load_study(definition.name, open_storage(None, study.journal)))

@@ -12,7 +12,7 @@ from nas.question import (
     describe_answer,
     shape_features,
 )
-from nas.trials import TrialRow
+from nas.study.trials import TrialRow
 
 BUDGET = 1000
 

@@ -14,7 +14,7 @@ from searching import Folder, Running, assert_sound, count_deaths, hold, snapsho
 
 from nas.commands import main
 from nas.spending import account
-from nas.storage import open_storage
+from nas.study.storage import open_storage
 from nas.training.state import load_checkpoint
 from tests.support.deaths import die_at_write, die_in_training
 
@@ -116,7 +116,7 @@ def test_a_signal_gives_the_trial_back_and_the_same_command_goes_on(
 
 def hold_and_insist(gate, number):
     """In the child: an impatient user's further signals come while it gives its trial back."""
-    from nas.claims import Ledger
+    from nas.study.ledger import Ledger
 
     hold(gate)
     give_back = Ledger.give_back

@@ -10,9 +10,9 @@ from nas.samplers.history import HistoryReader
 from nas.samplers.incumbent import estimate_scores
 from nas.samplers.surrogate import make_fitter
 from nas.standing import FEATURES, StandingReader, record_features
-from nas.storage import open_storage
-from nas.study import StudyFolder
-from nas.trials import ARCHITECTURE, ID, NUM_PARAMS, REASON, rank
+from nas.study.folder import StudyFolder
+from nas.study.storage import open_storage
+from nas.study.trials import ARCHITECTURE, ID, NUM_PARAMS, REASON, rank
 from tests.samplers.studies import INPUT, small_space
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from nas.ladder import Ladder
     from nas.spending import Spending
-    from nas.study import StudyDefinition, StudyFolder
-    from nas.trials import TrialRow
+    from nas.study.folder import StudyDefinition, StudyFolder
+    from nas.study.trials import TrialRow
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def storage_url(args: argparse.Namespace, definition: StudyDefinition | None) ->
         args: The arguments of `add_study`.
         definition: The study; None for a new one.
     """
-    from nas.study import STORAGE_VARIABLE
+    from nas.study.folder import STORAGE_VARIABLE
 
     given: str | None = args.storage
     if given is not None:
@@ -73,7 +73,7 @@ def storage_url(args: argparse.Namespace, definition: StudyDefinition | None) ->
         return own
     if definition.storage is None or own is None:
         return definition.storage
-    from nas.storage import canonical_url
+    from nas.study.storage import canonical_url
 
     return own if canonical_url(own) == definition.storage else definition.storage
 
@@ -88,7 +88,7 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         StorageError: It is damaged, or may not be read.
     """
     from nas.standing import StandingReader
-    from nas.storage import load_study, open_storage, store_file
+    from nas.study.storage import load_study, open_storage, store_file
 
     folder = find_folder(args)
     definition = folder.load()
@@ -133,7 +133,7 @@ def find_folder(args: argparse.Namespace) -> StudyFolder:
     Raises:
         UsageError: There is no such study.
     """
-    from nas.study import find_study, list_studies, studies_folder
+    from nas.study.folder import find_study, list_studies, studies_folder
 
     parent = studies_folder(args.studies)
     if args.study is not None:

@@ -135,7 +135,7 @@ def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
 
 def _make_folder(args: argparse.Namespace, job: Job) -> Path:
     from nas.network.identity import identify
-    from nas.study import studies_folder
+    from nas.study.folder import studies_folder
 
     name = f"{identify(job.architecture).id}-{job.recipe.name}-seed{job.seed}"
     folder = Path(args.out) if args.out else studies_folder(args.studies) / "lr-range" / name

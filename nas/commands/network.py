@@ -13,8 +13,8 @@ from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
 
 if TYPE_CHECKING:
-    from nas.study import StudyDefinition
-    from nas.trials import TrialRow
+    from nas.study.folder import StudyDefinition
+    from nas.study.trials import TrialRow
 
 
 def find_network(

@@ -130,7 +130,7 @@ def _plan_row(
     from nas.network.presets import PRESETS
     from nas.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
     from nas.retraining.run import Run
-    from nas.study import studies_folder
+    from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
     from nas.training.recipe import overridden_fields
 
@@ -176,7 +176,7 @@ def _train_all(
     from nas.retraining.retrain import find_ended
     from nas.retraining.run import prepare
     from nas.retraining.run_time import choose_engine
-    from nas.study import studies_folder
+    from nas.study.folder import studies_folder
 
     ended = [
         find_ended(item.run, data, mode) if item.run is not None and not item.obstacle else None

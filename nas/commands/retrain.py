@@ -115,7 +115,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     from nas.data.datasets import load_training
     from nas.retraining.run import Run
     from nas.retraining.run_folder import run_folder
-    from nas.study import studies_folder
+    from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
 
     architecture, definition, parent = find_network(args)

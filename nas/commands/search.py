@@ -26,7 +26,7 @@ from nas.commands.common import storage_url
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.network.caps import Caps, parse_count, parse_targets
-from nas.rungs import parse_rungs
+from nas.study.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
 def _in_its_store(args: argparse.Namespace, request: Request) -> Request:
     """Return the request with the study's store; say where $NAS_STORAGE is left out of account."""
     from nas.request import study_name
-    from nas.study import STORAGE_VARIABLE, StudyFolder, studies_folder
+    from nas.study.folder import STORAGE_VARIABLE, StudyFolder, studies_folder
 
     folder = StudyFolder(studies_folder(request.studies) / study_name(request))
     definition = folder.load() if folder.exists else None
@@ -235,7 +235,7 @@ def _check_budget(args: argparse.Namespace) -> None:
     The data are not read yet: their input is taken from the table, or, of a folder, from the
     number of its classes. A study that exists is left to the comparison with its definition.
     """
-    from nas.study import StudyFolder, studies_folder
+    from nas.study.folder import StudyFolder, studies_folder
 
     if args.budget is None:
         return

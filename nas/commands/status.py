@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     from nas.forecast import seconds_left, terms_of
     from nas.ladder import begun_rungs, rungs_of
     from nas.ladder_text import ladder_record
+    from nas.study.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
     from nas.summary import summary_record
     from nas.targets import targets_record
-    from nas.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
@@ -81,9 +81,9 @@ def _lines(
     from nas.ladder_text import describe_agreements, describe_rungs
     from nas.question import describe_answer
     from nas.spending import describe_spending
+    from nas.study.trials import DEVICE_HOURS
     from nas.summary import percent
     from nas.targets import describe_targets
-    from nas.trials import DEVICE_HOURS
 
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan

@@ -112,7 +112,7 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
 
     from nas.comparing import Sitting, make_job
     from nas.data.datasets import load_training
-    from nas.study import studies_folder
+    from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
     from nas.training.timing import choose_threads
 

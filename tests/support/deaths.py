@@ -7,8 +7,8 @@ import signal
 
 def die_at_write(number, is_torn):
     """In the child: die while the n-th record is being written, holding every lock."""
-    from nas import journal
     from nas.locks import lock_file
+    from nas.study import journal
 
     append = journal.MendingJournal.append_logs
     writes = iter(range(1, 10**6))

@@ -1,6 +1,6 @@
 """Rows of trials for tests, as a study's table has them."""
 
-from nas.trials import TrialRow
+from nas.study.trials import TrialRow
 
 
 def row(number=0, accuracy=0.5, size=1000, state="complete", **fields):

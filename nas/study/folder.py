@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.definition import Plan, StudyDefinition
 from nas.errors import StorageError, StudyMismatchError, UsageError
 from nas.files import write_text_atomically
+from nas.study.definition import Plan, StudyDefinition
 
 __all__ = [
     "Plan",

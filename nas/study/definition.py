@@ -11,7 +11,7 @@ from nas.errors import UsageError
 from nas.fields import read_fields
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps, parse_count, require_targets
-from nas.rungs import rung_study
+from nas.study.rungs import rung_study
 from nas.training.recipe import Recipe
 
 SCHEMA = 1

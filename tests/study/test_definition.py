@@ -11,7 +11,7 @@ from searching import TINY, Folder, Running, assert_sound, snapshot, words, writ
 
 from nas.commands import main
 from nas.errors import UsageError
-from nas.study import default_name, find_study, fresh_name, require_name
+from nas.study.folder import default_name, find_study, fresh_name, require_name
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nas.candidates import choose_candidates
+from nas.study.candidates import choose_candidates
 from tests.support.rows import row
 
 

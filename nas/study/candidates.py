@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.trials import KNOWN, TrialRow, rank
+from nas.study.trials import KNOWN, TrialRow, rank
 
 
 def choose_candidates(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:

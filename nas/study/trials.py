@@ -16,13 +16,14 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.liveness import is_dead
 from nas.statistics import standard_error
+from nas.study.liveness import is_dead
 
 # User attributes of the study
 TARGET = "target_trials"  # trials it is to have in total
 DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
-RUNGS = "rungs"  # as `nas.rungs.format_rungs` writes them; an attribute of the search's own study
+# as `nas.study.rungs.format_rungs` writes them; an attribute of the search's own study
+RUNGS = "rungs"
 SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"  # see `nas.forecast.Terms`
 
 # User attributes of a trial

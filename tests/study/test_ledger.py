@@ -13,13 +13,13 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from searching import PATIENCE_SECONDS, Running, wait_until
 
-from nas import claims
-from nas.claims import Ledger
-from nas.lineage import GIVEN_BACK, count_fruitless, num_claimed
-from nas.liveness import WORKER, is_dead, is_elsewhere, presence
-from nas.storage import open_storage
-from nas.study import StudyFolder
-from nas.trials import ID, NUM_PARAMS, REASON, RESUMES
+from nas.study import ledger as claims
+from nas.study.folder import StudyFolder
+from nas.study.ledger import Ledger
+from nas.study.lineage import GIVEN_BACK, count_fruitless, num_claimed
+from nas.study.liveness import WORKER, is_dead, is_elsewhere, presence
+from nas.study.storage import open_storage
+from nas.study.trials import ID, NUM_PARAMS, REASON, RESUMES
 
 X = optuna.distributions.IntDistribution(0, 9)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
 from nas.statistics import resolvable_difference, standard_error
-from nas.trials import (
+from nas.study.trials import (
     accuracy_front,
     count_funnel,
     mean_seconds,

@@ -18,9 +18,9 @@ import nas.opening
 from nas.commands import main
 from nas.commands.common import storage_url
 from nas.errors import StorageError, UsageError
-from nas.journal import MendingJournal, mend
 from nas.locks import locked
-from nas.storage import (
+from nas.study.journal import MendingJournal, mend
+from nas.study.storage import (
     canonical_url,
     has_study,
     open_storage,

@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.errors import StorageError, UsageError
-from nas.journal import MendingJournal
+from nas.study.journal import MendingJournal
 
 SQLITE_WAIT_SECONDS = 60  # for another process that writes
 SQLITE_PREFIX = "sqlite:///"

@@ -24,17 +24,17 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.lineage import (
+from nas.locks import locked
+from nas.study.folder import StudyFolder
+from nas.study.lineage import (
     GIVEN_BACK,
     KILLED,
     count_fruitless,
     list_given_back,
     num_claimed,
 )
-from nas.liveness import UNCLAIMED_GRACE, WORKER, is_dead
-from nas.locks import locked
-from nas.study import StudyFolder
-from nas.trials import (
+from nas.study.liveness import UNCLAIMED_GRACE, WORKER, is_dead
+from nas.study.trials import (
     ARCHITECTURE,
     AUDITED_EPOCH,
     ID,

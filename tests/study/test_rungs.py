@@ -3,7 +3,7 @@
 import pytest
 
 from nas.errors import UsageError
-from nas.rungs import Rung, check_rungs, format_rungs, parse_rungs, rung_study
+from nas.study.rungs import Rung, check_rungs, format_rungs, parse_rungs, rung_study
 
 
 @pytest.mark.parametrize(
