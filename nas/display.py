@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nas.forecast import terms_of
-from nas.ladder import Ladder, Level, read_ladder
 from nas.progress import ProgressLine
+from nas.results.forecast import terms_of
+from nas.results.ladder import Ladder, Level, read_ladder
 from nas.study.folder import StudyDefinition
 from nas.study.ledger import Ledger
 from nas.units import format_duration

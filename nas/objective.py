@@ -13,18 +13,18 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from nas.audit import is_audited
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
 from nas.network.caps import format_share
 from nas.network.complexity import count
 from nas.network.identity import identify
+from nas.results.audit import is_audited
+from nas.results.estimates import StandingReader
 from nas.samplers.contract import Proposal
 from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space.budgeted import UNBUILDABLE
-from nas.standing import StandingReader
 from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.ledger import WORST_ACCURACY
 from nas.study.lineage import ancestors, list_given_back

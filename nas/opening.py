@@ -16,8 +16,8 @@ from nas.errors import StorageError, StudyMismatchError
 from nas.locks import locked
 from nas.prepare import Search, prepare
 from nas.request import DEFAULT_TRIALS, Request
+from nas.results.estimates import FEATURES, record_features
 from nas.samplers import DEFAULT_SAMPLER
-from nas.standing import FEATURES, record_features
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger

@@ -87,7 +87,7 @@ def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units
 
     Args:
         speeds: Of the timed networks.
-        units: Their `nas.forecast.cost_units`.
+        units: Their `nas.results.forecast.cost_units`.
         typical_units: The mean over the space.
     """
     mean = mean_speed(speeds)

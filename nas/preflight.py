@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nas.forecast import terms_of
 from nas.network.caps import format_share
 from nas.plan import trial_seconds
 from nas.prepare import Search
+from nas.results.forecast import terms_of
 from nas.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.statistics import resolvable_difference

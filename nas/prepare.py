@@ -34,6 +34,7 @@ from nas.request import (
     Request,
     study_name,
 )
+from nas.results.targets import spread
 from nas.samplers import SAMPLERS
 from nas.sizing import NUM_SHALLOW_OF, Sizing, size_trials, workers_for
 from nas.space import BudgetedSpace, LoadedSpace, load_space
@@ -41,7 +42,6 @@ from nas.study.folder import Plan, StudyDefinition, StudyFolder, refuse_differen
 from nas.study.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.study.rungs import check_rungs
 from nas.study.storage import canonical_url, require_optuna_5
-from nas.targets import spread
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
 from nas.workers import pays_off, usable_cores

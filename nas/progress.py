@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from nas.forecast import Terms, seconds_left
 from nas.network.caps import format_count, format_share
+from nas.results.forecast import Terms, seconds_left
 from nas.study.folder import StudyDefinition
 from nas.study.trials import Funnel, TrialRow, count_funnel, mean_seconds, rank
 from nas.units import format_duration

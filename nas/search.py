@@ -13,24 +13,24 @@ from typing import Any
 from nas.climb import Stage, climb
 from nas.display import Display
 from nas.errors import StorageError
-from nas.forecast import terms_of
-from nas.ladder import spend
 from nas.objective import Objective
 from nas.opening import SAMPLER, load_ledger, open_study
 from nas.prepare import Search, prepare
 from nas.processes import require_parent, run_processes
 from nas.progress import ProgressLine
 from nas.request import Request, quote_command
+from nas.results.estimates import StandingReader
+from nas.results.forecast import terms_of
+from nas.results.ladder import spend
+from nas.results.spending import SECONDS_PER_HOUR
+from nas.results.targets import spread
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.signals import InterruptGuard
-from nas.spending import SECONDS_PER_HOUR
-from nas.standing import StandingReader
 from nas.study.liveness import presence
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
 from nas.study.trials import DEVICE_HOURS, TARGET
-from nas.targets import spread
 from nas.training.batches import PlacedParts, place_search_parts
 from nas.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 

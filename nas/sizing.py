@@ -10,11 +10,11 @@ import numpy as np
 
 from nas.data.images import TrainingData
 from nas.data.split import train_and_val
-from nas.forecast import Terms, cost_units, expected_epochs, pruned_share
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
 from nas.request import DEFAULT_TRIALS, Request
+from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_share
 from nas.space import BudgetedSpace
 from nas.study.folder import Plan
 from nas.study.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
@@ -39,7 +39,7 @@ class Sizing:
     Args:
         plan: How its trials train.
         recipe: With what batch and rates.
-        typical_units: Mean `nas.forecast.cost_units` of networks drawn uniformly.
+        typical_units: Mean `nas.results.forecast.cost_units` of networks drawn uniformly.
         speed: How long a network of that cost takes.
         known_speeds: How long the known networks take.
         workers: Trainings at once.

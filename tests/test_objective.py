@@ -11,7 +11,7 @@ from nas.commands import main
 from nas.objective import KEPT_TRIALS, Objective
 from nas.prepare import prepare
 from nas.request import Request
-from nas.standing import StandingReader
+from nas.results.estimates import StandingReader
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from searching import words
 from nas import sizing
 from nas.commands import main
 from nas.data.datasets import load_training
-from nas.forecast import Terms
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
 from nas.network.presets import PRESETS
 from nas.preflight import describe_search
 from nas.prepare import find_known, prepare
 from nas.request import Request, quote_command
+from nas.results.forecast import Terms
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
 from nas.study.folder import Plan

@@ -11,9 +11,9 @@ from rich.console import Console
 from searching import words
 
 from nas.commands import main
-from nas.forecast import Terms, cost_units, seconds_left
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.progress import ProgressLine, compose_line
+from nas.results.forecast import Terms, cost_units, seconds_left
 from nas.study.folder import StudyFolder
 from nas.study.trials import TrialRow, read_rows
 

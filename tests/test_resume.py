@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from searching import Folder, Running, assert_sound, count_deaths, hold, snapshot, words
 
 from nas.commands import main
-from nas.spending import account
+from nas.results.spending import account
 from nas.study.storage import open_storage
 from nas.training.state import load_checkpoint
 from tests.support.deaths import die_at_write, die_in_training

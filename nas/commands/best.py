@@ -36,8 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from nas.ladder_text import describe_agreements, describe_level, ladder_record
-    from nas.summary import FRONT_ROWS, front_table, summary_record, table_of, verdict_lines
+    from nas.results.ladder_text import describe_agreements, describe_level, ladder_record
+    from nas.results.summary import (
+        FRONT_ROWS,
+        front_table,
+        summary_record,
+        table_of,
+        verdict_lines,
+    )
 
     require_at_least(args, 1, "top")
     opened = open_study(args)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-    from nas.ladder import Ladder
-    from nas.spending import Spending
+    from nas.results.ladder import Ladder
+    from nas.results.spending import Spending
     from nas.study.folder import StudyDefinition, StudyFolder
     from nas.study.trials import TrialRow
 
@@ -32,13 +32,13 @@ class OpenedStudy:
 
     def ladder(self) -> Ladder:
         """Read the study's rungs, as they stand."""
-        from nas.ladder import read_ladder
+        from nas.results.ladder import read_ladder
 
         return read_ladder(self.definition, self.storage, self.study, self.rows)
 
     def spending(self) -> Spending:
         """Return what the study and its rungs have spent."""
-        from nas.ladder import spend
+        from nas.results.ladder import spend
 
         return spend(self.definition, self.storage, self.study)
 
@@ -87,7 +87,7 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
-    from nas.standing import StandingReader
+    from nas.results.estimates import StandingReader
     from nas.study.storage import load_study, open_storage, store_file
 
     folder = find_folder(args)

@@ -32,8 +32,8 @@ def find_network(
 
 
 def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
-    from nas.ladder_text import describe_level  # Optuna, which --arch does not need
-    from nas.summary import nothing_fits
+    from nas.results.ladder_text import describe_level  # Optuna, which --arch does not need
+    from nas.results.summary import nothing_fits
 
     definition = opened.definition
     budget = min(args.budget or definition.budget, definition.budget)

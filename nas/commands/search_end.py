@@ -20,11 +20,11 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
     Returns:
         The exit code, 0.
     """
-    from nas.audit import audit, describe_audit
-    from nas.ladder_text import describe_agreements, describe_level, ladder_record
-    from nas.spending import describe_spending
-    from nas.summary import summary_record, table_of, verdict_lines
-    from nas.targets import describe_targets, targets_record
+    from nas.results.audit import audit, describe_audit
+    from nas.results.ladder_text import describe_agreements, describe_level, ladder_record
+    from nas.results.spending import describe_spending
+    from nas.results.summary import summary_record, table_of, verdict_lines
+    from nas.results.targets import describe_targets, targets_record
     from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     opened = open_study(args)

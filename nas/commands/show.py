@@ -117,7 +117,7 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
     assert row.architecture is not None
     num_images = opened.definition.plan.val_images
     if args.format == "text":
-        from nas.summary import describe_trial
+        from nas.results.summary import describe_trial
 
         print("\n".join(describe_trial(row, opened.definition.name, num_images)))
         print()

@@ -12,9 +12,9 @@ from nas.printing import print_json
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.ladder import Ladder
-    from nas.spending import Spending
-    from nas.summary import Summary
+    from nas.results.ladder import Ladder
+    from nas.results.spending import Spending
+    from nas.results.summary import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
-    from nas.audit import audit
-    from nas.forecast import seconds_left, terms_of
-    from nas.ladder import begun_rungs, rungs_of
-    from nas.ladder_text import ladder_record
+    from nas.results.audit import audit
+    from nas.results.forecast import seconds_left, terms_of
+    from nas.results.ladder import begun_rungs, rungs_of
+    from nas.results.ladder_text import ladder_record
+    from nas.results.summary import summary_record
+    from nas.results.targets import targets_record
     from nas.study.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
-    from nas.summary import summary_record
-    from nas.targets import targets_record
 
     opened = open_study(args)
     definition = opened.definition
@@ -77,13 +77,13 @@ def _lines(
     workers: int,
     spending: Spending,
 ) -> list[str]:
-    from nas.audit import audit, describe_audit
-    from nas.ladder_text import describe_agreements, describe_rungs
-    from nas.question import describe_answer
-    from nas.spending import describe_spending
+    from nas.results.audit import audit, describe_audit
+    from nas.results.ladder_text import describe_agreements, describe_rungs
+    from nas.results.question import describe_answer
+    from nas.results.spending import describe_spending
+    from nas.results.summary import percent
+    from nas.results.targets import describe_targets
     from nas.study.trials import DEVICE_HOURS
-    from nas.summary import percent
-    from nas.targets import describe_targets
 
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan

@@ -24,7 +24,8 @@ TARGET = "target_trials"  # trials it is to have in total
 DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
 # as `nas.study.rungs.format_rungs` writes them; an attribute of the search's own study
 RUNGS = "rungs"
-SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"  # see `nas.forecast.Terms`
+# see `nas.results.forecast.Terms`
+SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"
 
 # User attributes of a trial
 ID, SHAPE_ID = "id", "shape_id"
@@ -39,7 +40,7 @@ SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
 DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
 MICRO_BATCH = "micro_batch"
 TARGET_BUDGET = "target_budget"  # that it was proposed for, in a study of several
-AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.audit`)
+AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.results.audit`)
 ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
 
 KNOWN = "known"
@@ -55,9 +56,9 @@ class TrialRow:
     Accuracies are of the validation part, in [0, 1]; `val_accuracy` is None until the first epoch
     ends. `elapsed_seconds` runs from the asking to the telling; None until then. `curve` has the
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
-    by `nas.standing`; None where nothing was estimated. `device_seconds` is what its own process
-    spent on its training, up to the last whole epoch where it was killed; `resumes` is the killed
-    trial that it went on from. `audited_epoch` is where pruning would have stopped it,
+    by `nas.results.estimates`; None where nothing was estimated. `device_seconds` is what its own
+    process spent on its training, up to the last whole epoch where it was killed; `resumes` is the
+    killed trial that it went on from. `audited_epoch` is where pruning would have stopped it,
     `target_budget` what it was proposed for in a study of several budgets.
     """
 

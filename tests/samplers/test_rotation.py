@@ -13,10 +13,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from nas.network.caps import Caps
 from nas.network.model import build_model
+from nas.results.targets import spread
 from nas.samplers import SAMPLERS, make_rotation
 from nas.samplers.contract import SpaceExhausted
 from nas.space import BudgetedSpace
-from nas.targets import spread
 from tests.samplers.studies import INPUT, SMALL, TINY, ask, new_study, run, score_of
 
 ROOT = Path(__file__).resolve().parents[2]

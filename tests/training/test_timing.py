@@ -135,7 +135,7 @@ def test_bfloat16_is_chosen_with_its_instructions_and_not_where_it_is_emulated()
 @pytest.mark.slow
 @pytest.mark.usefixtures("_alone")
 def test_a_cost_unit_takes_about_the_same_time_in_every_network():
-    from nas.forecast import cost_units
+    from nas.results.forecast import cost_units
 
     nets = [
         Architecture(Stem("conv3x3", 16), (Stage("basic", 2, 16, 1), Stage("basic", 2, 64, 2))),

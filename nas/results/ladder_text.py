@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.agreement import describe_agreement
-from nas.ladder import Ladder
+from nas.results.agreement import describe_agreement
+from nas.results.ladder import Ladder
 
 
 def ladder_record(ladder: Ladder, budget: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from nas.agreement import MIN_FOR_INTERVAL, compare_rungs, describe_agreement
+from nas.results.agreement import MIN_FOR_INTERVAL, compare_rungs, describe_agreement
 from nas.statistics import kendall_tau, tau_interval
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nas.results.summary import percent
 from nas.space import BudgetedSpace
 from nas.study.trials import TrialRow, rank
-from nas.summary import percent
 
 
 def spread(space: BudgetedSpace, targets: Sequence[int]) -> tuple[BudgetedSpace, ...]:

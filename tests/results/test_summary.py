@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from nas.summary import (
+from nas.results.summary import (
     describe_trial,
     front_table,
     percent,

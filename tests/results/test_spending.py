@@ -11,7 +11,7 @@ from searching import words
 
 from nas.commands import main
 from nas.errors import UsageError
-from nas.spending import account, describe_spending
+from nas.results.spending import account, describe_spending
 from nas.units import parse_hours
 from tests.support.rows import row
 

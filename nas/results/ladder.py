@@ -15,15 +15,15 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
-from nas.agreement import Agreement, compare_rungs
-from nas.spending import Spending, account, add_up
-from nas.standing import StandingReader
+from nas.results.agreement import Agreement, compare_rungs
+from nas.results.estimates import StandingReader
+from nas.results.spending import Spending, account, add_up
+from nas.results.summary import Summary, summarise
 from nas.study.candidates import choose_candidates
 from nas.study.folder import StudyDefinition
 from nas.study.rungs import Rung, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import NUM_NETWORKS, ORIGIN, RUNGS, TARGET, TrialRow, rank, read_rows
-from nas.summary import Summary, summarise
 
 # Attribute of a rung's Optuna study: the search's trials that it trains again, and on what basis
 # they were chosen

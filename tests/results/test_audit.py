@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from scipy.stats import binom, binomtest
 from searching import words
 
-from nas.audit import TOP, audit, describe_audit, is_audited
 from nas.commands import main
+from nas.results.audit import TOP, audit, describe_audit, is_audited
 from nas.statistics import wilson_interval
 from tests.support.rows import row
 

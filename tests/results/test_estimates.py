@@ -5,11 +5,11 @@ import pytest
 from optuna.trial import TrialState
 from small_study import searched_studies
 
+from nas.results.estimates import FEATURES, StandingReader, record_features
 from nas.samplers import make_sampler
 from nas.samplers.history import HistoryReader
 from nas.samplers.incumbent import estimate_scores
 from nas.samplers.surrogate import make_fitter
-from nas.standing import FEATURES, StandingReader, record_features
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
 from nas.study.trials import ARCHITECTURE, ID, NUM_PARAMS, REASON, rank

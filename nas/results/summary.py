@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.network.caps import format_share
-from nas.question import Answer, answer_question, describe_answer
+from nas.results.question import Answer, answer_question, describe_answer
 from nas.statistics import Z_95, standard_error
 from nas.study.trials import (
     KNOWN,

@@ -4,8 +4,13 @@ import pytest
 from scipy.stats import kendalltau
 from small_study import definition
 
-from nas.ladder import Ladder, Level, rungs_of
-from nas.ladder_text import describe_agreements, describe_level, describe_rungs, ladder_record
+from nas.results.ladder import Ladder, Level, rungs_of
+from nas.results.ladder_text import (
+    describe_agreements,
+    describe_level,
+    describe_rungs,
+    ladder_record,
+)
 from nas.study.rungs import Rung
 from tests.support.rows import row
 

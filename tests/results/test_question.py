@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from nas.network.architecture import Architecture, Stage, Stem
-from nas.question import (
+from nas.results.question import (
     CANNOT_TELL,
     DOES_NOT,
     FAVOURS,
