@@ -19,9 +19,9 @@ import numpy as np
 from optuna.trial import TrialState
 from PIL import Image
 
-from nas import objective, processes
 from nas.network.architecture import Architecture
 from nas.network.model import build_model
+from nas.search import objective, processes
 from nas.study.folder import StudyFolder
 from nas.study.storage import load_study, open_storage
 from nas.study.trials import is_counted, read_rows
@@ -31,7 +31,13 @@ BUDGET = 8_000
 PATIENCE_SECONDS = 300  # for a slow machine: only a test that fails waits so long
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["torch._dynamo", "nas.search", "nas.preflight", "nas.commands.search", "nas.data.folder"]
+    [
+        "torch._dynamo",
+        "nas.search.run",
+        "nas.search.preflight",
+        "nas.commands.search",
+        "nas.data.folder",
+    ]
 )
 
 

@@ -30,7 +30,7 @@ from nas.study.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
 
 if TYPE_CHECKING:
-    from nas.request import Request
+    from nas.search.request import Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,11 +140,10 @@ def run(args: argparse.Namespace) -> int:
     _check_budget(args)
     from rich.console import Console
 
-    from nas.preflight import describe_search
-    from nas.prepare import prepare
-    from nas.request import DEFAULT_TRIALS
-    from nas.rung_preflight import describe_rungs_ahead
-    from nas.search import run as run_search
+    from nas.search.preflight import describe_rungs_ahead, describe_search
+    from nas.search.prepare import prepare
+    from nas.search.request import DEFAULT_TRIALS
+    from nas.search.run import run as run_search
     from nas.training.tracking import require_trackers
 
     require_trackers(args.track)
@@ -179,7 +178,7 @@ def _take_targets(args: argparse.Namespace) -> None:
 
 
 def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
-    from nas.request import Request, quote_command
+    from nas.search.request import Request, quote_command
 
     return Request(
         study=args.study,
@@ -214,7 +213,7 @@ def _make_request(args: argparse.Namespace, trials: int | None) -> Request:
 
 def _in_its_store(args: argparse.Namespace, request: Request) -> Request:
     """Return the request with the study's store; say where $NAS_STORAGE is left out of account."""
-    from nas.request import study_name
+    from nas.search.request import study_name
     from nas.study.folder import STORAGE_VARIABLE, StudyFolder, studies_folder
 
     folder = StudyFolder(studies_folder(request.studies) / study_name(request))

@@ -15,7 +15,7 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
 
     Args:
         args: The arguments of `search`.
-        reason: Why it stopped, one of the constants of `nas.worker`.
+        reason: Why it stopped, one of the constants of `nas.search.worker`.
 
     Returns:
         The exit code, 0.
@@ -25,7 +25,7 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
     from nas.results.spending import describe_spending
     from nas.results.summary import summary_record, table_of, verdict_lines
     from nas.results.targets import describe_targets, targets_record
-    from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
+    from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     opened = open_study(args)
     definition, ladder, spending = opened.definition, opened.ladder(), opened.spending()

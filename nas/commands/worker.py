@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train trials until the study has its number; print why that was the end."""
-    from nas.request import Request
-    from nas.search import work
+    from nas.search.request import Request
+    from nas.search.run import work
     from nas.training.tracking import require_trackers
 
     require_trackers(args.track)

@@ -14,7 +14,7 @@ import pytest
 from searching import Folder, Running, assert_sound, words
 from small_study import definition
 
-import nas.opening
+import nas.search.open_study
 from nas.commands import main
 from nas.commands.common import storage_url
 from nas.errors import StorageError, UsageError
@@ -244,7 +244,7 @@ def test_a_study_whose_database_fails_as_it_begins_goes_on_with_the_same_command
 
     argv = [*words(images), "--storage", f"sqlite:///{tmp_path}/x.db"]
     with monkeypatch.context() as patch:
-        patch.setattr(nas.opening, "_enqueue_known", fail)
+        patch.setattr(nas.search.open_study, "_enqueue_known", fail)
         assert main(argv) == 1
     assert main(argv) == 0
     assert_sound(folder, 3)

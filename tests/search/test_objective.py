@@ -8,10 +8,10 @@ from optuna.trial import TrialState, create_trial
 from searching import words
 
 from nas.commands import main
-from nas.objective import KEPT_TRIALS, Objective
-from nas.prepare import prepare
-from nas.request import Request
 from nas.results.estimates import StandingReader
+from nas.search.objective import KEPT_TRIALS, Objective
+from nas.search.prepare import prepare
+from nas.search.request import Request
 
 
 @pytest.fixture

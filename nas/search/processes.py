@@ -15,10 +15,10 @@ from typing import IO
 
 import nas
 from nas.errors import RunError
-from nas.prepare import Search
-from nas.request import Request
+from nas.search.prepare import Search
+from nas.search.request import Request
+from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 from nas.study.folder import STORAGE_VARIABLE
-from nas.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
 POLL_SECONDS = 0.5
 INTERRUPTED_CODE = 130
@@ -55,7 +55,7 @@ def run_processes(
         on_poll: Called again and again while they run.
 
     Returns:
-        Why they stopped, one of the constants of `nas.worker`.
+        Why they stopped, one of the constants of `nas.search.worker`.
 
     Raises:
         RunError: No worker ended well; the text of the first that failed is its message.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.data.split import stratified_split, stratified_subset
-from nas.plan import choose_plan, trial_seconds, typical_speed
+from nas.search.plan import choose_plan, trial_seconds, typical_speed
 from nas.training.engine import Engine
 from nas.training.fitting import fit_batch, fit_recipe
 from nas.training.recipe import get_recipe

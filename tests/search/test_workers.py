@@ -6,7 +6,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from nas.workers import pays_off, usable_cores, workers_in_memory
+from nas.search.workers import pays_off, usable_cores, workers_in_memory
 
 GIB = 2**30
 

@@ -14,10 +14,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyMismatchError
-from nas.prepare import Search
 from nas.results.estimates import StandingReader
 from nas.results.ladder import CANDIDATES, basis_of, read_rung_rows, rungs_of
 from nas.samplers.enqueued import EnqueuedOnly
+from nas.search.prepare import Search
 from nas.signals import InterruptGuard
 from nas.study.candidates import choose_candidates
 from nas.study.folder import fresh_name

@@ -10,15 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from nas.climb import Stage, climb
-from nas.display import Display
 from nas.errors import StorageError
-from nas.objective import Objective
-from nas.opening import SAMPLER, load_ledger, open_study
-from nas.prepare import Search, prepare
-from nas.processes import require_parent, run_processes
-from nas.progress import ProgressLine
-from nas.request import Request, quote_command
 from nas.results.estimates import StandingReader
 from nas.results.forecast import terms_of
 from nas.results.ladder import spend
@@ -26,13 +18,20 @@ from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.targets import spread
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
+from nas.search.climb import Stage, climb
+from nas.search.objective import Objective
+from nas.search.open_study import SAMPLER, load_ledger, open_study
+from nas.search.prepare import Search, prepare
+from nas.search.processes import require_parent, run_processes
+from nas.search.progress import Display, ProgressLine
+from nas.search.request import Request, quote_command
+from nas.search.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 from nas.signals import InterruptGuard
 from nas.study.liveness import presence
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
 from nas.study.trials import DEVICE_HOURS, TARGET
 from nas.training.batches import PlacedParts, place_search_parts
-from nas.worker import EXHAUSTED, FINISHED, Assignment, run_worker
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
 
@@ -48,7 +47,7 @@ def run(search: Search, request: Request, console: Any) -> str:
         console: The rich console of the progress line.
 
     Returns:
-        Why it stopped, one of the constants of `nas.worker`.
+        Why it stopped, one of the constants of `nas.search.worker`.
 
     Raises:
         KeyboardInterrupt: A signal came; the state is saved.
@@ -75,7 +74,7 @@ def work(request: Request) -> str:
     """Work on a study that exists as one more process, without a progress line.
 
     Returns:
-        Why it stopped, one of the constants of `nas.worker`.
+        Why it stopped, one of the constants of `nas.search.worker`.
 
     Raises:
         KeyboardInterrupt: A signal came, or the search that started this process is gone; the

@@ -18,8 +18,8 @@ from optuna.trial import TrialState
 
 from nas.errors import BrokenCaptureError, StorageError
 from nas.network.architecture import Architecture
-from nas.objective import Objective
 from nas.samplers.contract import Proposal, SpaceExhausted
+from nas.search.objective import Objective
 from nas.signals import InterruptGuard
 from nas.study.ledger import Ledger
 from nas.study.lineage import INTERRUPTED, num_claimed

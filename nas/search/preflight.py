@@ -1,15 +1,18 @@
-"""What a search will do, said before its first training: space, plan, resolution, time."""
+"""What a search will do, said before its first training: space, plan, time; and its rungs."""
 
 from __future__ import annotations
 
 from nas.network.caps import format_share
-from nas.plan import trial_seconds
-from nas.prepare import Search
 from nas.results.forecast import terms_of
-from nas.sizing import Sizing
+from nas.search.ahead import read_ahead
+from nas.search.plan import trial_seconds
+from nas.search.prepare import Search
+from nas.search.request import Request
+from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.statistics import resolvable_difference
 from nas.study.pruners import STARTUP_TRIALS
+from nas.study.rungs import Rung
 from nas.units import format_duration
 
 TYPICAL_ACCURACY = 0.9
@@ -108,3 +111,43 @@ def _describe_time(search: Search, sizing: Sizing, num_trials: int) -> str:
         f"known network up to {format_duration(slowest)}, a typical one "
         f"{format_duration(typical)} (timed here)"
     )
+
+
+def describe_rungs_ahead(search: Search, request: Request) -> list[str]:
+    """Return the preflight of a search's rungs: a line, or none; nothing is written.
+
+    Raises:
+        UsageError: The rungs do not train fewer networks for longer than the search.
+        StorageError: The store is damaged, unreachable, or may not be read.
+    """
+    if search.sizing is not None:
+        rungs = request.rungs or ()
+        alone = map(search.sizing.rung_seconds, rungs)
+        seconds: list[float] | None = [
+            time / min(search.workers, rung.count) for time, rung in zip(alone, rungs, strict=True)
+        ]
+    else:
+        rungs, seconds = _read_existing(search, request)
+    if not rungs:
+        return []
+    times = [None] * len(rungs) if seconds is None else seconds
+    parts = [_describe(rung, time) for rung, time in zip(rungs, times, strict=True)]
+    return [f"rungs     the best again, and the best known: {', then '.join(parts)}"]
+
+
+def _describe(rung: Rung, seconds: float | None) -> str:
+    text = f"{rung.count} x {rung.epochs} epochs"
+    if seconds is None:
+        return text
+    return f"{text} about {format_duration(seconds)}" if seconds else f"{text} done"
+
+
+def _read_existing(
+    search: Search, request: Request
+) -> tuple[tuple[Rung, ...], list[float] | None]:
+    """Return the rungs that a resumed search will have, and what each still takes, if known."""
+    ladder = read_ahead(search.definition, search.folder, request)
+    if ladder is None:
+        return request.rungs or (), None
+    rungs = tuple(level.rung for level in ladder.rungs if level.rung is not None)
+    return rungs, ladder.seconds_by_rung(search.workers)

@@ -12,12 +12,12 @@ from searching import words
 
 from nas.commands import main
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.progress import ProgressLine, compose_line
 from nas.results.forecast import Terms, cost_units, seconds_left
+from nas.search.progress import ProgressLine, compose_line
 from nas.study.folder import StudyFolder
 from nas.study.trials import TrialRow, read_rows
 
-RECORDED = json.loads((Path(__file__).parent / "golden" / "recorded_search.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "recorded_search.json").read_text())
 SPEC = InputSpec(RECORDED["channels"], RECORDED["image_size"], RECORDED["num_classes"])
 TERMS = Terms(SPEC, False, RECORDED["epochs"], 10, RECORDED["sampled_units"])
 SMALL = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))

@@ -14,10 +14,10 @@ from optuna.storages import BaseStorage
 
 from nas.errors import StorageError, StudyMismatchError
 from nas.locks import locked
-from nas.prepare import Search, prepare
-from nas.request import DEFAULT_TRIALS, Request
 from nas.results.estimates import FEATURES, record_features
 from nas.samplers import DEFAULT_SAMPLER
+from nas.search.prepare import Search, prepare
+from nas.search.request import DEFAULT_TRIALS, Request
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger

@@ -12,9 +12,10 @@ from nas.data.images import TrainingData
 from nas.data.split import train_and_val
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
-from nas.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
-from nas.request import DEFAULT_TRIALS, Request
 from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_share
+from nas.search.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
+from nas.search.request import DEFAULT_TRIALS, Request
+from nas.search.workers import pays_off, usable_cores, workers_in_memory
 from nas.space import BudgetedSpace
 from nas.study.folder import Plan
 from nas.study.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
@@ -23,7 +24,6 @@ from nas.training.engine import Engine
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe
 from nas.training.timing import Speed, choose_bfloat16, choose_threads, measure_speed
-from nas.workers import pays_off, usable_cores, workers_in_memory
 
 NUM_PROBES = 4  # sampled networks that are timed, beside the known ones
 NUM_DRAWS = 256  # sampled networks whose costs are counted

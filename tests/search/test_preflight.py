@@ -6,16 +6,16 @@ import re
 import pytest
 from searching import words
 
-from nas import sizing
 from nas.commands import main
 from nas.data.datasets import load_training
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
 from nas.network.presets import PRESETS
-from nas.preflight import describe_search
-from nas.prepare import find_known, prepare
-from nas.request import Request, quote_command
 from nas.results.forecast import Terms
+from nas.search import sizing
+from nas.search.preflight import describe_search
+from nas.search.prepare import find_known, prepare
+from nas.search.request import Request, quote_command
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
 from nas.study.folder import Plan
@@ -94,7 +94,7 @@ def test_a_resumed_study_keeps_its_threads_and_chooses_its_workers(folder, image
         definition = folder.definition()
         definition["plan"]["num_threads"] = threads
         folder.study_folder.definition.write_text(json.dumps(definition))
-        monkeypatch.setattr("nas.prepare.usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("nas.search.prepare.usable_cores", lambda cores=cores: cores)
         search = prepare(Request(study=study, trials=trials))
         assert (search.workers, search.is_short) == (workers, is_short)
         assert search.definition.plan.num_threads == threads

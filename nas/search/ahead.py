@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from nas.request import DEFAULT_TRIALS, Request
 from nas.results.forecast import seconds_left, terms_of
 from nas.results.ladder import Ladder, read_ladder, rungs_of
+from nas.search.request import DEFAULT_TRIALS, Request
 from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.rungs import check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file

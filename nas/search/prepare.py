@@ -17,7 +17,6 @@ import optuna
 import torch
 
 import nas
-from nas.ahead import lacking, read_ahead
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import TrainingData
 from nas.data.split import VAL_FRACTION
@@ -26,7 +25,10 @@ from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
-from nas.request import (
+from nas.results.targets import spread
+from nas.samplers import SAMPLERS
+from nas.search.ahead import lacking, read_ahead
+from nas.search.request import (
     DEFAULT_DATASET,
     DEFAULT_RECIPE,
     DEFAULT_SPACE,
@@ -34,9 +36,8 @@ from nas.request import (
     Request,
     study_name,
 )
-from nas.results.targets import spread
-from nas.samplers import SAMPLERS
-from nas.sizing import NUM_SHALLOW_OF, Sizing, size_trials, workers_for
+from nas.search.sizing import NUM_SHALLOW_OF, Sizing, size_trials, workers_for
+from nas.search.workers import pays_off, usable_cores
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.study.folder import Plan, StudyDefinition, StudyFolder, refuse_differences, studies_folder
 from nas.study.pruners import DEFAULT_PRUNER, PRUNERS
@@ -44,7 +45,6 @@ from nas.study.rungs import check_rungs
 from nas.study.storage import canonical_url, require_optuna_5
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
-from nas.workers import pays_off, usable_cores
 
 KNOWN_PRESETS = ("final", "basic-443")
 COMPARED = (  # fields of a definition that are compared as the command line gives them
