@@ -10,7 +10,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, AdamW above Adam: cannot tell, -0.0 points [-2.7, +2.6].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 STUDY = Comparison(
     section="Learning Rate and Optimizers",

@@ -10,7 +10,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - when the loss is flat, AdamW below Adam: cannot tell, -0.3 points [-6.9, +6.3].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 STUDY = Comparison(
     section="Learning Rate and Optimizers",

@@ -10,7 +10,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, AutoAugment the same as simple: cannot tell, -2.8 points [-5.0, -0.7].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 STUDY = Comparison(
     section="Data Augmentation",

@@ -10,7 +10,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, bottleneck above basic: does not hold, -14.6 points [-16.4, -12.8].
 """
 
-from nas.comparison import FINAL, Arm, Claim, Comparison, net
+from nas.paper.study import FINAL, Arm, Claim, Comparison, net
 
 BASIC = "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Basic,2,256,0.1],[Basic,1,256,0.1]]"
 BOTTLENECK_THIN = (

@@ -12,7 +12,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, 256 above 512: cannot tell, -0.2 points [-3.9, +3.5].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 DIFFICULT = "increased difficulty gaining convergence"
 

@@ -10,7 +10,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, blocks above stages: cannot tell, -0.3 points [-4.1, +3.5].
 """
 
-from nas.comparison import FINAL, Arm, Claim, Comparison, net
+from nas.paper.study import FINAL, Arm, Claim, Comparison, net
 
 STAGES = (
     "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Bottleneck,12,256,0.1],[Bottleneck,3,512,0.1],"

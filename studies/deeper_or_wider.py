@@ -11,7 +11,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, deep above wide: does not hold, -7.0 points [-9.8, -4.3].
 """
 
-from nas.comparison import Arm, Claim, Comparison, net
+from nas.paper.study import Arm, Claim, Comparison, net
 
 DEEP = (
     "[[Bottleneck,4,64,0.1],[Bottleneck,8,128,0.1],[Bottleneck,26,256,0.1],"

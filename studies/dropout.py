@@ -15,7 +15,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - gap of the losses, 0.5 below 0: cannot tell, -0.039 [-0.122, +0.045].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 ABOVE_HALF = "probabilities near and above 0.5 negatively impacted model performance"
 BEST = "led to the highest and most balanced training and validation performances"

@@ -11,7 +11,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, 200 above 100: holds, +6.3 points [+4.6, +8.0].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 STUDY = Comparison(
     section="Epochs",

@@ -13,7 +13,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, kernel 3 above kernel 2 pooled: does not hold, -2.5 points [-4.7, -0.3].
 """
 
-from nas.comparison import Arm, Claim, Comparison, net
+from nas.paper.study import Arm, Claim, Comparison, net
 
 WORSENED = "kernel sizes materially worsened model performance"  # of 2x2
 

@@ -11,7 +11,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, 0.001 above 0.1: holds, +25.9 points [+18.3, +33.5].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 DIVERGING = "such arbitrary increases resulted in diverging behavior"
 

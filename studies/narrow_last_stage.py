@@ -11,7 +11,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, 196 the same as 512: cannot tell, -1.5 points [-3.9, +1.0].
 """
 
-from nas.comparison import Arm, Claim, Comparison, net
+from nas.paper.study import Arm, Claim, Comparison, net
 
 PAPER = "[[Basic,2,64,0.1],[Basic,2,128,0.1],[Basic,2,256,0.1],[Basic,2,{width},0.1]]"
 SMALL = "[[Basic,1,16,0.1],[Basic,1,32,0.1],[Basic,1,64,0.1],[Basic,1,{width},0.1]]"

@@ -11,7 +11,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, cyclic above constant: holds, +4.0 points [+2.1, +5.8].
 """
 
-from nas.comparison import Claim, Comparison, recipe_arm
+from nas.paper.study import Claim, Comparison, recipe_arm
 
 STUDY = Comparison(
     section="Abstract",

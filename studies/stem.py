@@ -12,7 +12,7 @@ Result: at scale tiny, 5 paired seeds with 95% intervals (LOG.md, 2026-11-23):
 - accuracy, 5x5 the same as 3x3: cannot tell, +2.2 points [-0.2, +4.7].
 """
 
-from nas.comparison import FINAL, THIN, Arm, Claim, Comparison, net
+from nas.paper.study import FINAL, THIN, Arm, Claim, Comparison, net
 
 INAPPROPRIATE = "we found this default stem was inappropriate for CIFAR10"
 

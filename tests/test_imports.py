@@ -23,9 +23,9 @@ BASE = ("errors", "units", "seeds", "files", "locks", "signals", "statistics", "
 MOST_FILES = 22
 STANDARD_LIBRARY_ONLY = (
     "nas.errors nas.network.architecture nas.network.blocks nas.network.complexity "
-    "nas.network.identity nas.network.caps nas.network.presets nas.space nas.units nas.paper "
-    "nas.verdict nas.comparison nas.commands nas.commands.count nas.commands.presets "
-    "nas.commands.common"
+    "nas.network.identity nas.network.caps nas.network.presets nas.space nas.units "
+    "nas.paper.table nas.paper.verdict nas.paper.study nas.commands nas.commands.count "
+    "nas.commands.presets nas.commands.common"
 )
 
 

@@ -25,14 +25,14 @@ from nas.commands.arguments import (
     add_training,
     require_at_least,
 )
-from nas.commands.reproduction import Planned, print_plan, print_results, print_settings
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
-from nas.paper import PaperRow, find_rows
+from nas.paper.reproduction import Planned, print_plan, print_results, print_settings
+from nas.paper.table import PaperRow, find_rows
 
 if TYPE_CHECKING:
     from nas.data.images import TrainingData
-    from nas.reproduce import Reproduction
+    from nas.paper.reproduce import Reproduction
     from nas.retraining.run import Material
 
 DEFAULT_DATASET = "cifar10"
@@ -112,7 +112,7 @@ def _plan(
         UsageError: The one row that is asked for may not be trained.
     """
     from nas.network.architecture import InputSpec
-    from nas.reproduce import find_obstacle
+    from nas.paper.reproduce import find_obstacle
 
     spec = data.input_spec if data is not None else InputSpec()
     planned = []
@@ -128,7 +128,7 @@ def _plan_row(
     args: argparse.Namespace, row: PaperRow, obstacle: str, data: TrainingData | None
 ) -> Planned:
     from nas.network.presets import PRESETS
-    from nas.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
+    from nas.paper.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
     from nas.retraining.run import Run
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
@@ -172,7 +172,7 @@ def _train_all(
     args: argparse.Namespace, plan: list[Planned], data: TrainingData, mode: str
 ) -> list[Reproduction]:
     """Train what has not come to its end yet; the images are put on the device once."""
-    from nas.reproduce import compare, untrained, write_table
+    from nas.paper.reproduce import compare, untrained, write_table
     from nas.retraining.retrain import find_ended
     from nas.retraining.run import prepare
     from nas.retraining.run_time import choose_engine

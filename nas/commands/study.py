@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import add_data, add_format, add_studies, require_at_least
-from nas.commands.findings import describe_result, print_findings
-from nas.comparison import (
+from nas.paper.findings import describe_result, print_findings
+from nas.paper.study import (
     SCALES,
     Study,
     arm_epochs,
@@ -35,7 +35,7 @@ from nas.printing import print_json, print_table
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.comparing import Record, Sitting
+    from nas.paper.run_study import Record, Sitting
 
 DEFAULT_DATASET = "cifar10"
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     sitting = _prepare(args, study)
     if args.dry_run:
         return _print_plan(args, study, sitting)
-    from nas.comparing import discard, run_study, write_result
+    from nas.paper.run_study import discard, run_study, write_result
     from nas.retraining.run_folder import RunFolder
     from nas.signals import InterruptGuard
 
@@ -110,8 +110,8 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
 
     import torch
 
-    from nas.comparing import Sitting, make_job
     from nas.data.datasets import load_training
+    from nas.paper.run_study import Sitting, make_job
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
     from nas.training.timing import choose_threads
@@ -137,8 +137,8 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
 
 
 def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int:
-    from nas.comparing import make_job
     from nas.network.complexity import count
+    from nas.paper.run_study import make_job
     from nas.training.engine import hardware
     from nas.training.timing import measure_speed
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import unknown_name
-from nas.metrics import METRICS
 from nas.network.architecture import Architecture
+from nas.paper.metrics import METRICS
+from nas.paper.verdict import MIN_PAIRS, Direction
 from nas.training.recipe import Recipe, get_recipe
-from nas.verdict import MIN_PAIRS, Direction
 
-STUDIES_DIR = Path(__file__).resolve().parents[1] / "studies"
+STUDIES_DIR = Path(__file__).resolve().parents[2] / "studies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Claim:
         first: Name of the arm that the direction is about.
         second: Name of the arm it is compared with.
         direction: What is claimed of the first: ``higher``, ``lower`` or ``same``.
-        metric: A key of `nas.metrics.METRICS`.
+        metric: A key of `nas.paper.metrics.METRICS`.
         margin: For ``same``: the largest difference that counts as none, in the metric's unit.
     """
 

@@ -3,8 +3,8 @@
 import pytest
 from scipy.stats import ttest_1samp
 
+from nas.paper.verdict import judge
 from nas.statistics import t_interval
-from nas.verdict import judge
 
 CLOSE = [0.01, 0.02, 0.03]  # mean .02, standard error .01 / sqrt(3)
 WIDE = [-0.05, 0.01, 0.06]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.paper import FINAL_ROW, ORIGINS, UNMENTIONED, PaperRow, Setting
+from nas.paper.table import FINAL_ROW, ORIGINS, UNMENTIONED, PaperRow, Setting
 from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
-    from nas.reproduce import Reproduction
+    from nas.paper.reproduce import Reproduction
     from nas.retraining.run import Run
 
 

@@ -8,7 +8,7 @@ import pytest
 from nas.errors import UnknownNameError, UsageError
 from nas.network.complexity import count
 from nas.network.presets import PRESETS
-from nas.paper import ORIGINS, ROWS, find_rows, stated_settings
+from nas.paper.table import ORIGINS, ROWS, find_rows, stated_settings
 from nas.training.recipe import Recipe
 
 TABLE_1 = {  # the paper, Table 1: test and train accuracy

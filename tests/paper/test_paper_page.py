@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from nas.commands import main
-from nas.comparison import list_studies, load_study
-from nas.paper import ROWS
+from nas.paper.study import list_studies, load_study
+from nas.paper.table import ROWS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "paper.md").read_text()
 COUNTS = re.findall(r"\| `python cli\.py (count [^`]+)` \| ([\d,]+) \|", PAGE)
 

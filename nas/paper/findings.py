@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nas.comparison import Study
-from nas.metrics import METRICS, SHOWN_IN_PERCENT
+from nas.paper.metrics import METRICS, SHOWN_IN_PERCENT
+from nas.paper.study import Study
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.comparing import Finding, Record, Sitting
+    from nas.paper.run_study import Finding, Record, Sitting
 
 
 def describe_result(

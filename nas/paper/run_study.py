@@ -17,14 +17,15 @@ from typing import Any
 
 import torch
 
-from nas.comparison import Arm, Claim, Comparison, Scale, arm_epochs, arm_network, arm_settings
 from nas.data.images import TrainingData, select
 from nas.data.loader import place
 from nas.data.split import stratified_split, stratified_subset
 from nas.errors import StorageError, UsageError
 from nas.files import write_text_atomically
-from nas.metrics import measure
 from nas.network.complexity import count
+from nas.paper.metrics import measure
+from nas.paper.study import Arm, Claim, Comparison, Scale, arm_epochs, arm_network, arm_settings
+from nas.paper.verdict import Verdict, judge
 from nas.retraining.run_folder import RunFolder, refuse_other_settings
 from nas.training.batches import PlacedParts, make_batches, merge
 from nas.training.engine import Engine, hardware
@@ -32,7 +33,6 @@ from nas.training.fitting import fit_batch
 from nas.training.loop import train
 from nas.training.recipe import Recipe, get_recipe
 from nas.training.state import Job
-from nas.verdict import Verdict, judge
 
 MOST_VAL_SHARE = 0.25
 

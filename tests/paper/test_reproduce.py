@@ -8,8 +8,8 @@ import pytest
 from nas.commands import main
 from nas.errors import RecipeError
 from nas.network.architecture import InputSpec
-from nas.paper import ROWS
-from nas.reproduce import compare, find_obstacle, row_epochs, row_recipe, used_settings
+from nas.paper.reproduce import compare, find_obstacle, row_epochs, row_recipe, used_settings
+from nas.paper.table import ROWS
 from nas.training.recipe import RECIPES
 
 FINISHED = {

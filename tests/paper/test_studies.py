@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from nas.commands import main
-from nas.comparison import (
+from nas.errors import UnknownNameError
+from nas.network.complexity import count
+from nas.network.model import build_model
+from nas.paper.study import (
     SCALES,
     arm_network,
     arm_settings,
@@ -14,9 +17,6 @@ from nas.comparison import (
     list_studies,
     load_study,
 )
-from nas.errors import UnknownNameError
-from nas.network.complexity import count
-from nas.network.model import build_model
 from nas.training.recipe import get_recipe
 
 NAMES = list(list_studies())

@@ -13,7 +13,7 @@ from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
 from nas.network.complexity import count
 from nas.network.presets import PRESETS
-from nas.paper import BUDGET, RECIPE, PaperRow, Setting, stated_settings
+from nas.paper.table import BUDGET, RECIPE, PaperRow, Setting, stated_settings
 from nas.retraining.run_folder import RunFolder
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe, get_recipe

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from nas.commands import main
-from nas.metrics import flat_share, measure
+from nas.paper.metrics import flat_share, measure
 
 
 def record(status="finished", train=(2.0, 1.0, 0.5), val=(1.9, 1.2, 0.9), accuracy=0.7):
