@@ -1,4 +1,4 @@
-"""What several commands share: opening a study, printing. Their arguments: `arguments`."""
+"""What several commands share: opening a study, finding a network. Arguments: `arguments`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import StorageError, UsageError, unknown_name
+from nas.network.architecture import Architecture
+from nas.network.presets import resolve_architecture
 
 if TYPE_CHECKING:
     import optuna
@@ -144,3 +147,45 @@ def find_folder(args: argparse.Namespace) -> StudyFolder:
     if args.study is None:
         print(f"study: {folder.name}", file=sys.stderr)
     return folder
+
+
+def find_network(
+    args: argparse.Namespace,
+) -> tuple[Architecture, StudyDefinition | None, Path | None]:
+    """Return the network, and definition and folder of the study it or its data come from."""
+    if args.arch is not None:
+        architecture = resolve_architecture(args.arch, stem_kind=args.stem)
+        definition = find_definition(args) if args.study is not None else None
+        return architecture, definition, None
+    opened = open_study(args)
+    row = _best_row(args, opened) if args.best else _trial_row(args, opened)
+    assert row.architecture is not None
+    return Architecture.from_dict(row.architecture), opened.definition, opened.folder.path
+
+
+def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
+    from nas.results.ladder_text import describe_level  # Optuna, which --arch does not need
+    from nas.results.summary import nothing_fits
+
+    definition = opened.definition
+    budget = min(args.budget or definition.budget, definition.budget)
+    ladder = opened.ladder()
+    summary = ladder.summarise(budget)
+    if summary.best is None:
+        raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
+    notes = describe_level(ladder, budget)
+    if notes:
+        print(f"best: trial {summary.best.number}. {' '.join(notes)}", file=sys.stderr)
+    return summary.best
+
+
+def _trial_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
+    row = find_trial(opened, args.trial)
+    if row.state == "rejected":
+        raise UsageError(
+            f"trial {row.number} is outside the study's caps ({row.reason}); "
+            f"`python cli.py show {row.number}` shows it, and --arch trains any network"
+        )
+    if row.state in ("broken", "failed"):
+        print(f"note: trial {row.number} {row.state}: {row.reason}", file=sys.stderr)
+    return row

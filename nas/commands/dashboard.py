@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
-    from nas.dashboard import make_dashboard
+    from nas.commands.dashboard_server import make_dashboard
     from nas.signals import InterruptGuard
 
     if not 0 <= args.port <= MAX_PORT:

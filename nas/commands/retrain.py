@@ -26,7 +26,7 @@ from nas.commands.arguments import (
     make_recipe,
     require_at_least,
 )
-from nas.commands.network import find_network
+from nas.commands.common import find_network
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
 from nas.network.caps import parse_count

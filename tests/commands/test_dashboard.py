@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from small_study import add_trial, create_study, net, searched_studies, snapshot
 
 from nas.commands import main
-from nas.dashboard import HOST, guard, make_dashboard
+from nas.commands.dashboard_server import HOST, guard, make_dashboard
 from nas.errors import RunError
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
