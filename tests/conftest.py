@@ -39,7 +39,7 @@ def real_data_dir() -> Path:
 @pytest.fixture(scope="session")
 def images(tmp_path_factory) -> Path:
     """Sixty images of two classes, 8x8: a training on them takes a fraction of a second."""
-    from searching import write_images
+    from tests.support.searching import write_images
 
     return write_images(tmp_path_factory.mktemp("images"))
 
@@ -47,7 +47,7 @@ def images(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(tmp_path, monkeypatch, images):
     """An empty folder of studies, with the study that `searching.words` asks for."""
-    from searching import Folder
+    from tests.support.searching import Folder
 
     monkeypatch.setenv("NAS_STUDIES", str(tmp_path / "studies"))
     monkeypatch.setenv("NAS_CACHE", str(images / "cache"))

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from small_study import add_trial, create_study, net, searched_studies
 
 from nas.commands import COMMANDS, main
 from nas.errors import StorageError
+from tests.support.small_study import add_trial, create_study, net, searched_studies
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "optuna-dashboard": "optuna_dashboard"}

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 import optuna
 import pytest
 from optuna.trial import TrialState
-from small_study import add_trial, create_study, net, searched_studies, snapshot
 
 from nas.commands import main
 from nas.commands.dashboard_server import HOST, guard, make_dashboard
 from nas.errors import RunError
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
+from tests.support.small_study import add_trial, create_study, net, searched_studies, snapshot
 
 CHROMIUM = shutil.which("chromium")
 BROWSER_FLAGS = (

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from small_study import add_trial, copy_studies, create_study, net, searched_studies, snapshot
 
 from nas.commands import main
 from nas.network.architecture import Architecture
 from nas.network.model import build_model
+from tests.support.small_study import (
+    add_trial,
+    copy_studies,
+    create_study,
+    net,
+    searched_studies,
+    snapshot,
+)
 
 STUDY = "tiny-8k-digits"
 

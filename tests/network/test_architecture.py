@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from nas.errors import ArchitectureError
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem, implied_strides
-from tests.reference import architectures, stages
+from tests.support.reference import architectures, stages
 
 ONE_STAGE = {"kind": "basic", "depth": 1, "width": 8, "stride": 1}
 NET = {"stem": {"kind": "conv3x3", "width": 8}, "stages": [ONE_STAGE]}

@@ -25,7 +25,7 @@ from nas.network.blocks import (
 from nas.network.complexity import block_cost, count
 from nas.network.model import build_model
 from nas.network.presets import PRESETS
-from tests.reference import LAWFUL_KERNELS, count_with_torch
+from tests.support.reference import LAWFUL_KERNELS, count_with_torch
 
 PAPER_KINDS = {"basic": {2, 3, 5}, "basic_pooled": {2}, "bottleneck": {3, 5}}
 

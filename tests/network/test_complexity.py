@@ -11,7 +11,7 @@ from nas.network import complexity
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.complexity import count, count_layers
 from nas.network.presets import PRESETS, resolve_architecture
-from tests.reference import LAWFUL_KERNELS, WIDTHS, count_with_torch, random_architecture
+from tests.support.reference import LAWFUL_KERNELS, WIDTHS, count_with_torch, random_architecture
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/complexities.json").read_text())
 INPUTS = [

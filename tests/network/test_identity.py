@@ -11,7 +11,7 @@ from nas.network.architecture import MAX_STAGES, Architecture, Stage, Stem
 from nas.network.blocks import Dropout, expand
 from nas.network.identity import ID_LENGTH, identify
 from nas.network.presets import PRESETS
-from tests.reference import architectures, random_architecture
+from tests.support.reference import architectures, random_architecture
 
 
 def layers_of(architecture, with_dropout=True):

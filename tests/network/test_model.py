@@ -21,7 +21,7 @@ from nas.network.presets import PRESETS
 from nas.training.engine import Engine
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
-from tests.reference import LAWFUL_KERNELS, random_architecture
+from tests.support.reference import LAWFUL_KERNELS, random_architecture
 
 
 def one_step(architecture, input_spec=None, batch_size=4):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 from scipy.stats import binom, binomtest
-from searching import words
 
 from nas.commands import main
 from nas.results.audit import TOP, audit, describe_audit, is_audited
 from nas.statistics import wilson_interval
 from tests.support.rows import row
+from tests.support.searching import words
 
 
 def test_the_share_is_kept_and_a_trial_s_draw_is_its_own():

@@ -3,7 +3,6 @@
 import optuna
 import pytest
 from optuna.trial import TrialState
-from small_study import searched_studies
 
 from nas.results.estimates import FEATURES, StandingReader, record_features
 from nas.samplers import make_sampler
@@ -13,7 +12,8 @@ from nas.samplers.surrogate import make_fitter
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
 from nas.study.trials import ARCHITECTURE, ID, NUM_PARAMS, REASON, rank
-from tests.samplers.studies import INPUT, small_space
+from tests.support.sampling import INPUT, small_space
+from tests.support.small_study import searched_studies
 
 
 def stated_study(space, num, record=True):

@@ -2,7 +2,6 @@
 
 import pytest
 from scipy.stats import kendalltau
-from small_study import definition
 
 from nas.results.ladder import Ladder, Level, rungs_of
 from nas.results.ladder_text import (
@@ -13,6 +12,7 @@ from nas.results.ladder_text import (
 )
 from nas.study.rungs import Rung
 from tests.support.rows import row
+from tests.support.small_study import definition
 
 # number, accuracy, size
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 import pytest
 from optuna.trial import TrialState
-from searching import words
 
 from nas.commands import main
 from nas.errors import UsageError
 from nas.results.spending import account, describe_spending
 from nas.units import parse_hours
 from tests.support.rows import row
+from tests.support.searching import words
 
 
 def test_every_second_stands_where_it_went():

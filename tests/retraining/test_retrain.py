@@ -15,9 +15,7 @@ import torch
 from optuna.trial import TrialState
 from PIL import Image
 from safetensors.torch import load_file
-from searching import Running
 from sklearn.datasets import load_digits
-from small_study import SPEC, add_trial, copy_studies, create_study, net, snapshot
 
 import nas.retraining.retrain
 import nas.retraining.run
@@ -31,6 +29,8 @@ from nas.network.architecture import Architecture
 from nas.network.identity import identify
 from nas.network.model import build_model
 from nas.retraining.run_folder import RunFolder
+from tests.support.searching import Running
+from tests.support.small_study import SPEC, add_trial, copy_studies, create_study, net, snapshot
 
 NOTATION = "[[Basic,1,8,0.1],[Bottleneck,1,16]]"
 CONTENTS = {

@@ -21,7 +21,7 @@ from nas.samplers import DEFAULT_SAMPLER, SAMPLERS, make_sampler
 from nas.samplers.contract import SpaceExhausted
 from nas.samplers.random import draw_choices
 from nas.space import BudgetedSpace, load_space
-from tests.samplers.studies import (
+from tests.support.sampling import (
     INPUT,
     ask,
     finished,

@@ -2,7 +2,7 @@ import numpy as np
 
 from nas.samplers.contract import History, Observation, Request
 from nas.samplers.evolution import NUM_STARTUP_TRIALS, POPULATION_SIZE, EvolutionProposer
-from tests.samplers.studies import small_space
+from tests.support.sampling import small_space
 
 SPACE = small_space()
 

@@ -6,7 +6,7 @@ from optuna.trial import TrialState, create_trial
 
 from nas.samplers import make_sampler
 from nas.samplers.history import HistoryReader
-from tests.samplers.studies import ask, finished, new_study, run, tiny_space
+from tests.support.sampling import ask, finished, new_study, run, tiny_space
 
 SPACE = tiny_space()
 CHOICES = [

@@ -4,7 +4,7 @@ import pytest
 from nas.samplers.contract import Observation
 from nas.samplers.incumbent import choose_incumbent, estimate_scores
 from nas.samplers.surrogate import make_fitter
-from tests.samplers.studies import score_of, small_space
+from tests.support.sampling import score_of, small_space
 
 SPACE = small_space()
 

@@ -3,7 +3,7 @@ import numpy as np
 from nas.samplers.contract import History, Observation, Request
 from nas.samplers.predictor import NUM_STARTUP_TRIALS, PredictorProposer
 from nas.samplers.surrogate import MIN_COMPLETE, make_fitter
-from tests.samplers.studies import score_of, small_space
+from tests.support.sampling import score_of, small_space
 
 SPACE = small_space()
 

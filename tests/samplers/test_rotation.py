@@ -17,7 +17,7 @@ from nas.results.targets import spread
 from nas.samplers import SAMPLERS, make_rotation
 from nas.samplers.contract import SpaceExhausted
 from nas.space import BudgetedSpace
-from tests.samplers.studies import INPUT, SMALL, TINY, ask, new_study, run, score_of
+from tests.support.sampling import INPUT, SMALL, TINY, ask, new_study, run, score_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = (12_000, 25_000, 60_000)

@@ -9,7 +9,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from scipy.stats import kendalltau
-from searching import (
+
+from nas.commands import main
+from nas.study.folder import StudyFolder
+from nas.study.storage import open_storage
+from nas.study.trials import is_counted
+from tests.support.deaths import die_at_write, die_in_training
+from tests.support.searching import (
     Folder,
     Running,
     assert_sound,
@@ -21,13 +27,7 @@ from searching import (
     training,
     words,
 )
-from small_study import add_trial, create_study, net
-
-from nas.commands import main
-from nas.study.folder import StudyFolder
-from nas.study.storage import open_storage
-from nas.study.trials import is_counted
-from tests.support.deaths import die_at_write, die_in_training
+from tests.support.small_study import add_trial, create_study, net
 
 
 def rung_trials(folder, epochs):

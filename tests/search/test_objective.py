@@ -5,13 +5,13 @@ import json
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from searching import words
 
 from nas.commands import main
 from nas.results.estimates import StandingReader
 from nas.search.objective import KEPT_TRIALS, Objective
 from nas.search.prepare import prepare
 from nas.search.request import Request
+from tests.support.searching import words
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from searching import words
 
 from nas.commands import main
 from nas.data.datasets import load_training
@@ -22,6 +21,7 @@ from nas.study.folder import Plan
 from nas.study.rungs import Rung
 from nas.training.recipe import get_recipe
 from nas.training.timing import Speed
+from tests.support.searching import words
 
 
 def request(images, **fields):

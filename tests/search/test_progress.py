@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from searching import words
 
 from nas.commands import main
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
@@ -16,6 +15,7 @@ from nas.results.forecast import Terms, cost_units, seconds_left
 from nas.search.progress import ProgressLine, compose_line
 from nas.study.folder import StudyFolder
 from nas.study.trials import TrialRow, read_rows
+from tests.support.searching import words
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "recorded_search.json").read_text())
 SPEC = InputSpec(RECORDED["channels"], RECORDED["image_size"], RECORDED["num_classes"])

@@ -3,7 +3,6 @@
 import statistics
 
 import pytest
-from small_study import SPACE
 
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
@@ -12,6 +11,7 @@ from nas.network.identity import identify
 from nas.network.presets import PRESETS
 from nas.space import BudgetedSpace, load_space
 from nas.space.baselines import nearest_known, search_cost
+from tests.support.small_study import SPACE
 
 INPUT = InputSpec(3, 32, 10)
 

@@ -16,7 +16,7 @@ from nas.network.model import build_model
 from nas.network.presets import PRESETS
 from nas.space import BudgetedSpace, list_spaces, load_space
 from nas.space.files import SPACES_DIR
-from tests.reference import count_with_torch
+from tests.support.reference import count_with_torch
 
 NAMES = [entry.name for entry in list_spaces()]
 

@@ -7,11 +7,19 @@ import signal
 from pathlib import Path
 
 import pytest
-from searching import TINY, Folder, Running, assert_sound, snapshot, words, write_images
 
 from nas.commands import main
 from nas.errors import UsageError
 from nas.study.folder import default_name, find_study, fresh_name, require_name
+from tests.support.searching import (
+    TINY,
+    Folder,
+    Running,
+    assert_sound,
+    snapshot,
+    words,
+    write_images,
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from searching import PATIENCE_SECONDS, Running, wait_until
 
 from nas.study import ledger as claims
 from nas.study.folder import StudyFolder
@@ -20,6 +19,7 @@ from nas.study.lineage import GIVEN_BACK, count_fruitless, num_claimed
 from nas.study.liveness import WORKER, is_dead, is_elsewhere, presence
 from nas.study.storage import open_storage
 from nas.study.trials import ID, NUM_PARAMS, REASON, RESUMES
+from tests.support.searching import PATIENCE_SECONDS, Running, wait_until
 
 X = optuna.distributions.IntDistribution(0, 9)
 

@@ -11,8 +11,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import optuna
 import pytest
-from searching import Folder, Running, assert_sound, words
-from small_study import definition
 
 import nas.search.open_study
 from nas.commands import main
@@ -27,6 +25,8 @@ from nas.study.storage import (
     require_optuna_5,
     without_password,
 )
+from tests.support.searching import Folder, Running, assert_sound, words
+from tests.support.small_study import definition
 
 LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[2]}\n'
 SECRET = "p@ss/wörd"

@@ -13,7 +13,7 @@ from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep, record, with_grap
 from nas.training.optimizer import make_optimizer, set_learning_rate
 from nas.training.recipe import RECIPES
 from nas.training.step import EpochTotals, make_step
-from tests.small_training import CPU, NET, SPEC
+from tests.support.small_training import CPU, NET, SPEC
 
 
 def capture_on_cpu(launch):
@@ -149,7 +149,7 @@ def test_no_garbage_is_collected_while_capturing(error):
 @pytest.mark.gpu
 def test_a_cuda_graph_trains_like_the_plain_step():
     from nas.training.loop import train
-    from tests.small_training import make_batches, make_job
+    from tests.support.small_training import make_batches, make_job
 
     job = make_job(epochs=3, precision="float32")
     batches = make_batches(job, device="cuda")

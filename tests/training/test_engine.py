@@ -8,7 +8,7 @@ import torch
 
 from nas.errors import UsageError
 from nas.training.engine import GRAPHS_VARIABLE, Engine, choose_device, is_out_of_memory
-from tests.small_training import CPU
+from tests.support.small_training import CPU
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from torch import nn
 from nas.data.loader import EvalLoader
 from nas.network.model import build_model
 from nas.training.evaluate import evaluate
-from tests.small_training import CPU, NET, SPEC, part
+from tests.support.small_training import CPU, NET, SPEC, part
 
 
 def test_accuracy_and_loss_count_images_not_batches():

@@ -1,7 +1,7 @@
 import torch
 
 from nas.training.batches import feed_epoch
-from tests.small_training import make_batches, make_job
+from tests.support.small_training import make_batches, make_job
 
 
 def progress_of(job, batches, epoch):

@@ -26,7 +26,7 @@ from nas.training.loop import Batches, Job, train
 from nas.training.recipe import RECIPES
 from nas.training.result import TrainResult
 from nas.training.state import CheckpointPace, load_checkpoint
-from tests.small_training import CPU, make_batches, make_job, part
+from tests.support.small_training import CPU, make_batches, make_job, part
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,7 +172,7 @@ def test_a_killed_process_resumes_to_the_whole(tmp_path, whole):
 import os, signal, torch
 from pathlib import Path
 from nas.training.loop import train
-from tests.small_training import CPU, make_batches, make_job
+from tests.support.small_training import CPU, make_batches, make_job
 job = make_job("short")
 def on_epoch(record):
     if record.epoch == 3:
@@ -292,7 +292,7 @@ from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, place
 from nas.space import BudgetedSpace, load_space
 from nas.training.loop import Batches, Job, train
-from tests.small_training import CPU, make_job
+from tests.support.small_training import CPU, make_job
 net = Architecture(Stem("conv3x3", 32), (Stage("basic", 1, 32, 1),))
 def run(batch_size, size):
     images = torch.zeros(128, 1, size, size, dtype=torch.uint8)

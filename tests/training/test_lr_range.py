@@ -15,7 +15,7 @@ from nas.training.batches import PlacedParts, feed_epoch, make_batches
 from nas.training.lr_range import Ramp, run_range_test
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
-from tests.small_training import CPU, NET, make_job, part
+from tests.support.small_training import CPU, NET, make_job, part
 
 NOTATION = "[[Basic,1,8],[Basic,1,16]]"
 

@@ -17,7 +17,7 @@ from nas.training.optimizer import (
     split_by_decay,
 )
 from nas.training.recipe import RECIPES
-from tests.small_training import CPU, NET, SPEC
+from tests.support.small_training import CPU, NET, SPEC
 
 RECIPE = replace(RECIPES["short"], learning_rate=0.1, weight_decay=0.01, warmup_share=0.0)
 

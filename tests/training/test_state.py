@@ -5,7 +5,7 @@ import torch
 
 from nas.errors import StudyMismatchError
 from nas.training.state import make_state
-from tests.small_training import CPU, make_job
+from tests.support.small_training import CPU, make_job
 
 
 def weights(job):

@@ -13,7 +13,7 @@ from nas.training.ema import WeightAverage
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
 from nas.training.step import EpochTotals, make_step
-from tests.small_training import CPU, NET, SPEC
+from tests.support.small_training import CPU, NET, SPEC
 
 BFLOAT16 = replace(CPU, bfloat16=True)
 MOST_OPERATIONS = 1178  # 1,289 when each of the 110 norms counted its batches

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import NET, SPEC
 
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.presets import resolve_architecture
@@ -19,6 +18,7 @@ from nas.training.cuda_graph import WARMUP_STEPS
 from nas.training.engine import Engine
 from nas.training.recipe import get_recipe
 from nas.training.timing import choose_bfloat16, choose_threads, measure_speed
+from tests.support.small_training import NET, SPEC
 
 CPU = Engine("cpu", 1)
 RECIPE = get_recipe("short")

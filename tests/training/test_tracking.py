@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from searching import assert_sound, words
 
 import nas.training.tracking
 from nas.commands import main
@@ -21,6 +20,7 @@ from nas.training.tracking import (
     figures_of,
     require_trackers,
 )
+from tests.support.searching import assert_sound, words
 
 LINE = "retrain --arch [[Basic,1,8]] --dataset digits --device cpu --set batch_size=128 --epochs 3"
 RECORD = EpochRecord(1, 2.0, 0.5, 2.5, 0.4, 0.01, 1.0)

@@ -10,13 +10,21 @@ from functools import partial
 import optuna
 import pytest
 from optuna.trial import TrialState
-from searching import Folder, Running, assert_sound, count_deaths, hold, snapshot, words
 
 from nas.commands import main
 from nas.results.spending import account
 from nas.study.storage import open_storage
 from nas.training.state import load_checkpoint
 from tests.support.deaths import die_at_write, die_in_training
+from tests.support.searching import (
+    Folder,
+    Running,
+    assert_sound,
+    count_deaths,
+    hold,
+    snapshot,
+    words,
+)
 
 TORN = b'{"op_code":8,"worker_id":"somebody who was kil'
 

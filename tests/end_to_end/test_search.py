@@ -10,7 +10,13 @@ from functools import partial
 
 import pytest
 from optuna.trial import TrialState
-from searching import (
+
+from nas.commands import main
+from nas.network.architecture import Architecture, InputSpec, Stage, Stem
+from nas.network.identity import identify
+from nas.network.model import build_model
+from nas.space import load_space
+from tests.support.searching import (
     BUDGET,
     TINY,
     Folder,
@@ -24,15 +30,9 @@ from searching import (
     words,
 )
 
-from nas.commands import main
-from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.network.identity import identify
-from nas.network.model import build_model
-from nas.space import load_space
-
 
 def num_fitting_networks(budget):
-    """By brute force: one or two stages of every kind, depth and width of tests/spaces/tiny.py."""
+    """By brute force: one or two stages of every kind, depth and width of `TINY`."""
     stages = list(itertools.product(("basic", "bottleneck"), (1, 2), (8, 16)))
     ways = [(first,) for first in stages] + list(itertools.product(stages, stages))
     networks = [
@@ -253,7 +253,7 @@ def _running(trials):
 def test_a_fresh_process_says_how_to_install_what_is_missing_and_runs_when_it_is_there(
     folder, images
 ):
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     done = subprocess.run(
         [sys.executable, "cli.py", *words(images, trials=2)],
         cwd=root,

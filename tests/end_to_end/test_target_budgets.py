@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from searching import Folder, assert_sound, words
 
 from nas.commands import main
 from nas.errors import BudgetError
 from nas.network.caps import parse_targets
 from nas.results.targets import describe_targets, targets_record
 from tests.support.rows import row
+from tests.support.searching import Folder, assert_sound, words
 
 TARGETS = (2_000, 4_000, 8_000)
 

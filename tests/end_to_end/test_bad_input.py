@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_study import SPACE, copy_studies, snapshot
 
 from nas.commands import main
+from tests.support.small_study import SPACE, copy_studies, snapshot
 
 BUDGETS = ["0", "-5", "2.5", "nan", "inf", "many", "", " ", "5e", "1e30", "٣"]
 STUDY = "tiny-8k-digits"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from searching import assert_sound, words
 
-ROOT = Path(__file__).parents[1]
+from tests.support.searching import assert_sound, words
+
+ROOT = Path(__file__).parents[2]
 
 # The command line on a machine whose captures break: a GPU's is faked, the rest is real.
 PROGRAM = """
