@@ -169,7 +169,7 @@ class Loop:
         """Tell whether the step is replayed, or need not be: without CUDA, or without graphs."""
         if not self.lab.is_cuda or not self.engine.cuda_graph:
             return True
-        return isinstance(self.step, GraphedStep) and self.step._replay is not None
+        return isinstance(self.step, GraphedStep) and self.step.is_captured
 
     def milliseconds(self, num_steps: int = 20, repeats: int = 3) -> float:
         """Return the time of a step, batches included: the least of the repeats."""

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.checks import APART, DECISIVE, GPU_ALONE, OTHERS, Check
+from benchmarks.gpu.checks import APART, APART_LAST, DECISIVE, GPU_ALONE, OTHERS, Check
 from benchmarks.gpu.lab import Lab
 from benchmarks.gpu.timings import TIMINGS
 from nas.files import write_text_atomically
@@ -118,7 +118,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME,...", help="one alone runs in this process")
     args = parser.parse_args()
     deadline = time.monotonic() + args.seconds
-    every = (*DECISIVE, *OTHERS, *TIMINGS, *APART)
+    every = (*DECISIVE, *OTHERS, *APART, *TIMINGS, *APART_LAST)
     chosen = _choose(every, args.only)
     lab, record = Lab(args.device), Record(args.out)
     lab.listen()
@@ -128,10 +128,15 @@ def main() -> int:
             record.leave_out(check, "no time left")
         elif check.__name__ in GPU_ALONE and not lab.is_cuda:
             record.leave_out(check, "needs a GPU")
-        elif check in APART and len(chosen) > 1:
+        elif check in (*APART, *APART_LAST) and len(chosen) > 1:
             record.run_apart(check, lab, min(left, APART_SECONDS))
         else:
             record.run(check, lab)
+        is_last = check in DECISIVE and not set(DECISIVE) & set(chosen[chosen.index(check) + 1 :])
+        if is_last and record.exit_code() == DECISIVE_FAILED:
+            return DECISIVE_FAILED
+        if is_last:
+            args.out.with_suffix(".sound").touch()  # whatever ends this process from here on
     statuses = [row["status"] for row in record.rows.values()]
     print(f"{statuses.count('ok')} of {len(statuses)} ok")
     return record.exit_code()

@@ -23,8 +23,8 @@ unset NAS_STORAGE
 # paper's net gets what the parts before it left of `total`.
 grace=8
 if [ -z "${REHEARSAL:-}" ]; then
-  declare -A seconds=([enter]=20 [images]=60 [smoke]=95 [bench]=65 [search]=275 [winner]=180)
-  total=580
+  declare -A seconds=([enter]=40 [images]=60 [smoke]=95 [bench]=65 [search]=275 [winner]=180)
+  total=565 # a record that is kept may take 20 s more
   device=cuda images=$work/cifar10 epochs=${EPOCHS:-100} size=()
   bench=(final basic-443 resnet20) search=(--budget 5e6 --trials 60 --epochs 3 --time-limit 250s)
   card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>&1)
@@ -78,7 +78,7 @@ keep() { # all that is known, without weights; renamed when whole
   fi
   timeout 20 "$python" -m benchmarks.gpu.records "$studies" --hardware "$card" "${status[@]}" \
     >"$logs/trainings.json" 2>"$logs/records.txt" && cp "$logs/trainings.json" "$OUT/"
-  tar -cf "$logs.tar" -C "$work" --exclude='*.pt' --exclude='*.safetensors' studies logs 2>/dev/null
+  tar -cf "$logs.tar" -C "$work" --exclude='*.pt' --exclude='*.tmp' --exclude='*.safetensors' studies logs 2>/dev/null
   mv "$logs.tar" "$OUT/state.tar"
 }
 
@@ -97,12 +97,15 @@ first)
   fi
   part smoke "$python" -m benchmarks.gpu.smoke --out "$OUT/smoke.json" --device "$device" \
     --seconds $((seconds[smoke] - grace - 2)) ${ONLY:+--only "$ONLY"}
-  smoke=$?
   wait
   keep
-  if [ $smoke -eq 3 ]; then
+  if [ ! -f "$OUT/smoke.sound" ]; then # it failed, hung or died in a decisive check
     echo "a decisive check failed: hand the machine back, mend, come back" | tee -a "$OUT/times.txt"
     exit 3
+  fi
+  if ! "$python" -c 'import optuna, psutil'; then
+    echo "packages are absent: see logs/enter.txt" | tee -a "$OUT/times.txt"
+    exit 1
   fi
   part bench "$python" cli.py bench "${bench[@]}" --quick --device "$device" --format json \
     --out "$OUT/bench.json"

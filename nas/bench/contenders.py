@@ -29,7 +29,7 @@ from nas.network.architecture import Architecture
 from nas.network.model import build_model, scale_branches
 from nas.training.batches import PlacedParts, feed_epoch, make_batches
 from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep, with_graph
-from nas.training.engine import Engine
+from nas.training.engine import Engine, tf32
 from nas.training.evaluate import evaluate
 from nas.training.optimizer import set_learning_rate, split_by_decay
 from nas.training.recipe import Recipe
@@ -138,6 +138,11 @@ class OurLoop:
         self.batches = self._endless()
         self.run(WARMUP_STEPS + 1 if isinstance(self.step, GraphedStep) else 1)
         self.setup_seconds = time.perf_counter() - placed_at
+
+    @property
+    def is_captured(self) -> bool:
+        """Tell whether the step is replayed from a capture."""
+        return isinstance(self.step, GraphedStep) and self.step.is_captured
 
     def time_steps(self, num_steps: int) -> float:
         """Return the seconds of a few steps after one that is not timed.
@@ -254,7 +259,8 @@ class PlainLoop:
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
-        with replace(self.engine, channels_last=False, keep_memory=False).applied():
+        engine = replace(self.engine, channels_last=False, keep_memory=False)
+        with engine.applied(), tf32(True):  # TF32 is PyTorch's default; ours leaves it out
             started = _now(self.engine)
             for _ in range(num_steps):
                 images, labels = next(self.batches)

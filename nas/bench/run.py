@@ -133,6 +133,7 @@ def _measure(
         **_against_plain(seconds, plan.batch_size),
         "plain_workers": num_workers,
         "data_share": 1.0 / median_ratio(seconds["ours"], seconds["data"]).median,
+        "captured": ours.is_captured,
         "setup_seconds": ours.setup_seconds,
         "seconds_per_trial": ours.setup_seconds + GPU_EPOCHS * (train_seconds + val_seconds),
         "without": {trick: _slowdown(seconds, trick) for trick in tricks},
@@ -143,14 +144,15 @@ def _measure(
 def _tricks_off(material: Material) -> dict[str, TimeSteps]:
     """Return our loop with each trick off in turn that needs no process of its own."""
     architecture, recipe, engine, pictures = material
-    engines = {
-        "channels_last": replace(engine, channels_last=False),
-        "fused_optimizer": replace(engine, fused_optimizer=False),
-    }
+    engines = {"channels_last": replace(engine, channels_last=False)}
     if engine.prefers_bfloat16:
         engines["bfloat16"] = replace(engine, bfloat16=False)
     if engine.is_cuda:
         engines["cuda_graph"] = replace(engine, cuda_graph=False)
+        # SGD that is not fused is not captured either
+        engines["cuda_graph and fused_optimizer"] = replace(engine, fused_optimizer=False)
+    else:
+        engines["fused_optimizer"] = replace(engine, fused_optimizer=False)
     loops: dict[str, TimeSteps] = {
         name: OurLoop(architecture, recipe, other, pictures).time_steps
         for name, other in engines.items()

@@ -91,12 +91,13 @@ def main(argv: list[str] | None = None) -> int:
 def _begin_again_without_graphs(words: list[str]) -> NoReturn:
     """Put a fresh process in the place of this one, with the same words, capturing nothing.
 
-    A search and a worker go on by themselves; a full training has to be told.
+    A search and a worker go on by themselves; a full training has to be told. One that begins
+    anew does so again: a capture comes before the first epoch ends.
     """
     from nas.training.engine import GRAPHS_VARIABLE
 
-    if words[0] in ("retrain", "reproduce"):
-        words = [word for word in words if word not in ("--restart", "--resume")] + ["--resume"]
+    if words[0] in ("retrain", "reproduce") and not {"--restart", "--resume"} & set(words):
+        words = [*words, "--resume"]
     interpreter = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]  # -m nas, cli.py, ...
     os.environ[GRAPHS_VARIABLE] = "0"
     os.execv(sys.executable, [sys.executable, *interpreter, *words])

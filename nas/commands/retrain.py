@@ -2,8 +2,8 @@
 
 Training and validation part are merged, unless --holdout keeps the validation part apart. The
 result is that of the last epoch. The folder <studies>/<study>/retrain/<id>-seed<k> (with --arch:
-<studies>/retrain/<id>-seed<k>) gets weights, curves, metrics and a checkpoint of every epoch;
---resume goes on from it.
+<studies>/retrain/<id>-seed<k>) gets weights, curves, metrics and a checkpoint of the last epoch
+(on a GPU, of one in the last 20 seconds or so); --resume goes on from it.
 
   cli.py retrain --best
   cli.py retrain --arch resnet20 --dataset cifar10 --epochs 100 --set learning_rate=0.05

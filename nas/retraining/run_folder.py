@@ -4,7 +4,7 @@
     metrics.json         status, settings, what was measured, every opening of the test part
     weights.safetensors  the trained weights, by the names of `build_model`
     curve.csv curve.png  every epoch
-    checkpoint.pt        the state after the last epoch
+    checkpoint.pt        the state after the last epoch, or on a GPU up to 20 seconds before
 
 `metrics.json` is written first, with the status ``running``: a training that was killed is known
 by it, and so is what it was.

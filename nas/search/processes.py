@@ -135,6 +135,9 @@ def _conclude(workers: list[WorkerProcess]) -> str:
     for worker, text in zip(failed, texts, strict=True):
         code = worker.process.returncode
         print(f"a worker ended with code {code}, the rest went on: {text}", file=sys.stderr)
+    warnings = [worker.text(worker.errors) for worker in workers if worker not in failed]
+    for text in dict.fromkeys(filter(None, warnings)):  # what several say, once
+        print(f"a worker said: {text}", file=sys.stderr)
     ended = {worker.text(worker.output) for worker in workers}
     return next((reason for reason in REASONS if reason in ended), FINISHED)
 

@@ -52,7 +52,7 @@ def workers_in_memory(activations: float, batch_size: int, root: Path = Path("/"
     for folder in _control_groups(root, "memory"):
         limit = _read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")
         if limit.isdecimal():
-            limits.append(int(limit))
+            limits.append(int(limit) - PROCESS_BYTES)  # the search itself is in the group too
     return max(1, int(min(limits) / (PROCESS_BYTES + ACTIVATION_BYTES * activations * batch_size)))
 
 

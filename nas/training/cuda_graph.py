@@ -59,6 +59,11 @@ class GraphedStep:
         self._replay: Launch | None = None
         self._batch: tuple[Tensor, Tensor] | None = None
 
+    @property
+    def is_captured(self) -> bool:
+        """Tell whether there is a capture that is replayed."""
+        return self._replay is not None
+
     def __call__(self, images: Tensor, targets: Tensor) -> None:
         """Train on one batch."""
         if self._failed:

@@ -22,7 +22,7 @@ from nas.errors import UsageError
 # the process and no property of the network.
 _MEMORY_MESSAGES = ("can't allocate memory", "out of memory")
 # cuDNN and cuBLAS call it by these names where there is no room for a workspace or a handle
-_CUDA_MEMORY_MESSAGES = ("nable to find an engine", "STATUS_ALLOC_FAILED")
+_CUDA_MEMORY_MESSAGES = ("nable to find an engine", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED")
 _NOT_INITIALIZED = "STATUS_NOT_INITIALIZED"  # so is a broken installation, before any allocation
 
 GRAPHS_VARIABLE = "NAS_CUDA_GRAPHS"  # 0 in the environment turns CUDA graphs off
@@ -100,7 +100,7 @@ class Engine:
         torch.set_num_threads(self.num_threads or num_threads)
         devices = [torch.device(self.device)] if self.is_cuda else []
         try:
-            with torch.random.fork_rng(devices), self._current_device(), no_tf32():
+            with torch.random.fork_rng(devices), self._current_device(), tf32(False):
                 yield
         finally:
             torch.set_num_threads(num_threads)
@@ -120,10 +120,10 @@ class Engine:
 
 
 @contextmanager
-def no_tf32() -> Iterator[None]:
-    """Let cuDNN compute convolutions of float32 in float32; put its setting back."""
+def tf32(is_allowed: bool) -> Iterator[None]:
+    """Say whether cuDNN may take convolutions of float32 in TF32; put its setting back."""
     was_allowed = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = is_allowed
     try:
         yield
     finally:

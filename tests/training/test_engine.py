@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas.errors import UsageError
-from nas.training.engine import GRAPHS_VARIABLE, Engine, choose_device, is_out_of_memory
+from nas.training.engine import GRAPHS_VARIABLE, Engine, choose_device, is_out_of_memory, tf32
 from tests.support.small_training import CPU
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,7 @@ def test_pytorch_out_of_memory_is_recognised():
     [
         "GET was unable to find an engine to execute this computation",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
 )
@@ -98,6 +99,9 @@ def test_an_error_raised_while_another_was_on_its_way_is_judged_by_that():
 def test_float32_is_not_tf32_within_an_engine():
     assert torch.backends.cudnn.allow_tf32
     with CPU.applied():
+        assert not torch.backends.cudnn.allow_tf32
+        with tf32(True):
+            assert torch.backends.cudnn.allow_tf32
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32
 

@@ -5,11 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.network.model import build_model
 from nas.network.presets import resolve_architecture
 from nas.training.ema import WeightAverage
+from nas.training.engine import Engine
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
 from nas.training.step import EpochTotals, make_step
@@ -141,8 +147,83 @@ class Operations(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
+class HostReads(TorchDispatchMode):
+    """Collect what brings a value from the device to the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        if name.startswith("_fused"):  # fake tensors have no rule for it
+            return None
+        result = operation(*args, **(kwargs or {}))
+        inputs = [item for item in args if isinstance(item, torch.Tensor)]
+        is_on_host = isinstance(result, torch.Tensor) and result.device.type == "cpu"
+        if is_on_host and any(item.device.type == "cuda" for item in inputs):
+            self.names.append(name)
+        return result
+
+
+VARIANTS = {
+    "short": RECIPES["short"],
+    "modern": RECIPES["modern"],
+    "paper": RECIPES["paper"],
+    "adam": replace(RECIPES["short"], optimizer="adam"),
+    "sharpness": replace(RECIPES["short"], sam_rho=0.05),
+    "adaptive sharpness": replace(RECIPES["short"], sam_rho=0.5, sam_adaptive=True),
+}
+
+
+def fake_step(recipe, monkeypatch):
+    """A step on CUDA without a GPU: of fake tensors, which have a device and no memory.
+
+    Autograd has no fake, so a backward pass leaves empty gradients; nor has a deep copy.
+    """
+    engine = Engine("cuda")
+    model = build_model(NET, SPEC)
+    optimizer = make_optimizer(model, recipe, engine)
+    monkeypatch.setattr("nas.training.ema.copy.deepcopy", lambda model: build_model(NET, SPEC))
+    average = WeightAverage(model, 100.0)
+
+    def backward(loss):
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    return make_step(model, optimizer, average, EpochTotals("cuda"), recipe, engine, 8)
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.parametrize("are_mixed", [False, True])
+@pytest.mark.parametrize("recipe", VARIANTS.values(), ids=VARIANTS)
+def test_a_step_on_cuda_reads_nothing_on_the_host(recipe, are_mixed, monkeypatch):
+    with FakeTensorMode(), torch.device("cuda"):
+        step = fake_step(recipe, monkeypatch)
+        images = torch.empty(16, 1, 8, 8)
+        labels = torch.empty(16, 10) if are_mixed else torch.empty(16, dtype=torch.int64)
+        with HostReads() as reads:
+            for _ in range(2):  # the first makes the state of the optimizer
+                step(images, labels)  # `.item()` and `nonzero()` raise
+    assert reads.names == []
+
+
+@pytest.mark.parametrize(
+    "read", [lambda x: x.cpu(), lambda x: x.to("cpu"), lambda x: x.item(), lambda x: x.nonzero()]
+)
+def test_a_host_read_would_be_found(read):
+    with FakeTensorMode(), HostReads() as reads:
+        x = torch.ones((), device="cuda")
+        try:
+            read(x)
+        except (DataDependentOutputException, DynamicOutputShapeException):
+            return
+    assert reads.names == ["_to_copy"]
+
+
 @pytest.mark.parametrize("recipe", ["short", "modern", "paper"])
-def test_a_step_of_the_papers_net_reads_nothing_on_the_host_and_grows_no_longer(recipe):
+def test_a_step_of_the_papers_net_grows_no_longer(recipe):
     recipe = RECIPES[recipe]
     model = build_model(resolve_architecture("final"))
     optimizer = make_optimizer(model, recipe, BFLOAT16)
@@ -152,7 +233,5 @@ def test_a_step_of_the_papers_net_reads_nothing_on_the_host_and_grows_no_longer(
     step(*batch)
     with Operations() as operations:
         step(*batch)
-    reads = {"_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal"}
-    assert not reads & operations.counts.keys()
     if torch.__version__.startswith("2.14."):  # another version composes its operations otherwise
         assert operations.counts.total() <= MOST_OPERATIONS  # may only fall
