@@ -19,7 +19,17 @@ LEVELS = {
     room: level for level, rooms in enumerate(LINE.split(" < ")) for room in rooms.split(" | ")
 }
 # what every room may use
-BASE = ("errors", "units", "seeds", "files", "locks", "signals", "statistics", "printing")
+BASE = (
+    "errors",
+    "fields",
+    "units",
+    "seeds",
+    "files",
+    "locks",
+    "signals",
+    "statistics",
+    "printing",
+)
 MOST_FILES = 22
 # public names that two rooms have: a list that may only become shorter
 KNOWN_TWICE: set[str] = {

@@ -19,7 +19,7 @@ from nas.bench.pairs import interleaved, median_ratio
 from nas.bench.separate_process import SeparateProcess
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
-from nas.search.plan import GPU_EPOCHS
+from nas.study.definition import GPU_EPOCHS
 from nas.training.engine import Engine, free_memory
 from nas.training.recipe import Recipe
 from nas.training.timing import choose_bfloat16

@@ -14,11 +14,10 @@ from dataclasses import replace
 
 import torch
 
-from nas.study.folder import Plan
+from nas.study.definition import GPU_EPOCHS, Plan
 from nas.training.engine import Engine
 from nas.training.timing import Speed
 
-GPU_EPOCHS = 10
 CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
 CPU_TRIAL_SECONDS = 40.0
 MIN_CPU_IMAGES = 500

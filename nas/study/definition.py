@@ -15,6 +15,7 @@ from nas.study.rungs import rung_study
 from nas.training.recipe import Recipe
 
 SCHEMA = 1
+GPU_EPOCHS = 10  # of every trial, where the user gives no number
 
 
 @dataclass(frozen=True)

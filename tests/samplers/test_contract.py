@@ -64,7 +64,7 @@ def test_a_resume_in_another_process_proposes_the_same(name, tmp_path):
         "import sys; from optuna.storages import JournalStorage\n"
         "from optuna.storages.journal import JournalFileBackend\n"
         "from nas.samplers import make_sampler\n"
-        "from tests.samplers.studies import new_study, run, small_space\n"
+        "from tests.support.sampling import new_study, run, small_space\n"
         "space = small_space(); sampler = make_sampler(sys.argv[1], space, 3)\n"
         "storage = JournalStorage(JournalFileBackend(sys.argv[2]))\n"
         "run(new_study(sampler, storage=storage, name='s'), space, 13)\n"

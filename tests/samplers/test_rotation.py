@@ -56,7 +56,7 @@ def test_a_resume_in_another_process_proposes_the_same(tmp_path):
         "import sys; from optuna.storages import JournalStorage\n"
         "from optuna.storages.journal import JournalFileBackend\n"
         "from nas.samplers import make_rotation\n"
-        "from tests.samplers.studies import new_study, run\n"
+        "from tests.support.sampling import new_study, run\n"
         "from tests.samplers.test_rotation import spaces\n"
         "for name in sys.argv[2:]:\n"
         "    storage = JournalStorage(JournalFileBackend(sys.argv[1]))\n"
