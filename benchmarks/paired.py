@@ -26,7 +26,7 @@ from nas.space import BudgetedSpace, load_space
 from nas.training.batches import make_batches, place_search_parts
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
-from nas.training.loop import Job, train
+from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe, get_recipe
 
 
@@ -50,8 +50,8 @@ def main() -> None:
     )
 
     def accuracy(network: Architecture, recipe: Recipe) -> float:
-        job = Job(network, spec, recipe, args.epochs, args.seed)
-        result = train(job, make_batches(parts, recipe, args.seed), engine)
+        train_spec = TrainSpec(network, spec, recipe, args.epochs, args.seed)
+        result = train(train_spec, make_batches(parts, recipe, args.seed), engine)
         return result.val_accuracy or 0.0 if result.status == "finished" else 0.0
 
     pairs = []

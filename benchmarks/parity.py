@@ -29,7 +29,7 @@ from nas.training.batches import Batches, make_batches, place_search_parts
 from nas.training.engine import Engine, hardware
 from nas.training.evaluate import evaluate
 from nas.training.fitting import fit_batch
-from nas.training.loop import Job, train
+from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe, get_recipe
 from nas.training.timing import choose_bfloat16
 
@@ -56,8 +56,8 @@ def main() -> None:
         for seed in range(args.seeds):
             batches = make_batches(parts, recipe, seed)
             started = time.perf_counter()
-            job = Job(network, data.input_spec, recipe, args.epochs, seed)
-            ours = train(job, batches, engine).val_accuracy or 0.0
+            spec = TrainSpec(network, data.input_spec, recipe, args.epochs, seed)
+            ours = train(spec, batches, engine).val_accuracy or 0.0
             between = time.perf_counter()
             plain = _train_plainly(
                 network, recipe, plain_engine, pictures, batches, args.epochs, seed

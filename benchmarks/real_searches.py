@@ -30,7 +30,7 @@ from nas.network.architecture import Architecture
 from nas.training.batches import make_batches, place_search_parts
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
-from nas.training.loop import Job, train
+from nas.training.loop import TrainSpec, train
 from nas.training.recipe import get_recipe
 
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
@@ -115,8 +115,8 @@ def _judge(
     accuracies = []
     for seed in range(JUDGE_SEED, JUDGE_SEED + args.judge_seeds):
         parts = place_search_parts(data, seed, args.images, args.judge_images, "cpu")
-        job = Job(network, data.input_spec, recipe, args.epochs, seed)
-        result = train(job, make_batches(parts, recipe, seed), engine)
+        spec = TrainSpec(network, data.input_spec, recipe, args.epochs, seed)
+        result = train(spec, make_batches(parts, recipe, seed), engine)
         accuracies.append(result.val_accuracy or 0.0 if result.status == "finished" else 0.0)
     return accuracies
 

@@ -30,7 +30,7 @@ from nas.network.complexity import count
 from nas.training.batches import make_batches, place_search_parts
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
-from nas.training.loop import Job, train
+from nas.training.loop import TrainSpec, train
 from nas.training.recipe import get_recipe
 
 KINDS, WIDTHS, DEPTHS = ("basic", "bottleneck"), (4, 8, 16, 32), (1, 2, 4)
@@ -78,8 +78,8 @@ def main() -> None:
         complexity = count(network, data.input_spec)
         accuracies = []
         for seed in range(args.seeds):
-            job = Job(network, data.input_spec, recipe, args.epochs, seed)
-            result = train(job, make_batches(parts, recipe, seed), engine)
+            spec = TrainSpec(network, data.input_spec, recipe, args.epochs, seed)
+            result = train(spec, make_batches(parts, recipe, seed), engine)
             finished = result.status == "finished"
             accuracies.append(round(result.val_accuracy or 0.0, 5) if finished else 0.0)
         table[code] = {

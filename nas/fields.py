@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from nas.errors import RecipeError, unknown_name
 
 
-class Choice(NamedTuple):
+class OneOf(NamedTuple):
     """The rule of a field that takes one of a few names."""
 
     known: tuple[str, ...]
@@ -54,7 +54,7 @@ _TYPES: dict[str, tuple[Any, str]] = {  # what a field of this type takes, and i
 }
 
 
-def ruled(rule: Choice | Range, default: Any = MISSING) -> Any:
+def ruled(rule: OneOf | Range, default: Any = MISSING) -> Any:
     """Return a dataclass field with its rule."""
     return field(default=default, metadata={"rule": rule})
 
@@ -105,7 +105,7 @@ class _Kind(NamedTuple):
 
     item: Field[Any]
     types: Any
-    rule: Choice | Range | None
+    rule: OneOf | Range | None
 
 
 @cache
@@ -135,7 +135,7 @@ def _checked(kind: _Kind, value: Any, error: type[Exception]) -> Any:
     if expected is float and isinstance(value, int) and not is_bool:
         value = float(value)
     is_wrong = not isinstance(value, expected) or (is_bool and expected is not bool)
-    if isinstance(rule, Choice) and not is_wrong and value not in rule:
+    if isinstance(rule, OneOf) and not is_wrong and value not in rule:
         raise error(str(unknown_name(item.name, value, rule.known)))
     if is_wrong or (rule is not None and value not in rule):
         raise error(f"{item.name} must be {_expected(item)}, but got {value!r}")

@@ -26,7 +26,7 @@ from nas.training.engine import hardware
 from nas.training.evaluate import evaluate
 from nas.training.loop import train
 from nas.training.recipe import get_recipe
-from nas.training.state import Job
+from nas.training.state import TrainSpec
 from nas.training.step import Step
 
 
@@ -105,15 +105,15 @@ def train_resume_evaluate(lab: Lab) -> Found:
     """A training with a ragged last batch is stopped, resumed, and measured."""
     recipe = replace(get_recipe("modern"), batch_size=lab.batch_size)
     parts = lab.parts(1100 if lab.is_cuda else 60)
-    job, engine = Job(SMALL_NET, SPEC, recipe, 3, 0), lab.engine
+    spec, engine = TrainSpec(SMALL_NET, SPEC, recipe, 3, 0), lab.engine
     batches = make_batches(parts, recipe, 0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.pt"
         stopped = train(
-            job, batches, engine, on_epoch=lambda epoch: epoch.epoch == 2, checkpoint_path=path
+            spec, batches, engine, on_epoch=lambda epoch: epoch.epoch == 2, checkpoint_path=path
         )
-        resumed = train(job, batches, engine, checkpoint_path=path, resume=True)
-    whole = train(job, batches, engine)
+        resumed = train(spec, batches, engine, checkpoint_path=path, resume=True)
+    whole = train(spec, batches, engine)
     yield "statuses", [stopped.status, resumed.status, whole.status]
     assert (stopped.status, resumed.status, whole.status) == ("stopped", "finished", "finished")
     losses = (resumed.curve[-1].train_loss, whole.curve[-1].train_loss)
@@ -211,7 +211,9 @@ def out_of_memory(lab: Lab) -> Found:
         ("the next", SMALL_NET, 128),
     ):
         recipe = replace(get_recipe("short"), batch_size=size)
-        result = train(Job(net, SPEC, recipe, 1, 0), make_batches(parts, recipe, 0), lab.engine)
+        result = train(
+            TrainSpec(net, SPEC, recipe, 1, 0), make_batches(parts, recipe, 0), lab.engine
+        )
         yield f"{name}: status", result.status
         yield f"{name}: reason", result.reason
         yield f"{name}: micro_batch", result.micro_batch

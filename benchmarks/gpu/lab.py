@@ -20,7 +20,7 @@ from nas.training.cuda_graph import GraphedStep, with_graph
 from nas.training.engine import Engine
 from nas.training.optimizer import set_learning_rate
 from nas.training.recipe import Recipe
-from nas.training.state import Job, make_state
+from nas.training.state import TrainSpec, make_state
 from nas.training.step import EpochTotals, Step, make_step
 
 SPEC = InputSpec()
@@ -124,8 +124,8 @@ class Loop:
         self.recipe = replace(recipe, batch_size=self.batch_size)
         num_images = max(2048, 2 * self.batch_size) if lab.is_cuda else 64
         batches = make_batches(lab.parts(num_images, resident), self.recipe, 0)
-        job = Job(net, SPEC, self.recipe, ENDLESS_EPOCHS, 0)
-        self.state = make_state(job, self.engine, len(batches.train), self.batch_size)
+        spec = TrainSpec(net, SPEC, self.recipe, ENDLESS_EPOCHS, 0)
+        self.state = make_state(spec, self.engine, len(batches.train), self.batch_size)
         self.totals = EpochTotals(self.engine.device)
         state = (self.state.model, self.state.optimizer, self.state.average, self.totals)
         step = make_step(*state, self.recipe, self.engine, self.batch_size)

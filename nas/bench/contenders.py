@@ -33,7 +33,7 @@ from nas.training.engine import Engine, tf32
 from nas.training.evaluate import evaluate
 from nas.training.optimizer import set_learning_rate, split_by_decay
 from nas.training.recipe import Recipe
-from nas.training.state import Job, make_state
+from nas.training.state import TrainSpec, make_state
 from nas.training.step import EpochTotals, make_step
 
 NUM_CLASSES = 10
@@ -127,8 +127,8 @@ class OurLoop:
         self.parts = PlacedParts(pictures.place(engine, resident), None, flip_is_lawful=True)
         self.loader = make_batches(self.parts, recipe, seed=0).train
         placed_at = time.perf_counter()
-        job = Job(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)
-        state = make_state(job, engine, len(self.loader), recipe.batch_size)
+        spec = TrainSpec(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)
+        state = make_state(spec, engine, len(self.loader), recipe.batch_size)
         self.model, self.optimizer = state.result_model, state.optimizer
         totals = EpochTotals(engine.device)
         step = make_step(

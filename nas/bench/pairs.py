@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import comb
 from typing import NamedTuple
 
-MIN_PAIRS = 7
+MIN_TIMED_PAIRS = 7
 COVERAGE = 0.95
 
 
@@ -43,7 +43,7 @@ def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
     """Return the median of `slow / fast`, pair by pair, with its distribution-free interval.
 
     Args:
-        slow: Seconds of one contender, at least `MIN_PAIRS`.
+        slow: Seconds of one contender, at least `MIN_TIMED_PAIRS`.
         fast: Seconds of the other, in the same rounds.
 
     Source: order statistics; the number of values below the median is binomial with p = 1/2.

@@ -27,13 +27,13 @@ from nas.training.timing import choose_bfloat16
 FORWARD_AND_BACKWARD = 3  # multiply-adds of a training step over those of its forward pass
 PLAIN, NO_WORKERS, CHANNELS_LAST = "plain", "plain without workers", "plain in channels-last"
 
-Material = tuple[Architecture, Recipe, Engine, Pictures]  # what every loop is made from
+LoopArguments = tuple[Architecture, Recipe, Engine, Pictures]  # what every loop is made from
 TimeSteps = Callable[[int], float]  # from a number of steps to their seconds
 Seconds = dict[str, list[float]]  # of a step of each contender, round by round
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """How a bench is timed.
 
     Args:
@@ -67,7 +67,7 @@ def bench_network(
     recipe: Recipe,
     engine: Engine,
     pictures: Pictures,
-    plan: Plan,
+    plan: BenchPlan,
     with_tricks: bool,
     separate: SeparateProcess,
 ) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def bench_network(
 
 
 def _measure(
-    material: Material, plan: Plan, with_tricks: bool, separate: SeparateProcess
+    arguments: LoopArguments, plan: BenchPlan, with_tricks: bool, separate: SeparateProcess
 ) -> dict[str, Any]:
     """Make the loops, time them in turn, and return what follows from the timings.
 
@@ -111,18 +111,18 @@ def _measure(
     captured on a stream of its own. Clearing the workspaces between captures would do harm: a
     graph goes on writing to the one that its warm-up made.
     """
-    architecture, recipe, engine, pictures = material
-    ours = OurLoop(*material)
-    tricks = _tricks_off(material) if with_tricks else {}
+    architecture, recipe, engine, pictures = arguments
+    ours = OurLoop(*arguments)
+    tricks = _tricks_off(arguments) if with_tricks else {}
     num_steps = _fitting_steps(ours.time_steps, plan)
-    num_workers = _fastest_workers(separate, material, plan, num_steps)
+    num_workers = _fastest_workers(separate, arguments, plan, num_steps)
     if with_tricks and not engine.is_cuda:
         engine = replace(engine, keep_memory=False)
         tricks["keep_memory"] = separate.make(OurLoop, architecture, recipe, engine, pictures)
     own = {"ours": ours.time_steps, "data": ours.time_data, **tricks}
     contenders = {
         **{name: Contender(time_steps, num_steps) for name, time_steps in own.items()},
-        **_plain_loops(separate, material, plan, num_steps, num_workers, with_tricks),
+        **_plain_loops(separate, arguments, plan, num_steps, num_workers, with_tricks),
     }
     rounds = interleaved(list(contenders.values()), plan.num_pairs)
     seconds = {name: [row[i] for row in rounds] for i, name in enumerate(contenders)}
@@ -141,9 +141,9 @@ def _measure(
     }
 
 
-def _tricks_off(material: Material) -> dict[str, TimeSteps]:
+def _tricks_off(arguments: LoopArguments) -> dict[str, TimeSteps]:
     """Return our loop with each trick off in turn that needs no process of its own."""
-    architecture, recipe, engine, pictures = material
+    architecture, recipe, engine, pictures = arguments
     engines = {"channels_last": replace(engine, channels_last=False)}
     if engine.prefers_bfloat16:
         engines["bfloat16"] = replace(engine, bfloat16=False)
@@ -158,24 +158,24 @@ def _tricks_off(material: Material) -> dict[str, TimeSteps]:
         for name, other in engines.items()
     }
     if engine.is_cuda:
-        loops["resident_data"] = OurLoop(*material, resident=False).time_steps
+        loops["resident_data"] = OurLoop(*arguments, resident=False).time_steps
     return loops
 
 
-def _fitting_steps(time_steps: TimeSteps, plan: Plan) -> int:
+def _fitting_steps(time_steps: TimeSteps, plan: BenchPlan) -> int:
     """Return the number of steps that take about as long as a timing is to take, at least 1."""
     return max(1, round(plan.seconds_per_timing / max(time_steps(1), 1e-9)))
 
 
 def _fastest_workers(
-    separate: SeparateProcess, material: Material, plan: Plan, num_steps: int
+    separate: SeparateProcess, arguments: LoopArguments, plan: BenchPlan, num_steps: int
 ) -> int:
     """Return the number of DataLoader workers with which the plain loop is fastest."""
     if len(plan.worker_counts) == 1:
         return plan.worker_counts[0]
     seconds = {}
     for number in plan.worker_counts:
-        contender = _plain_loop(separate, material, plan, num_steps, number)
+        contender = _plain_loop(separate, arguments, plan, num_steps, number)
         seconds[number] = min(contender() for _ in range(2))
         separate.clear()
     return min(seconds, key=lambda number: seconds[number])
@@ -183,14 +183,14 @@ def _fastest_workers(
 
 def _plain_loops(
     separate: SeparateProcess,
-    material: Material,
-    plan: Plan,
+    arguments: LoopArguments,
+    plan: BenchPlan,
     num_steps: int,
     num_workers: int,
     with_channels_last: bool,
 ) -> dict[str, Contender]:
     """Return the plain loop with so many workers, with none, and with the trick that is a line."""
-    shared = (separate, material, plan, num_steps)
+    shared = (separate, arguments, plan, num_steps)
     loops = {PLAIN: _plain_loop(*shared, num_workers)}
     if num_workers > 0:
         loops[NO_WORKERS] = _plain_loop(*shared, 0)
@@ -201,8 +201,8 @@ def _plain_loops(
 
 def _plain_loop(
     separate: SeparateProcess,
-    material: Material,
-    plan: Plan,
+    arguments: LoopArguments,
+    plan: BenchPlan,
     num_steps: int,
     num_workers: int,
     channels_last: bool = False,
@@ -212,7 +212,7 @@ def _plain_loop(
     Without workers, where it is slowest and each of its steps is like the next, over fewer: as
     many as take as long as a timing of ours.
     """
-    time_steps = separate.make(PlainLoop, *material, num_workers, channels_last)
+    time_steps = separate.make(PlainLoop, *arguments, num_workers, channels_last)
     if num_workers == 0:
         num_steps = min(num_steps, _fitting_steps(time_steps, plan))
     return Contender(time_steps, num_steps)

@@ -21,7 +21,7 @@ from nas.commands.arguments import add_format
 from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
-    from nas.bench.run import Plan
+    from nas.bench.run import BenchPlan
     from nas.network.architecture import Architecture
     from nas.training.engine import Engine
 
@@ -117,15 +117,15 @@ def _write(path: Path | None, record: dict[str, Any]) -> None:
         write_text_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def _plan(args: argparse.Namespace, is_cuda: bool) -> Plan:
-    from nas.bench.run import Plan
+def _plan(args: argparse.Namespace, is_cuda: bool) -> BenchPlan:
+    from nas.bench.run import BenchPlan
 
     if is_cuda:
         workers = (0, 8) if args.quick else (0, 4, 8, 16)  # each number takes seconds to start
-        return Plan(args.batch or 256, 7, 0.3 if args.quick else 1.0, workers)
+        return BenchPlan(args.batch or 256, 7, 0.3 if args.quick else 1.0, workers)
     if args.quick:
-        return Plan(args.batch or 8, 7, 0.05, (0,))
-    return Plan(args.batch or 128, 7, 1.0, (0, 1, 2))
+        return BenchPlan(args.batch or 8, 7, 0.05, (0,))
+    return BenchPlan(args.batch or 128, 7, 1.0, (0, 1, 2))
 
 
 def _networks(args: argparse.Namespace) -> dict[str, Architecture]:

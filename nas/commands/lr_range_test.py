@@ -31,7 +31,7 @@ from nas.printing import print_json
 
 if TYPE_CHECKING:
     from nas.training.lr_range import Ramp, RangeStep, RangeTest
-    from nas.training.state import Job
+    from nas.training.state import TrainSpec
 
 DEFAULT_RECIPE, DEFAULT_DATASET = "paper", "cifar10"
 MIN_STEPS, MAX_RATE = 20, 100.0
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.training.batches import place_all
     from nas.training.engine import Engine, choose_device
     from nas.training.lr_range import run_range_test
-    from nas.training.state import Job
+    from nas.training.state import TrainSpec
 
     device = choose_device(args.device or "auto")
     data_dir = Path(args.data).expanduser() if args.data else None
@@ -100,12 +100,12 @@ def run(args: argparse.Namespace) -> int:
     count(architecture, data.input_spec)
     recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))
     seed = args.seed or 0
-    job = Job(architecture, data.input_spec, recipe, 1, seed)
-    folder = _make_folder(args, job)
+    spec = TrainSpec(architecture, data.input_spec, recipe, 1, seed)
+    folder = _make_folder(args, spec)
     parts = place_all(data, device, seed, holdout=True)
-    print(_announce(job, ramp), file=sys.stderr)
-    test = run_range_test(job, parts, Engine(device), ramp, args.validate, _show(ramp))
-    record = _write(args, job, ramp, test, folder)
+    print(_announce(spec, ramp), file=sys.stderr)
+    test = run_range_test(spec, parts, Engine(device), ramp, args.validate, _show(ramp))
+    record = _write(args, spec, ramp, test, folder)
     if args.format == "json":
         print_json(record)
     else:
@@ -133,11 +133,11 @@ def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
     return Ramp(low, high, args.steps, args.ramp)
 
 
-def _make_folder(args: argparse.Namespace, job: Job) -> Path:
+def _make_folder(args: argparse.Namespace, spec: TrainSpec) -> Path:
     from nas.network.identity import identify
     from nas.study.folder import studies_folder
 
-    name = f"{identify(job.architecture).id}-{job.recipe.name}-seed{job.seed}"
+    name = f"{identify(spec.architecture).id}-{spec.recipe.name}-seed{spec.seed}"
     folder = Path(args.out) if args.out else studies_folder(args.studies) / "lr-range" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,11 +146,11 @@ def _make_folder(args: argparse.Namespace, job: Job) -> Path:
     return folder
 
 
-def _announce(job: Job, ramp: Ramp) -> str:
-    recipe = job.recipe
+def _announce(spec: TrainSpec, ramp: Ramp) -> str:
+    recipe = spec.recipe
     return (
         f"{ramp.num_steps} steps, rate {ramp.low:g} to {ramp.high:g} ({ramp.kind}), recipe "
-        f"{recipe.name}, {recipe.optimizer}, batch {recipe.batch_size}, seed {job.seed}"
+        f"{recipe.name}, {recipe.optimizer}, batch {recipe.batch_size}, seed {spec.seed}"
     )
 
 
@@ -169,34 +169,38 @@ def _show(ramp: Ramp) -> Any:
 
 
 def _write(
-    args: argparse.Namespace, job: Job, ramp: Ramp, test: RangeTest, folder: Path
+    args: argparse.Namespace, spec: TrainSpec, ramp: Ramp, test: RangeTest, folder: Path
 ) -> dict[str, Any]:
     """Write table and picture; return all that is said, as JSON-ready values."""
     from nas.network.identity import identify
-    from nas.training.lr_range import draw_picture, write_table
+    from nas.training.lr_range import draw_picture, write_range_table
 
-    found = test.suggest(ramp.num_steps, job.input_spec.num_classes)
+    found = test.suggest(ramp.num_steps, spec.input_spec.num_classes)
     suggestion = None if isinstance(found, str) else found
     last = test.steps[-1]
     ending = f"diverged at {test.diverged_at:.2g}" if test.diverged_at else "did not diverge"
-    title = f"{args.architecture}, {job.recipe.optimizer}, batch {job.recipe.batch_size}: {ending}"
+    title = (
+        f"{args.architecture}, {spec.recipe.optimizer}, batch {spec.recipe.batch_size}: {ending}"
+    )
     return {
-        **identify(job.architecture)._asdict(),
-        "recipe": job.recipe.to_dict(),
-        "seed": job.seed,
+        **identify(spec.architecture)._asdict(),
+        "recipe": spec.recipe.to_dict(),
+        "seed": spec.seed,
         "ramp": asdict(ramp),
         "steps_taken": last.step,
         "diverged_at": test.diverged_at,
         "learning_rate": suggestion and float(f"{suggestion.maximum:.2g}"),
         "floor_learning_rate": suggestion and float(f"{suggestion.minimum:.2g}"),
         "reasons": list(suggestion.reasons) if suggestion else [found],
-        "next": suggestion and _next_command(args, job, suggestion.maximum, suggestion.minimum),
-        "table": str(write_table(folder, test.steps, ramp.num_steps)),
+        "next": suggestion and _next_command(args, spec, suggestion.maximum, suggestion.minimum),
+        "table": str(write_range_table(folder, test.steps, ramp.num_steps)),
         "picture": str(draw_picture(folder, test.steps, ramp, suggestion, title)),
     }
 
 
-def _next_command(args: argparse.Namespace, job: Job, maximum: float, minimum: float) -> str:
+def _next_command(
+    args: argparse.Namespace, spec: TrainSpec, maximum: float, minimum: float
+) -> str:
     """Return the command that trains with the suggested rates, on the same data and recipe."""
     words = ["python", "cli.py", "retrain", "--arch", args.architecture]
     given = {
@@ -207,12 +211,12 @@ def _next_command(args: argparse.Namespace, job: Job, maximum: float, minimum: f
         "--device": args.device,
         "--seed": args.seed,
         "--studies": args.studies,
-        "--recipe": job.recipe.name,
+        "--recipe": spec.recipe.name,
     }
     for option, value in given.items():
         words += [option, str(value)] if value is not None else []
     rates = {"learning_rate": f"{maximum:.2g}", "floor_learning_rate": f"{minimum:.2g}"}
-    if job.recipe.schedule not in ("cyclic", "one_cycle"):
+    if spec.recipe.schedule not in ("cyclic", "one_cycle"):
         rates["schedule"] = "cyclic"
     kept = [text for text in args.overrides if text.partition("=")[0].strip() not in rates]
     for text in (*kept, *(f"{field}={value}" for field, value in rates.items())):

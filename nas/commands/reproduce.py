@@ -33,7 +33,7 @@ from nas.paper.table import PaperRow, find_rows
 if TYPE_CHECKING:
     from nas.data.images import TrainingData
     from nas.paper.reproduce import Reproduction
-    from nas.retraining.run import Material
+    from nas.retraining.run import RunData
 
 DEFAULT_DATASET = "cifar10"
 BROKEN = ("out_of_memory", "stopped")
@@ -129,7 +129,7 @@ def _plan_row(
 ) -> Planned:
     from nas.network.presets import PRESETS
     from nas.paper.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
-    from nas.retraining.run import Run
+    from nas.retraining.run import RunSpec
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
     from nas.training.recipe import overridden_fields
@@ -145,7 +145,7 @@ def _plan_row(
     given |= {"architecture"} if "dropout" in given else set()  # it is part of the notation
     words = f"{dataset}, {num_images:,} images"
     settings = used_settings(row, recipe, epochs, words, given)
-    item = Run(
+    item = RunSpec(
         architecture=PRESETS[row.preset].architecture.with_dropout(recipe.dropout),
         dataset=dataset,
         data_dir=_data_dir(args),
@@ -174,7 +174,7 @@ def _train_all(
     """Train what has not come to its end yet; the images are put on the device once."""
     from nas.paper.reproduce import compare, untrained, write_table
     from nas.retraining.retrain import find_ended
-    from nas.retraining.run import prepare
+    from nas.retraining.run import place_run_data
     from nas.retraining.run_time import choose_engine
     from nas.study.folder import studies_folder
 
@@ -182,16 +182,16 @@ def _train_all(
         find_ended(item.run, data, mode) if item.run is not None and not item.obstacle else None
         for item in plan
     ]
-    material: Material | None = None
+    run_data: RunData | None = None
     results = []
     for item, metrics in zip(plan, ended, strict=True):
         if item.run is None or item.obstacle:
             results.append(untrained(item.row, data.input_spec, None, item.obstacle))
         else:
             if metrics is None:
-                material = material or prepare(item.run, data)
+                run_data = run_data or place_run_data(item.run, data)
                 run = replace(item.run, engine=choose_engine(item.run, data))
-                metrics = train_shown(run, material, mode, args.track)
+                metrics = train_shown(run, run_data, mode, args.track)
             else:
                 print(f"{item.run.folder.path} has come to its end already", file=sys.stderr)
             results.append(compare(item.row, metrics, item.run.folder.path))

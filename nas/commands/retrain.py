@@ -34,7 +34,7 @@ from nas.printing import print_json
 
 if TYPE_CHECKING:
     from nas.data.images import TrainingData
-    from nas.retraining.run import Run
+    from nas.retraining.run import RunSpec
 
 DEFAULT_EPOCHS = 200
 DEFAULT_RECIPE = "modern"
@@ -110,10 +110,10 @@ def _check(args: argparse.Namespace) -> str:
     return mode_of(args)
 
 
-def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
+def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], TrainingData]:
     """Find the network, read the data and choose what the runs share; nothing is written."""
     from nas.data.datasets import load_training
-    from nas.retraining.run import Run
+    from nas.retraining.run import RunSpec
     from nas.retraining.run_folder import run_folder
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
@@ -137,7 +137,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
     if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:
         print("note: these are not the images that the study searched on", file=sys.stderr)
     first = args.seed or 0
-    base = Run(
+    base = RunSpec(
         architecture=architecture,
         dataset=dataset,
         data_dir=Path(data_dir) if data_dir else None,
@@ -158,20 +158,20 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[Run], TrainingData]:
 
 
 def _run_all(
-    runs: list[Run], data: TrainingData, mode: str, track: list[str]
+    runs: list[RunSpec], data: TrainingData, mode: str, track: list[str]
 ) -> list[dict[str, Any]]:
     """Train what has not come to its end yet; return the metrics of all."""
     from nas.retraining.retrain import find_ended
-    from nas.retraining.run import prepare
+    from nas.retraining.run import place_run_data
     from nas.retraining.run_time import choose_engine
 
     results = [find_ended(item, data, mode) for item in runs]
     if None in results:
-        material = prepare(runs[0], data)
+        run_data = place_run_data(runs[0], data)
         engine = choose_engine(runs[0], data)
     for index, item in enumerate(runs):
         if results[index] is None:
-            results[index] = train_shown(replace(item, engine=engine), material, mode, track)
+            results[index] = train_shown(replace(item, engine=engine), run_data, mode, track)
         else:
             print(f"{item.folder.path} has come to its end already", file=sys.stderr)
     return [metrics for metrics in results if metrics is not None]
@@ -187,7 +187,9 @@ def _describe_gap(metrics: dict[str, Any]) -> str:
     )
 
 
-def _print_end(args: argparse.Namespace, runs: list[Run], results: list[dict[str, Any]]) -> None:
+def _print_end(
+    args: argparse.Namespace, runs: list[RunSpec], results: list[dict[str, Any]]
+) -> None:
     accuracies = [m["test_accuracy"] for m in results if m["test_accuracy"] is not None]
     mean = statistics.fmean(accuracies) if accuracies else None
     deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else None

@@ -22,7 +22,7 @@ from nas.errors import UsageError
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.blocks import STEM_NOTES
 from nas.network.complexity import count
-from nas.network.describe import draw, stage_rows
+from nas.network.describe import draw_network, stage_rows
 from nas.network.identity import identify
 from nas.network.presets import PRESETS, resolve_architecture
 from nas.printing import print_json, print_table
@@ -81,7 +81,7 @@ def print_network(
             }
         )
         return
-    print("\n".join(draw(architecture, input_spec)))
+    print("\n".join(draw_network(architecture, input_spec)))
     print()
     print_table(
         ("", "kind", "blocks", "width", "kernel", "dropout", "map", "parameters", "share"),

@@ -25,11 +25,11 @@ from nas.commands.arguments import add_data, add_format, add_studies, require_at
 from nas.paper.findings import describe_result, print_findings
 from nas.paper.study import (
     SCALES,
-    Study,
+    ClaimStudy,
     arm_epochs,
     arm_settings,
-    list_studies,
-    load_study,
+    list_claim_studies,
+    load_claim_study,
 )
 from nas.printing import print_json, print_table
 from nas.units import format_duration
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         return _list(args)
     require_at_least(args, 1, "epochs", "image_size")
-    study = load_study(args.name)
+    study = load_claim_study(args.name)
     sitting = _prepare(args, study)
     if args.dry_run:
         return _print_plan(args, study, sitting)
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    titles = list_studies()
+    titles = list_claim_studies()
     if args.format == "json":
         print_json([{"name": name, "title": title} for name, title in titles.items()])
     else:
@@ -104,14 +104,14 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
+def _prepare(args: argparse.Namespace, study: ClaimStudy) -> Sitting:
     """Read the data and choose the engine; every arm is checked, nothing is written."""
     from dataclasses import replace
 
     import torch
 
     from nas.data.datasets import load_training
-    from nas.paper.run_study import Sitting, make_job
+    from nas.paper.run_study import Sitting, make_train_spec
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
     from nas.training.timing import choose_threads
@@ -123,22 +123,22 @@ def _prepare(args: argparse.Namespace, study: Study) -> Sitting:
     folder = studies_folder(args.studies) / study.name / args.scale
     epochs = args.epochs or scale.epochs
     sitting = Sitting(study.comparison, scale, epochs, data, engine, folder)
-    jobs = [make_job(sitting, arm, 0) for arm in study.comparison.arms]
+    specs = [make_train_spec(sitting, arm, 0) for arm in study.comparison.arms]
     if engine.is_cuda:
         return sitting
     threads = choose_threads(
-        [job.architecture for job in jobs],
+        [spec.architecture for spec in specs],
         data.input_spec,
-        jobs[0].recipe,
+        specs[0].recipe,
         engine.device,
         torch.get_num_threads(),
     )
     return replace(sitting, engine=replace(engine, num_threads=threads))
 
 
-def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int:
+def _print_plan(args: argparse.Namespace, study: ClaimStudy, sitting: Sitting) -> int:
     from nas.network.complexity import count
-    from nas.paper.run_study import make_job
+    from nas.paper.run_study import make_train_spec
     from nas.training.engine import hardware
     from nas.training.timing import measure_speed
 
@@ -146,11 +146,11 @@ def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int
     arms: list[dict[str, Any]] = []
     seconds = 0.0
     for arm in sitting.comparison.arms:
-        job = make_job(sitting, arm, 0)
-        speed = measure_speed(job.architecture, job.input_spec, job.recipe, sitting.engine)
+        spec = make_train_spec(sitting, arm, 0)
+        speed = measure_speed(spec.architecture, spec.input_spec, spec.recipe, sitting.engine)
         per_epoch = num_train * speed.train_seconds + num_val * speed.val_seconds
-        seconds += sitting.comparison.num_seeds * job.epochs * per_epoch
-        total = count(job.architecture, job.input_spec)
+        seconds += sitting.comparison.num_seeds * spec.epochs * per_epoch
+        total = count(spec.architecture, spec.input_spec)
         settings = arm_settings(sitting.comparison, arm, sitting.scale)
         arms.append(
             {
@@ -158,9 +158,9 @@ def _print_plan(args: argparse.Namespace, study: Study, sitting: Sitting) -> int
                 "num_params": total.num_params,
                 "macs": total.macs,
                 "epochs": arm_epochs(arm, sitting.epochs),
-                "batch_size": job.recipe.batch_size,
+                "batch_size": spec.recipe.batch_size,
                 "settings": list(settings),
-                "architecture": job.architecture.to_dict(),
+                "architecture": spec.architecture.to_dict(),
             }
         )
     if args.format == "json":

@@ -12,7 +12,7 @@ from nas.errors import UsageError
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.retraining.run import Material, Run
+    from nas.retraining.run import RunData, RunSpec
     from nas.training.result import EpochRecord
     from nas.training.tracking import Trackers
 
@@ -48,12 +48,14 @@ def mode_of(args: argparse.Namespace) -> str:
     return "resume" if args.resume else "restart" if args.restart else "begin"
 
 
-def train_shown(item: Run, material: Material, mode: str, track: Sequence[str]) -> dict[str, Any]:
+def train_shown(
+    item: RunSpec, run_data: RunData, mode: str, track: Sequence[str]
+) -> dict[str, Any]:
     """Train a run, with what it will do and every epoch on standard error.
 
     Args:
         item: The run; its engine gives way to that of the epochs it goes on from.
-        material: The images on the device.
+        run_data: The images on the device.
         mode: One of `mode_of`.
         track: Names of the experiment trackers.
 
@@ -65,33 +67,33 @@ def train_shown(item: Run, material: Material, mode: str, track: Sequence[str]) 
 
     if mode == "resume":
         item = replace(item, engine=resumed_engine(item))
-    print(_describe(item, material, estimate_seconds(item, material)), file=sys.stderr)
-    with _make_trackers(track, item, material) as trackers:
+    print(_describe(item, run_data, estimate_seconds(item, run_data)), file=sys.stderr)
+    with _make_trackers(track, item, run_data) as trackers:
 
         def on_epoch(epoch: EpochRecord) -> None:
             print(_describe_epoch(epoch, item.epochs), file=sys.stderr)
             trackers.log(epoch)
 
-        metrics = retrain(item, material, mode, on_epoch)
+        metrics = retrain(item, run_data, mode, on_epoch)
         trackers.result = {name: metrics[name] for name in TRACKED_RESULTS}
     return metrics
 
 
-def _make_trackers(track: Sequence[str], item: Run, material: Material) -> Trackers:
+def _make_trackers(track: Sequence[str], item: RunSpec, run_data: RunData) -> Trackers:
     from nas.network.identity import identify
     from nas.retraining.run import settings_of
     from nas.training.tracking import TrackedRun, Trackers
 
     network_id = identify(item.architecture).id
-    settings = settings_of(item, material.data)
+    settings = settings_of(item, run_data.data)
     run = TrackedRun(item.folder.path.name, network_id, item.folder.path, settings)
     return Trackers(track, run)
 
 
-def _describe(item: Run, material: Material, seconds: float | None) -> str:
+def _describe(item: RunSpec, run_data: RunData, seconds: float | None) -> str:
     from nas.training.engine import hardware
 
-    parts = material.parts
+    parts = run_data.parts
     val = f", {len(parts.val):,} held out" if parts.val is not None else ""
     time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
     return (

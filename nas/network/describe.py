@@ -60,7 +60,7 @@ def stage_rows(architecture: Architecture, input_spec: InputSpec) -> list[StageR
     ]
 
 
-def draw(architecture: Architecture, input_spec: InputSpec) -> list[str]:
+def draw_network(architecture: Architecture, input_spec: InputSpec) -> list[str]:
     """Return a picture: one line per stage, one bar per block, as high as the stage is wide.
 
     A stage with more blocks than fit is cut, and says how many it has.

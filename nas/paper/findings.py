@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.paper.metrics import METRICS, SHOWN_IN_PERCENT
-from nas.paper.study import Study
+from nas.paper.study import ClaimStudy
 from nas.units import format_duration
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def describe_result(
     command: str,
     scale: str,
-    study: Study,
+    study: ClaimStudy,
     sitting: Sitting,
     records: list[Record],
     findings: list[Finding],
@@ -41,7 +41,7 @@ def describe_result(
 
 
 def print_findings(
-    study: Study, sitting: Sitting, records: list[Record], findings: list[Finding]
+    study: ClaimStudy, sitting: Sitting, records: list[Record], findings: list[Finding]
 ) -> None:
     """Print every claim with what was measured for it, and its verdict."""
     num_train, num_val = sitting.sizes()

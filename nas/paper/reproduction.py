@@ -11,7 +11,7 @@ from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
     from nas.paper.reproduce import Reproduction
-    from nas.retraining.run import Run
+    from nas.retraining.run import RunSpec
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Planned:
 
     row: PaperRow
     obstacle: str
-    run: Run | None
+    run: RunSpec | None
     settings: tuple[Setting, ...]
 
 

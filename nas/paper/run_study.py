@@ -24,7 +24,15 @@ from nas.errors import StorageError, UsageError
 from nas.files import write_text_atomically
 from nas.network.complexity import count
 from nas.paper.metrics import measure
-from nas.paper.study import Arm, Claim, Comparison, Scale, arm_epochs, arm_network, arm_settings
+from nas.paper.study import (
+    Arm,
+    Claim,
+    Comparison,
+    StudyScale,
+    arm_epochs,
+    arm_network,
+    arm_settings,
+)
 from nas.paper.verdict import Verdict, judge
 from nas.retraining.run_folder import RunFolder, refuse_other_settings
 from nas.training.batches import PlacedParts, make_batches, merge
@@ -32,7 +40,7 @@ from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
 from nas.training.loop import train
 from nas.training.recipe import Recipe, get_recipe
-from nas.training.state import Job
+from nas.training.state import TrainSpec
 
 MOST_VAL_SHARE = 0.25
 
@@ -53,7 +61,7 @@ class Sitting:
     """
 
     comparison: Comparison
-    scale: Scale
+    scale: StudyScale
     epochs: int
     data: TrainingData
     engine: Engine
@@ -81,7 +89,7 @@ class Finding:
     verdict: Verdict
 
 
-def make_job(sitting: Sitting, arm: Arm, seed: int) -> Job:
+def make_train_spec(sitting: Sitting, arm: Arm, seed: int) -> TrainSpec:
     """Return the training of an arm.
 
     The batch and the rates of the recipe are fitted to few images, as in every training; what the
@@ -98,7 +106,7 @@ def make_job(sitting: Sitting, arm: Arm, seed: int) -> Job:
     network = arm_network(arm, recipe, sitting.scale)
     count(network, sitting.data.input_spec)
     epochs = arm_epochs(arm, sitting.epochs)
-    return Job(network, sitting.data.input_spec, recipe, epochs, seed)
+    return TrainSpec(network, sitting.data.input_spec, recipe, epochs, seed)
 
 
 def split(sitting: Sitting, seed: int) -> PlacedParts:
@@ -160,10 +168,10 @@ def write_result(sitting: Sitting, record: Mapping[str, Any]) -> Path:
     return path
 
 
-def _settings(sitting: Sitting, job: Job) -> Record:
+def _settings(sitting: Sitting, spec: TrainSpec) -> Record:
     num_train, num_val = sitting.sizes()
     return {
-        **job.to_dict(),
+        **spec.to_dict(),
         "data_fingerprint": sitting.data.fingerprint,
         "train_images": num_train,
         "val_images": num_val,
@@ -176,7 +184,7 @@ def _path(sitting: Sitting, arm: Arm, seed: int) -> Path:
 
 def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
     path = _path(sitting, arm, seed)
-    wanted = json.loads(json.dumps(_settings(sitting, make_job(sitting, arm, seed))))
+    wanted = json.loads(json.dumps(_settings(sitting, make_train_spec(sitting, arm, seed))))
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
         found = record["settings"]
@@ -195,15 +203,15 @@ def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
 
 
 def _train(sitting: Sitting, arm: Arm, seed: int, parts: PlacedParts) -> Record:
-    job, path = make_job(sitting, arm, seed), _path(sitting, arm, seed)
+    spec, path = make_train_spec(sitting, arm, seed), _path(sitting, arm, seed)
     checkpoint = path.with_suffix(".pt")
-    batches = make_batches(parts, job.recipe, seed)
-    result = train(job, batches, sitting.engine, checkpoint_path=checkpoint, resume=True)
+    batches = make_batches(parts, spec.recipe, seed)
+    result = train(spec, batches, sitting.engine, checkpoint_path=checkpoint, resume=True)
     record = {
         "arm": arm.name,
         "seed": seed,
-        "settings": _settings(sitting, job),
-        "num_params": count(job.architecture, job.input_spec).num_params,
+        "settings": _settings(sitting, spec),
+        "num_params": count(spec.architecture, spec.input_spec).num_params,
         "hardware": hardware(sitting.engine),
         **result.to_dict(),
     }

@@ -100,7 +100,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class StudyScale:
     """How large a study is run.
 
     Args:
@@ -118,15 +118,15 @@ class Scale:
     what: str
 
 
-SCALES: dict[str, Scale] = {
-    "tiny": Scale(True, 1_500, 500, 12, "small networks, 1,500 images: minutes on two cores"),
-    "small": Scale(False, None, 5_000, 30, "the paper's networks, all images, 30 epochs"),
-    "full": Scale(False, None, 5_000, 200, "the paper's networks, all images, 200 epochs"),
+SCALES: dict[str, StudyScale] = {
+    "tiny": StudyScale(True, 1_500, 500, 12, "small networks, 1,500 images: minutes on two cores"),
+    "small": StudyScale(False, None, 5_000, 30, "the paper's networks, all images, 30 epochs"),
+    "full": StudyScale(False, None, 5_000, 200, "the paper's networks, all images, 200 epochs"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class ClaimStudy:
     """A study file that was read: its name, its docstring and its record."""
 
     name: str
@@ -158,7 +158,7 @@ def recipe_arm(
     return Arm(name, FINAL, THIN, settings, thin_settings, epochs_factor)
 
 
-def list_studies() -> dict[str, str]:
+def list_claim_studies() -> dict[str, str]:
     """Return the first lines of the study files by name; no file is run."""
     return {
         path.stem: (ast.get_docstring(ast.parse(path.read_bytes())) or "").partition("\n")[0]
@@ -166,13 +166,13 @@ def list_studies() -> dict[str, str]:
     }
 
 
-def load_study(name: str) -> Study:
+def load_claim_study(name: str) -> ClaimStudy:
     """Run the file of a study.
 
     Raises:
         UnknownNameError: There is none of this name; the nearest is proposed.
     """
-    known = list_studies()
+    known = list_claim_studies()
     if name not in known:
         raise unknown_name("study", name, known)
     path = STUDIES_DIR / f"{name}.py"
@@ -182,17 +182,17 @@ def load_study(name: str) -> Study:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert isinstance(module.STUDY, Comparison)
-    return Study(name, module.__doc__ or "", module.STUDY)
+    return ClaimStudy(name, module.__doc__ or "", module.STUDY)
 
 
-def arm_settings(comparison: Comparison, arm: Arm, scale: Scale) -> tuple[str, ...]:
+def arm_settings(comparison: Comparison, arm: Arm, scale: StudyScale) -> tuple[str, ...]:
     """Return the overrides of an arm over the recipe `paper`."""
     takes_thin = scale.thin and arm.thin_settings is not None
     own = arm.thin_settings if takes_thin else arm.settings
     return (*comparison.settings, *(own or ()))
 
 
-def arm_network(arm: Arm, recipe: Recipe, scale: Scale) -> Architecture:
+def arm_network(arm: Arm, recipe: Recipe, scale: StudyScale) -> Architecture:
     """Return an arm's network with the recipe's dropout."""
     return (arm.thin if scale.thin else arm.paper).with_dropout(recipe.dropout)
 
@@ -202,7 +202,7 @@ def arm_epochs(arm: Arm, epochs: int) -> int:
     return max(1, round(epochs * arm.epochs_factor))
 
 
-def find_differences(comparison: Comparison, scale: Scale) -> set[str]:
+def find_differences(comparison: Comparison, scale: StudyScale) -> set[str]:
     """Return all in which the arms differ at a scale."""
     described = [_describe(comparison, arm, scale) for arm in comparison.arms]
     return {
@@ -210,7 +210,7 @@ def find_differences(comparison: Comparison, scale: Scale) -> set[str]:
     }
 
 
-def _describe(comparison: Comparison, arm: Arm, scale: Scale) -> dict[str, Any]:
+def _describe(comparison: Comparison, arm: Arm, scale: StudyScale) -> dict[str, Any]:
     """Return everything of an arm by the words of `Comparison.differs`."""
     recipe = get_recipe("paper").with_overrides(arm_settings(comparison, arm, scale))
     network = arm.thin if scale.thin else arm.paper

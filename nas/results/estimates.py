@@ -101,9 +101,13 @@ def _make_fitter(record: Mapping[str, Any], input_spec: InputSpec) -> SurrogateF
 
 def _observe(row: TrialRow) -> Observation:
     """Return a counted trial as the samplers see it, described by its architecture."""
-    from nas.samplers.contract import Observation, Status
+    from nas.samplers.contract import Observation, ObservationStatus
 
-    states: dict[str, Status] = {"complete": "complete", "pruned": "pruned", "broken": "diverged"}
+    states: dict[str, ObservationStatus] = {
+        "complete": "complete",
+        "pruned": "pruned",
+        "broken": "diverged",
+    }
     architecture = dict(row.architecture or {})
     score = row.val_accuracy or 0.0
     return Observation(row.number, architecture, row.id, score, states[row.state], row.curve)

@@ -21,7 +21,7 @@ from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, summarise
 from nas.study.candidates import choose_candidates
 from nas.study.folder import StudyDefinition
-from nas.study.rungs import Rung, parse_rungs, rung_study
+from nas.study.rungs import RungSpec, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import NUM_NETWORKS, ORIGIN, RUNGS, TARGET, TrialRow, rank, read_rows
 
@@ -43,7 +43,7 @@ class Level:
         rows: Its trials; those of a rung under the numbers of the search's trials.
     """
 
-    rung: Rung | None
+    rung: RungSpec | None
     epochs: int
     study: str
     target: int | None
@@ -167,7 +167,7 @@ class Ladder:
         return [(number, level.epochs - done.get(number, 0)) for number in numbers]
 
 
-def rungs_of(attrs: Mapping[str, Any]) -> tuple[Rung, ...]:
+def rungs_of(attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
     """Return the rungs of a study from the user attributes of the search's Optuna study."""
     text = attrs.get(RUNGS)
     return parse_rungs(text) if text is not None else ()
@@ -178,7 +178,7 @@ def read_ladder(
     storage: BaseStorage,
     study: optuna.Study,
     rows: Sequence[TrialRow] | None = None,
-    rungs: Sequence[Rung] | None = None,
+    rungs: Sequence[RungSpec] | None = None,
 ) -> Ladder:
     """Read a study with its rungs; nothing is written.
 
@@ -224,15 +224,15 @@ def spend(
     )
 
 
-def basis_of(below: str, rows: Sequence[TrialRow], rung: Rung) -> dict[str, Any]:
+def basis_of(below: str, rows: Sequence[TrialRow], rung: RungSpec) -> dict[str, Any]:
     """Return what a rung's networks are chosen from; while it is the same, the choice stays."""
     trained = sum(row.is_counted for row in rows)
     return {"of": below, "trained": trained, "count": rung.count}
 
 
 def begun_rungs(
-    definition: StudyDefinition, storage: BaseStorage, rungs: Sequence[Rung]
-) -> dict[Rung, optuna.Study]:
+    definition: StudyDefinition, storage: BaseStorage, rungs: Sequence[RungSpec]
+) -> dict[RungSpec, optuna.Study]:
     """Return the Optuna studies of those rungs that have one."""
     names = {rung: rung_study(definition.name, rung.epochs) for rung in rungs}
     return {

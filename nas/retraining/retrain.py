@@ -21,7 +21,7 @@ from nas.errors import UsageError
 from nas.files import write_atomically
 from nas.network.complexity import count
 from nas.network.identity import identify
-from nas.retraining.run import Material, Run, job_of, settings_of
+from nas.retraining.run import RunData, RunSpec, settings_of, train_spec_of
 from nas.retraining.run_folder import (
     ENDED,
     OPENINGS,
@@ -38,7 +38,7 @@ from nas.training.result import EpochRecord, TrainResult
 from nas.training.state import load_checkpoint
 
 
-def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None:
+def find_ended(run: RunSpec, data: TrainingData, mode: str) -> dict[str, Any] | None:
     """Return the metrics of a run that came to its end, None where there is something to train.
 
     Args:
@@ -73,7 +73,7 @@ def find_ended(run: Run, data: TrainingData, mode: str) -> dict[str, Any] | None
     return None
 
 
-def resumed_engine(run: Run) -> Engine:
+def resumed_engine(run: RunSpec) -> Engine:
     """Return the run's engine with the threads and the format of its unfinished part.
 
     Sums in floating point depend on them: so a resumed run equals one that was not interrupted.
@@ -86,8 +86,8 @@ def resumed_engine(run: Run) -> Engine:
 
 
 def retrain(
-    run: Run,
-    material: Material,
+    run: RunSpec,
+    run_data: RunData,
     mode: str = "begin",
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def retrain(
 
     Args:
         run: What is trained.
-        material: What `prepare` gave for it.
+        run_data: What `place_run_data` gave for it.
         mode: ``begin`` refuses a folder with an unfinished run; ``resume`` goes on from its
             checkpoint, or begins where there is none; ``restart`` discards what is there, the
             record of the test part's openings excepted.
@@ -112,14 +112,14 @@ def retrain(
     folder = run.folder
     folder.create()
     with folder.locked():
-        find_ended(run, material.data, mode)
+        find_ended(run, run_data.data, mode)
         is_going_on = mode == "resume" and folder.checkpoint.exists()
-        metrics = _describe(run, material) | {OPENINGS: folder.openings()}
+        metrics = _describe(run, run_data) | {OPENINGS: folder.openings()}
         if is_going_on:
             folder.write(metrics)
         else:
             folder.begin(run.architecture, metrics)
-        result = _train(run, material, is_going_on, on_epoch)
+        result = _train(run, run_data, is_going_on, on_epoch)
         metrics |= _outcome(result)
         if result.model is not None:
             content = save_safetensors(
@@ -129,14 +129,14 @@ def retrain(
             write_atomically(folder.weights, lambda file: file.write(content))
             metrics[OPENINGS] = [*metrics[OPENINGS], opening(run.command)]
             folder.write({**metrics, "status": RUNNING})
-            metrics |= measure_test(run, material.data, result.model)
+            metrics |= measure_test(run, run_data.data, result.model)
         if result.curve:
             folder.draw_curve(result.curve, _title(metrics))
         folder.write(metrics)
     return metrics
 
 
-def measure_test(run: Run, data: TrainingData, model: nn.Module) -> dict[str, Any]:
+def measure_test(run: RunSpec, data: TrainingData, model: nn.Module) -> dict[str, Any]:
     """Read the test part and measure a network on it; the opening has been recorded."""
     test = load_test(run.dataset, run.data_dir, run.image_size)
     loader = eval_loader(place_test(data, test, run.engine.device))
@@ -157,7 +157,7 @@ def measure_test(run: Run, data: TrainingData, model: nn.Module) -> dict[str, An
 
 
 def _train(
-    run: Run, material: Material, is_going_on: bool, on_epoch: Callable[[EpochRecord], None]
+    run: RunSpec, run_data: RunData, is_going_on: bool, on_epoch: Callable[[EpochRecord], None]
 ) -> TrainResult:
     """Train the epochs that are missing; those done before are neither written nor shown again."""
     done = len(load_checkpoint(run.folder.checkpoint)["curve"]) if is_going_on else 0
@@ -172,8 +172,8 @@ def _train(
         return False
 
     return train(
-        job_of(run, material.data),
-        make_batches(material.parts, run.recipe, run.seed),
+        train_spec_of(run, run_data.data),
+        make_batches(run_data.parts, run.recipe, run.seed),
         run.engine,
         on_epoch=record,
         checkpoint_path=run.folder.checkpoint,
@@ -181,9 +181,9 @@ def _train(
     )
 
 
-def _describe(run: Run, material: Material) -> dict[str, Any]:
+def _describe(run: RunSpec, run_data: RunData) -> dict[str, Any]:
     """Return the metrics of a run that begins."""
-    data, parts = material.data, material.parts
+    data, parts = run_data.data, run_data.parts
     return {
         "status": RUNNING,
         "reason": None,

@@ -13,11 +13,11 @@ from nas.retraining.run_folder import RunFolder
 from nas.training.batches import PlacedParts, place_all
 from nas.training.engine import Engine
 from nas.training.recipe import Recipe
-from nas.training.state import Job
+from nas.training.state import TrainSpec
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSpec:
     """One full training.
 
     Args:
@@ -50,14 +50,14 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class RunData:
     """The images that the runs of several seeds share: as they were read, and on the device."""
 
     data: TrainingData
     parts: PlacedParts
 
 
-def prepare(run: Run, data: TrainingData) -> Material:
+def place_run_data(run: RunSpec, data: TrainingData) -> RunData:
     """Put all that may be trained on upon the run's device; nothing is written.
 
     Raises:
@@ -65,15 +65,15 @@ def prepare(run: Run, data: TrainingData) -> Material:
         DataError: A class has too few images to hold any out.
     """
     count(run.architecture, data.input_spec)
-    return Material(data, place_all(data, run.engine.device, run.split_seed, run.holdout))
+    return RunData(data, place_all(data, run.engine.device, run.split_seed, run.holdout))
 
 
-def job_of(run: Run, data: TrainingData) -> Job:
+def train_spec_of(run: RunSpec, data: TrainingData) -> TrainSpec:
     """Return what the training is asked to do."""
-    return Job(run.architecture, data.input_spec, run.recipe, run.epochs, run.seed)
+    return TrainSpec(run.architecture, data.input_spec, run.recipe, run.epochs, run.seed)
 
 
-def settings_of(run: Run, data: TrainingData) -> dict[str, Any]:
+def settings_of(run: RunSpec, data: TrainingData) -> dict[str, Any]:
     """Return all that decides the result of a run, as JSON-ready values."""
     return {
         "architecture": run.architecture.to_dict(),

@@ -10,7 +10,7 @@ import torch
 
 from nas.data.images import TrainingData
 from nas.data.loader import EvalLoader
-from nas.retraining.run import Material, Run, job_of
+from nas.retraining.run import RunData, RunSpec, train_spec_of
 from nas.training.batches import feed_epoch, make_batches
 from nas.training.cuda_graph import WARMUP_STEPS, with_graph
 from nas.training.engine import Engine, free_memory, is_out_of_memory
@@ -24,7 +24,7 @@ from nas.training.timing import choose_bfloat16, choose_threads
 PROBE_STEPS, PROBE_SECONDS = 8, 3.0  # timed before a run, whichever ends first
 
 
-def choose_engine(run: Run, data: TrainingData) -> Engine:
+def choose_engine(run: RunSpec, data: TrainingData) -> Engine:
     """Return the run's engine; on a CPU with what trains its network fastest."""
     if run.engine.is_cuda:
         return run.engine
@@ -37,7 +37,7 @@ def choose_engine(run: Run, data: TrainingData) -> Engine:
     )
 
 
-def estimate_seconds(run: Run, material: Material) -> float | None:
+def estimate_seconds(run: RunSpec, run_data: RunData) -> float | None:
     """Return how long the epochs of a run will take, from a few of its own steps timed here.
 
     Costs about `PROBE_SECONDS`, or two steps where those take longer. None where not even
@@ -47,7 +47,7 @@ def estimate_seconds(run: Run, material: Material) -> float | None:
     while micro_batch >= SMALLEST_MICRO_BATCH:
         try:
             with run.engine.applied():
-                return run.epochs * _time_epoch(run, material, micro_batch)
+                return run.epochs * _time_epoch(run, run_data, micro_batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -57,11 +57,11 @@ def estimate_seconds(run: Run, material: Material) -> float | None:
     return None
 
 
-def _time_epoch(run: Run, material: Material, micro_batch: int) -> float:
+def _time_epoch(run: RunSpec, run_data: RunData, micro_batch: int) -> float:
     """Return the seconds of an epoch: the median of a few steps, and a batch of validation."""
     engine, recipe = run.engine, run.recipe
-    batches = make_batches(material.parts, recipe, run.seed)
-    state = make_state(job_of(run, material.data), engine, len(batches.train), micro_batch)
+    batches = make_batches(run_data.parts, recipe, run.seed)
+    state = make_state(train_spec_of(run, run_data.data), engine, len(batches.train), micro_batch)
     totals = EpochTotals(engine.device)
     step = with_graph(
         make_step(
@@ -84,10 +84,10 @@ def _time_epoch(run: Run, material: Material, micro_batch: int) -> float:
         if number > warm_steps and is_enough:
             break
     seconds = len(batches.train) * statistics.median(timings[warm_steps:] or timings)
-    if material.parts.val is not None:
-        few = next(iter(EvalLoader(material.parts.val, recipe.batch_size)))
+    if run_data.parts.val is not None:
+        few = next(iter(EvalLoader(run_data.parts.val, recipe.batch_size)))
         lap = time.perf_counter()
         evaluate(state.result_model, [few], engine, recipe.precision)  # sync
         per_image = (time.perf_counter() - lap) / len(few.labels)
-        seconds += per_image * len(material.parts.val)
+        seconds += per_image * len(run_data.parts.val)
     return seconds

@@ -60,10 +60,10 @@ def make_rotation(
     Raises:
         UnknownNameError: No sampler has that name.
     """
-    from nas.samplers.adapter import Arm, BudgetSampler
+    from nas.samplers.adapter import BudgetArm, BudgetSampler
 
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, SAMPLERS)
     proposer = getattr(import_module(f"nas.samplers.{name}"), SAMPLERS[name])
-    arms = [Arm(space, proposer(space, over_budget)) for space in spaces]
+    arms = [BudgetArm(space, proposer(space, over_budget)) for space in spaces]
     return BudgetSampler(arms, seed, over_budget)

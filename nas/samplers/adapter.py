@@ -22,12 +22,12 @@ from optuna.trial import FrozenTrial
 
 from nas.samplers.contract import (
     CandidateSpace,
-    Choices,
+    Configuration,
     History,
     OverBudget,
     Proposal,
+    ProposalRequest,
     Proposer,
-    Request,
     SpaceExhausted,
 )
 from nas.samplers.history import HistoryReader
@@ -38,7 +38,7 @@ MAX_UNCOUNTED_DRAWS = 10_000  # uniform draws without an unseen one, where no co
 
 
 @dataclass(frozen=True)
-class Arm:
+class BudgetArm:
     """A budget that trials are proposed for.
 
     Args:
@@ -72,7 +72,7 @@ class BudgetSampler(BaseSampler):
 
     def __init__(
         self,
-        arms: Sequence[Arm],
+        arms: Sequence[BudgetArm],
         seed: int,
         over_budget: OverBudget = "resample",
     ) -> None:
@@ -149,7 +149,7 @@ class BudgetSampler(BaseSampler):
     def _prepare(self, study: optuna.Study, trial: FrozenTrial) -> None:
         history = self._reader.read(study, self._asked(), asking=trial.number)
         rng = np.random.default_rng([self._seed, trial.number])
-        request = Request(study, trial, history, self._seed, rng)
+        request = ProposalRequest(study, trial, history, self._seed, rng)
         for turn in range(len(self._arms)):
             index = (trial.number + turn) % len(self._arms)
             if self._arms[index].is_exhausted(history):
@@ -162,10 +162,10 @@ class BudgetSampler(BaseSampler):
             return
         raise SpaceExhausted(_exhausted_text(len(history.seen)))
 
-    def _asked(self) -> dict[int, Choices]:
+    def _asked(self) -> dict[int, Configuration]:
         return {number: proposal.choices for number, proposal in self._proposals.items()}
 
-    def _propose(self, arm: Arm, request: Request) -> Proposal:
+    def _propose(self, arm: BudgetArm, request: ProposalRequest) -> Proposal:
         """Take the first draw that may be trained, or a uniform unseen network."""
         space, taken = arm.space, request.history.taken
         over_budget = repeats = 0
@@ -190,7 +190,7 @@ class BudgetSampler(BaseSampler):
 
 def draw_unseen(
     space: CandidateSpace, seen: frozenset[str] | set[str], rng: np.random.Generator
-) -> Choices:
+) -> Configuration:
     """Draw uniformly among the feasible networks whose key is not in `seen`.
 
     Where the feasible networks are counted, the draws go on until missing a network that is

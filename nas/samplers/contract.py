@@ -29,9 +29,9 @@ from nas.errors import NasError
 
 REASON_ATTR = "reason"  # user attribute of a COMPLETE trial that broke; its value says nothing
 
-Choices = dict[str, Any]
+Configuration = dict[str, Any]
 OverBudget = Literal["resample", "prune"]
-Status = Literal["complete", "pruned", "diverged"]
+ObservationStatus = Literal["complete", "pruned", "diverged"]
 
 
 class SpaceExhausted(NasError):
@@ -56,7 +56,7 @@ class CandidateSpace(Protocol):
     def distributions(self) -> Mapping[str, BaseDistribution]:
         """Return every name with its distribution, the same for the whole study."""
 
-    def canonical(self, choices: Mapping[str, Any]) -> Choices:
+    def canonical(self, choices: Mapping[str, Any]) -> Configuration:
         """Return the one form in which choices of this network are proposed."""
 
     def key(self, choices: Mapping[str, Any]) -> str:
@@ -77,13 +77,13 @@ class CandidateSpace(Protocol):
     def features(self, choices: Mapping[str, Any]) -> np.ndarray:
         """Return what describes the network to a surrogate."""  # (d,) float64
 
-    def sample(self, rng: np.random.Generator) -> Choices:
+    def sample(self, rng: np.random.Generator) -> Configuration:
         """Draw uniformly among the distinct feasible networks."""
 
-    def mutate(self, choices: Mapping[str, Any], rng: np.random.Generator) -> Choices:
+    def mutate(self, choices: Mapping[str, Any], rng: np.random.Generator) -> Configuration:
         """Return choices that differ in one or few values; they may break the budget."""
 
-    def shrink(self, choices: Mapping[str, Any]) -> Choices:
+    def shrink(self, choices: Mapping[str, Any]) -> Configuration:
         """Return choices near these that fit the budget."""
 
     def num_feasible(self) -> int | None:
@@ -105,10 +105,10 @@ class Observation:
     """
 
     number: int
-    choices: Choices
+    choices: Configuration
     key: str
     score: float
-    status: Status
+    status: ObservationStatus
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -125,7 +125,7 @@ class History:
     """
 
     observations: tuple[Observation, ...]
-    pending: Mapping[str, Choices]
+    pending: Mapping[str, Configuration]
     seen: frozenset[str]
     rejected: frozenset[str] = frozenset()
 
@@ -136,7 +136,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ProposalRequest:
     """One proposal to be made.
 
     Args:
@@ -159,7 +159,7 @@ class Proposer(Protocol):
 
     name: str
 
-    def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:
+    def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield (source, choices), best first; a refused draw costs nothing but the next one.
 
         The source says where the choices came from, for example `uniform` or `predictor`.
@@ -185,7 +185,7 @@ class Proposal:
     """
 
     number: int
-    choices: Choices = field(hash=False)
+    choices: Configuration = field(hash=False)
     key: str
     source: str
     over_budget: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
+from nas.samplers.contract import CandidateSpace, Configuration, OverBudget, ProposalRequest
 from nas.samplers.random import UniformProposer
 
 NUM_STARTUP_TRIALS = 20
@@ -33,7 +33,7 @@ class EvolutionProposer:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)
 
-    def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:
+    def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield children without end, each of its own tournament; uniform draws at the start."""
         observations = request.history.observations
         youngest = observations[-POPULATION_SIZE:]

@@ -16,10 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.samplers.contract import (
     REASON_ATTR,
     CandidateSpace,
-    Choices,
+    Configuration,
     History,
     Observation,
-    Status,
+    ObservationStatus,
 )
 
 
@@ -36,7 +36,7 @@ class HistoryReader:
         self._finished: dict[int, tuple[str, Observation | None]] = {}
 
     def read(
-        self, study: optuna.Study, asked: Mapping[int, Choices], asking: int | None = None
+        self, study: optuna.Study, asked: Mapping[int, Configuration], asking: int | None = None
     ) -> History:
         """Return the history as a sampler sees it.
 
@@ -50,7 +50,7 @@ class HistoryReader:
             self._study_name, self._finished = study.study_name, {}
         maximise = study.direction == StudyDirection.MAXIMIZE
         observations: list[Observation] = []
-        pending: dict[str, Choices] = {}
+        pending: dict[str, Configuration] = {}
         seen: set[str] = set()
         rejected: set[str] = set()
         for trial in study.get_trials(deepcopy=False):
@@ -84,7 +84,7 @@ class HistoryReader:
             for step, value in sorted(trial.intermediate_values.items())
             if value == value  # NOTE: a diverged trial may have reported NaN
         )
-        status: Status = "complete"
+        status: ObservationStatus = "complete"
         if trial.state == TrialState.PRUNED:
             if not trial.intermediate_values:
                 return key, None
@@ -96,7 +96,9 @@ class HistoryReader:
             score = sign * trial.value
         return key, Observation(trial.number, choices, key, score, status, curve)
 
-    def _pending_choices(self, trial: FrozenTrial, asked: Mapping[int, Choices]) -> Choices | None:
+    def _pending_choices(
+        self, trial: FrozenTrial, asked: Mapping[int, Configuration]
+    ) -> Configuration | None:
         """Return what a running or waiting trial will train, None while nobody can know."""
         enqueued: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
         choices = {**asked.get(trial.number, {}), **enqueued, **trial.params}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
+from nas.samplers.contract import CandidateSpace, Configuration, OverBudget, ProposalRequest
 from nas.samplers.random import UniformProposer
 from nas.samplers.surrogate import Surrogate, make_fitter
 
@@ -40,9 +40,9 @@ class PredictorProposer:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)
         self._fitter = make_fitter(space)
-        self._pool: tuple[tuple[int, int], list[Choices], np.ndarray] | None = None
+        self._pool: tuple[tuple[int, int], list[Configuration], np.ndarray] | None = None
 
-    def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:
+    def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield unmeasured candidates, best first; uniform draws at the start."""
         history = request.history
         surrogate = None
@@ -55,7 +55,7 @@ class PredictorProposer:
             if self._space.key(choices) not in history.taken:
                 yield "predictor", choices
 
-    def _rank(self, request: Request, surrogate: Surrogate) -> Iterator[Choices]:
+    def _rank(self, request: ProposalRequest, surrogate: Surrogate) -> Iterator[Configuration]:
         """Yield the pool, best first, after the best were changed and put among it."""
         pool, x = self._uniform_pool(request)
         values = _acquisition(surrogate, x)
@@ -80,7 +80,9 @@ class PredictorProposer:
         for index in np.argsort(-values, kind="stable"):
             yield pool[index]
 
-    def _change(self, parents: Sequence[Choices], rng: np.random.Generator) -> list[Choices]:
+    def _change(
+        self, parents: Sequence[Configuration], rng: np.random.Generator
+    ) -> list[Configuration]:
         """Return feasible one-step changes of the parents."""
         changed = [
             self._space.canonical(self._space.mutate(parent, rng))
@@ -89,7 +91,7 @@ class PredictorProposer:
         ]
         return [choices for choices in changed if self._space.is_feasible(choices)]
 
-    def _uniform_pool(self, request: Request) -> tuple[list[Choices], np.ndarray]:
+    def _uniform_pool(self, request: ProposalRequest) -> tuple[list[Configuration], np.ndarray]:
         """Return uniform feasible networks and their features; the same for ten trials."""
         signature = (request.seed, request.trial.number // POOL_LIFE)
         if self._pool is None or self._pool[0] != signature:

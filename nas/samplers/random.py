@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
+from nas.samplers.contract import CandidateSpace, Configuration, OverBudget, ProposalRequest
 
 
 class UniformProposer:
@@ -27,7 +27,7 @@ class UniformProposer:
         self._space = space
         self._over_budget = over_budget
 
-    def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:
+    def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield uniform draws without end."""
         while True:
             if self._over_budget == "prune":
@@ -38,7 +38,7 @@ class UniformProposer:
 
 def draw_choices(
     distributions: Mapping[str, BaseDistribution], rng: np.random.Generator
-) -> Choices:
+) -> Configuration:
     """Draw every value on its own and uniformly; the budget is not looked at."""
     return {name: _draw_value(distributions[name], rng) for name in distributions}
 

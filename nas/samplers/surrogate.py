@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.samplers.contract import CandidateSpace, Choices, Observation
+from nas.samplers.contract import CandidateSpace, Configuration, Observation
 from nas.samplers.gp import (
     GaussianProcess,
     Hyperparameters,
@@ -82,7 +82,7 @@ class SurrogateFitter:
         """Return the standardised features that vary, one row each."""
         return self._standardise(np.array([self._features(item) for item in candidates]))
 
-    def features_at(self, keyed: Sequence[tuple[str, Choices]]) -> np.ndarray:
+    def features_at(self, keyed: Sequence[tuple[str, Configuration]]) -> np.ndarray:
         """Return `features` of (key, choices) pairs, each network computed once."""
         for key, choices in keyed:
             if key not in self._rows:
@@ -90,7 +90,7 @@ class SurrogateFitter:
         return self._standardise(np.array([self._rows[key] for key, _ in keyed]))
 
     def fit(
-        self, observations: Sequence[Observation], pending: Mapping[str, Choices]
+        self, observations: Sequence[Observation], pending: Mapping[str, Configuration]
     ) -> Surrogate | None:
         """Return the surrogate, or None while fewer than `MIN_COMPLETE` trials are complete.
 

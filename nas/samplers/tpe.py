@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from optuna.samplers import TPESampler
 
-from nas.samplers.contract import CandidateSpace, Choices, OverBudget, Request
+from nas.samplers.contract import CandidateSpace, Configuration, OverBudget, ProposalRequest
 from nas.samplers.random import UniformProposer, draw_choices
 
 NUM_STARTUP_TRIALS = 10
@@ -34,7 +34,7 @@ class TpeProposer:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)
 
-    def draws(self, request: Request) -> Iterator[tuple[str, Choices]]:
+    def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield draws of one TPE without end; uniform ones during start-up."""
         if len(request.history.observations) < NUM_STARTUP_TRIALS:
             yield from self._uniform.draws(request)

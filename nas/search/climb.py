@@ -24,7 +24,7 @@ from nas.study.folder import fresh_name
 from nas.study.ledger import Ledger
 from nas.study.lineage import list_given_back
 from nas.study.pruners import make_pruner
-from nas.study.rungs import Rung, rung_study
+from nas.study.rungs import RungSpec, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import (
     ARCHITECTURE,
@@ -37,11 +37,11 @@ from nas.study.trials import (
 )
 
 RUNG_OF = "rung_of"  # attribute of a rung's Optuna study: the study whose rung it is
-KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network takes along
+NETWORK_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network takes along
 
 
 @dataclass(frozen=True)
-class Stage:
+class OpenRung:
     """The search, or one of its rungs, with its trials.
 
     Args:
@@ -52,7 +52,7 @@ class Stage:
 
     search: Search
     ledger: Ledger
-    rung: Rung | None = None
+    rung: RungSpec | None = None
 
     @property
     def target(self) -> int:
@@ -72,7 +72,7 @@ class Stage:
         return StandingReader(self.search.definition.input_spec).read(study)
 
 
-def climb(first: Stage, guard: InterruptGuard) -> Iterator[Stage]:
+def climb(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
     """Yield the search and then its rungs; each is filled when it is asked for.
 
     Raises:
@@ -86,7 +86,7 @@ def climb(first: Stage, guard: InterruptGuard) -> Iterator[Stage]:
         yield below
 
 
-def _open_rung(first: Stage, below: Stage, rung: Rung) -> Stage:
+def _open_rung(first: OpenRung, below: OpenRung, rung: RungSpec) -> OpenRung:
     name, storage = _name(first, rung), first.ledger.storage
     with first.ledger.turn():
         if not has_study(name, storage):
@@ -99,7 +99,7 @@ def _open_rung(first: Stage, below: Stage, rung: Rung) -> Stage:
     return stage
 
 
-def _load(first: Stage, rung: Rung) -> Stage:
+def _load(first: OpenRung, rung: RungSpec) -> OpenRung:
     """Return a rung whose study exists."""
     definition = first.search.definition.at_rung(rung.epochs)
     folder = first.search.folder.at_rung(rung.epochs)
@@ -110,10 +110,10 @@ def _load(first: Stage, rung: Rung) -> Stage:
         make_pruner(definition.pruner, rung.epochs),
     )
     search = replace(first.search, definition=definition, folder=folder, known={}, sizing=None)
-    return Stage(search, replace(first.ledger, study=study, folder=folder), rung)
+    return OpenRung(search, replace(first.ledger, study=study, folder=folder), rung)
 
 
-def _claim_name(first: Stage, stage: Stage) -> None:
+def _claim_name(first: OpenRung, stage: OpenRung) -> None:
     """Make sure that the Optuna study of a rung's name is this study's rung."""
     study, owner = stage.ledger.study, first.search.definition.name
     if study.user_attrs.get(RUNG_OF) == owner:
@@ -128,7 +128,7 @@ def _claim_name(first: Stage, stage: Stage) -> None:
     study.set_user_attr(RUNG_OF, owner)
 
 
-def _choose(below: Stage, stage: Stage, rung: Rung) -> list[int]:
+def _choose(below: OpenRung, stage: OpenRung, rung: RungSpec) -> list[int]:
     """Return the search's trials that a rung trains again, and write them down.
 
     They stay while the stage below and the rung's count do.
@@ -143,7 +143,7 @@ def _choose(below: Stage, stage: Stage, rung: Rung) -> list[int]:
     return list(recorded["trials"])
 
 
-def _fill(first: Stage, stage: Stage, chosen: list[int]) -> None:
+def _fill(first: OpenRung, stage: OpenRung, chosen: list[int]) -> None:
     """Enqueue the chosen networks that no trial has; take back the waiting ones of others."""
     ledger = stage.ledger
     for trial in ledger.trials(TrialState.WAITING):
@@ -168,9 +168,9 @@ def _fill(first: Stage, stage: Stage, chosen: list[int]) -> None:
 
 def _enqueue(study: optuna.Study, trial: FrozenTrial) -> None:
     choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    kept = {name: trial.user_attrs[name] for name in KEPT_ATTRS if name in trial.user_attrs}
+    kept = {name: trial.user_attrs[name] for name in NETWORK_ATTRS if name in trial.user_attrs}
     study.enqueue_trial(choices, user_attrs={**kept, ORIGIN: trial.number})
 
 
-def _name(first: Stage, rung: Rung) -> str:
+def _name(first: OpenRung, rung: RungSpec) -> str:
     return rung_study(first.search.definition.name, rung.epochs)

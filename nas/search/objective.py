@@ -52,7 +52,7 @@ from nas.study.trials import (
 )
 from nas.training.batches import PlacedParts, make_batches
 from nas.training.engine import Engine
-from nas.training.loop import Job, train
+from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe
 from nas.training.result import EpochRecord, TrainResult
 from nas.training.state import load_checkpoint
@@ -172,9 +172,9 @@ class Objective:
         """
         definition, plan = self.definition, self.definition.plan
         recipe = Recipe.from_dict(definition.recipe)
-        job = Job(architecture, definition.input_spec, recipe, plan.epochs, definition.seed)
-        own = self._prepare_folder(trial, job)
-        trackers = self._make_trackers(trial, job)
+        spec = TrainSpec(architecture, definition.input_spec, recipe, plan.epochs, definition.seed)
+        own = self._prepare_folder(trial, spec)
+        trackers = self._make_trackers(trial, spec)
         curve: list[EpochRecord] = []
         started = time.perf_counter()
 
@@ -200,7 +200,7 @@ class Objective:
         with trackers:
             try:
                 result = train(
-                    job,
+                    spec,
                     make_batches(self.parts, recipe, definition.seed),
                     Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
                     on_epoch=on_epoch,
@@ -261,17 +261,17 @@ class Objective:
             trial.set_user_attr(AUDITED_EPOCH, epoch)
         return False
 
-    def _make_trackers(self, trial: optuna.Trial, job: Job) -> Trackers:
+    def _make_trackers(self, trial: optuna.Trial, spec: TrainSpec) -> Trackers:
         network_id = trial.user_attrs[ID]
         run = TrackedRun(
             f"{self.definition.name}-trial{trial.number}",
             network_id,
             self.folder.tracking(f"{trial.number}-{network_id}"),
-            job.to_dict(),
+            spec.to_dict(),
         )
         return Trackers(self.track, run, self.left_out)
 
-    def _prepare_folder(self, trial: optuna.Trial, job: Job) -> Path:
+    def _prepare_folder(self, trial: optuna.Trial, spec: TrainSpec) -> Path:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""
         own = self.folder.trial(trial.number)
         own.mkdir(parents=True, exist_ok=True)
@@ -280,7 +280,7 @@ class Objective:
             older = self.folder.trial(number) / CHECKPOINT_FILE
             if not checkpoint.exists() and older.exists():
                 older.replace(checkpoint)
-        if checkpoint.exists() and not _is_usable(checkpoint, job):
+        if checkpoint.exists() and not _is_usable(checkpoint, spec):
             logger.warning("trial %d starts anew: %s cannot be used", trial.number, checkpoint)
             checkpoint.unlink()
         return own
@@ -296,9 +296,9 @@ def _to_outcome(result: TrainResult) -> Outcome:
             return Outcome(TrialState.COMPLETE, WORST_ACCURACY, result.reason, result)
 
 
-def _is_usable(checkpoint: Path, job: Job) -> bool:
-    """Tell whether a checkpoint is whole and of this job; a crash or an upgrade may say no."""
+def _is_usable(checkpoint: Path, spec: TrainSpec) -> bool:
+    """Tell whether a checkpoint is whole and of this training, also after crash or upgrade."""
     try:
-        return bool(load_checkpoint(checkpoint)["job"] == job.to_dict())
+        return bool(load_checkpoint(checkpoint)["job"] == spec.to_dict())
     except (StorageError, KeyError):
         return False

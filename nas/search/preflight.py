@@ -12,7 +12,7 @@ from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.statistics import resolvable_difference
 from nas.study.pruners import STARTUP_TRIALS
-from nas.study.rungs import Rung
+from nas.study.rungs import RungSpec
 from nas.units import format_duration
 
 TYPICAL_ACCURACY = 0.9
@@ -135,7 +135,7 @@ def describe_rungs_ahead(search: Search, request: Request) -> list[str]:
     return [f"rungs     the best again, and the best known: {', then '.join(parts)}"]
 
 
-def _describe(rung: Rung, seconds: float | None) -> str:
+def _describe(rung: RungSpec, seconds: float | None) -> str:
     text = f"{rung.count} x {rung.epochs} epochs"
     if seconds is None:
         return text
@@ -144,7 +144,7 @@ def _describe(rung: Rung, seconds: float | None) -> str:
 
 def _read_existing(
     search: Search, request: Request
-) -> tuple[tuple[Rung, ...], list[float] | None]:
+) -> tuple[tuple[RungSpec, ...], list[float] | None]:
     """Return the rungs that a resumed search will have, and what each still takes, if known."""
     ladder = read_ahead(search.definition, search.folder, request)
     if ladder is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nas.errors import UsageError
 from nas.study.folder import default_name, require_name
-from nas.study.rungs import Rung
+from nas.study.rungs import RungSpec
 
 DEFAULT_SPACE, DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_TRIALS = "resnet", "cifar10", "short", 200
 
@@ -39,7 +39,7 @@ class Request:
     known: bool | None = None
     sampler: str | None = None
     trials: int | None = None
-    rungs: tuple[Rung, ...] | None = None
+    rungs: tuple[RungSpec, ...] | None = None
     workers: int | None = None  # of a CPU's, as many as train most in sum
     time_limit_seconds: float | None = None
     device_hours: float | None = None  # `math.inf` lifts the study's limit

@@ -18,14 +18,14 @@ from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.targets import spread
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
-from nas.search.climb import Stage, climb
+from nas.search.climb import OpenRung, climb
 from nas.search.objective import Objective
 from nas.search.open_study import SAMPLER, load_ledger, open_study
 from nas.search.prepare import Search, prepare
 from nas.search.processes import require_parent, run_processes
 from nas.search.progress import Display, ProgressLine
 from nas.search.request import Request, quote_command
-from nas.search.worker import EXHAUSTED, FINISHED, Assignment, run_worker
+from nas.search.worker import EXHAUSTED, FINISHED, WorkerContext, run_worker
 from nas.signals import InterruptGuard
 from nas.study.liveness import presence
 from nas.study.pruners import make_pruner
@@ -57,7 +57,7 @@ def run(search: Search, request: Request, console: Any) -> str:
     with InterruptGuard() as guard:
         with guard.deferred():
             search, ledger = open_study(search, request)
-        first = Stage(search, ledger)
+        first = OpenRung(search, ledger)
         terms = terms_of(search.definition, ledger.study.user_attrs)
         progress = ProgressLine(console, search.definition, first.target, terms, search.workers)
         with progress, store_errors(f"the study {search.folder.path}"):
@@ -95,11 +95,11 @@ def work(request: Request) -> str:
         def on_change(text: str) -> None:
             require_parent()
 
-        return _train_all(Stage(search, ledger), request, deadline, on_change, guard)
+        return _train_all(OpenRung(search, ledger), request, deadline, on_change, guard)
 
 
 def _train_all(
-    first: Stage,
+    first: OpenRung,
     request: Request,
     deadline: float | None,
     on_change: Callable[[str], None],
@@ -110,8 +110,8 @@ def _train_all(
     with _placed(first.search) as (parts, worker):
         for stage in climb(first, guard):
             objective = _make_objective(stage.search, parts, request.track)
-            assignment = _assign(stage, first, objective, worker, deadline, on_change)
-            reason = run_worker(assignment, guard)
+            context = _assign(stage, first, objective, worker, deadline, on_change)
+            reason = run_worker(context, guard)
             if reason not in (FINISHED, EXHAUSTED):
                 return reason
             outcome = reason if stage is first else outcome
@@ -136,19 +136,19 @@ def _make_objective(search: Search, parts: PlacedParts, track: tuple[str, ...]) 
 
 
 def _assign(
-    stage: Stage,
-    first: Stage,
+    stage: OpenRung,
+    first: OpenRung,
     objective: Objective,
     worker: Mapping[str, Any],
     deadline: float | None,
     on_change: Callable[[str], None],
-) -> Assignment:
+) -> WorkerContext:
     """Return the work on one stage; the search itself gets its sampler and pruner here."""
     search, ledger = stage.search, stage.ledger
     definition = search.definition
     limits = deadline, partial(_are_hours_spent, first)
     if stage.rung is not None:
-        return Assignment(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)
+        return WorkerContext(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)
     sampler = make_rotation(
         ledger.study.user_attrs[SAMPLER],
         spread(search.space, definition.targets),
@@ -158,10 +158,10 @@ def _assign(
     pruner = make_pruner(definition.pruner, definition.plan.epochs)
     study = load_study(ledger.study.study_name, ledger.storage, sampler, pruner)
     own = replace(ledger, study=study)
-    return Assignment(own, worker, sampler, objective, *limits, on_change)
+    return WorkerContext(own, worker, sampler, objective, *limits, on_change)
 
 
-def _are_hours_spent(first: Stage) -> bool:
+def _are_hours_spent(first: OpenRung) -> bool:
     """Tell whether the device time of a search and its rungs, running trials included, is over."""
     study = first.ledger.study
     hours: float | None = study.user_attrs.get(DEVICE_HOURS)

@@ -19,14 +19,14 @@ from nas.search.workers import pays_off, usable_cores, workers_in_memory
 from nas.space import BudgetedSpace
 from nas.study.folder import Plan
 from nas.study.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
-from nas.study.rungs import Rung
+from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe
 from nas.training.timing import Speed, choose_bfloat16, choose_threads, measure_speed
 
 NUM_PROBES = 4  # sampled networks that are timed, beside the known ones
-NUM_DRAWS = 256  # sampled networks whose costs are counted
+NUM_SIZING_DRAWS = 256  # sampled networks whose costs are counted
 NUM_SHALLOW_OF = (
     32  # of which the two shallowest choose the threads: one layer tells as much as 50
 )
@@ -63,7 +63,7 @@ class Sizing:
         typical = trial_seconds(self.speed, self.plan) * epochs / self.plan.epochs
         return typical + sum(trial_seconds(item, self.plan) for item in known)
 
-    def rung_seconds(self, rung: Rung) -> float:
+    def rung_seconds(self, rung: RungSpec) -> float:
         """Return what a rung takes with networks of typical cost, one after the other."""
         return rung.count * trial_seconds(self.speed, replace(self.plan, epochs=rung.epochs))
 
@@ -91,7 +91,7 @@ def size_trials(
     largest = GPU_BATCH if is_gpu else 0
     recipe = fit_recipe(row, request.overrides, len(train), largest)
     rng = np.random.default_rng(seed)
-    drawn = [space.decode(space.sample(rng)) for _ in range(NUM_DRAWS)]
+    drawn = [space.decode(space.sample(rng)) for _ in range(NUM_SIZING_DRAWS)]
     units = [cost_units(network, spec, is_gpu) for network in drawn]
     typical_units = statistics.fmean(units)
     typical = min(zip(drawn, units, strict=True), key=lambda pair: abs(pair[1] - typical_units))[0]

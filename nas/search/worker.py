@@ -43,7 +43,7 @@ class ProposingSampler(Protocol):
 
 
 @dataclass(frozen=True)
-class Assignment:
+class WorkerContext:
     """What a worker works on.
 
     Args:
@@ -67,7 +67,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimedTrial:
     """A trial that is this worker's to train."""
 
     trial: optuna.Trial
@@ -79,7 +79,7 @@ class Wait:
     """Nothing to begin: others of this machine are training what the study still lacks."""
 
 
-def run_worker(assignment: Assignment, guard: InterruptGuard) -> str:
+def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
     """Train trials until the target, the deadline, or the last network of the space.
 
     Returns:
@@ -89,56 +89,56 @@ def run_worker(assignment: Assignment, guard: InterruptGuard) -> str:
         KeyboardInterrupt: A signal came; the running trial was given back.
         NasError: A trial failed for a reason outside its network; it was given back.
     """
-    ledger = assignment.ledger
+    ledger = context.ledger
     while True:
         guard.check()
         with ledger.turn(), guard.deferred():
-            step = _next(assignment)
-        if isinstance(step, Claim):
-            _train(assignment, step, guard)
-            assignment.on_change("")
+            step = _next(context)
+        if isinstance(step, ClaimedTrial):
+            _train(context, step, guard)
+            context.on_change("")
         elif isinstance(step, Wait):
-            if _is_over(assignment.deadline):
+            if _is_over(context.deadline):
                 return TIME_LIMIT
-            assignment.on_change("waiting for the trials of other processes")
+            context.on_change("waiting for the trials of other processes")
             time.sleep(WAIT_SECONDS)
         elif step is not None:
             return step
 
 
-def _next(assignment: Assignment) -> Claim | Wait | str | None:
+def _next(context: WorkerContext) -> ClaimedTrial | Wait | str | None:
     """Return a claimed trial, or that others are to be waited for, or why to stop.
 
     None is to be asked again: a trial was begun that is not to be trained.
     """
-    ledger = assignment.ledger
+    ledger = context.ledger
     ledger.revive_dead()
-    reason = stop_reason(assignment)
+    reason = stop_reason(context)
     if reason in (ELSEWHERE, EXHAUSTED) and _others_train_here(ledger):
         return Wait()
     if reason is not None:
         return reason
     try:
-        return _claim(assignment)
+        return _claim(context)
     except SpaceExhausted:
         return EXHAUSTED
 
 
-def stop_reason(assignment: Assignment) -> str | None:
+def stop_reason(context: WorkerContext) -> str | None:
     """Return why no trial is to be begun now, or None."""
-    ledger = assignment.ledger
+    ledger = context.ledger
     trials = ledger.trials()
     target = int(ledger.study.user_attrs[TARGET])
     if sum(map(is_counted, trials)) >= target:
         return FINISHED
     if num_claimed(trials) >= target:
         return ELSEWHERE
-    if _is_over(assignment.deadline):
+    if _is_over(context.deadline):
         return TIME_LIMIT
-    if assignment.are_hours_spent():
+    if context.are_hours_spent():
         return HOURS_SPENT
     has_waiting = any(trial.state == TrialState.WAITING for trial in trials)
-    if not has_waiting and assignment.sampler.is_exhausted(ledger.study):
+    if not has_waiting and context.sampler.is_exhausted(ledger.study):
         return EXHAUSTED
     return None
 
@@ -152,16 +152,16 @@ def _others_train_here(ledger: Ledger) -> bool:
     )
 
 
-def _claim(assignment: Assignment) -> Claim | None:
+def _claim(context: WorkerContext) -> ClaimedTrial | None:
     """Begin a trial and make its network this worker's; None where it is not to be trained.
 
     Raises:
         SpaceExhausted: No network is left to propose.
     """
-    ledger, objective = assignment.ledger, assignment.objective
-    trial = ledger.begin(assignment.worker)
+    ledger, objective = context.ledger, context.objective
+    trial = ledger.begin(context.worker)
     try:
-        architecture = objective.describe(trial, assignment.sampler.proposal(trial.number))
+        architecture = objective.describe(trial, context.sampler.proposal(trial.number))
         refusal = ledger.refusal(trial.number, int(ledger.study.user_attrs[TARGET]))
         if refusal is not None:
             ledger.withdraw(trial.number, refusal)
@@ -172,21 +172,21 @@ def _claim(assignment: Assignment) -> Claim | None:
     except BaseException as error:
         ledger.give_back(trial.number, _describe_failure(error))
         raise
-    return Claim(trial, architecture)
+    return ClaimedTrial(trial, architecture)
 
 
-def _train(assignment: Assignment, claim: Claim, guard: InterruptGuard) -> None:
+def _train(context: WorkerContext, claim: ClaimedTrial, guard: InterruptGuard) -> None:
     """Train a claimed trial; whatever goes wrong, it does not stay RUNNING."""
-    ledger, objective, trial = assignment.ledger, assignment.objective, claim.trial
+    ledger, objective, trial = context.ledger, context.objective, claim.trial
     try:
-        assignment.on_change(f"trial {trial.number}: preparing")
-        outcome = objective.train(trial, claim.architecture, guard, assignment.on_change)
+        context.on_change(f"trial {trial.number}: preparing")
+        outcome = objective.train(trial, claim.architecture, guard, context.on_change)
         with guard.deferred():
             objective.finish(trial, outcome)
             ledger.study.tell(trial, outcome.value, state=outcome.state)
             objective.clear(ledger.study)
     except UpdateFinishedTrialError:  # another process took this one for dead and gave it back
-        assignment.on_change(f"trial {trial.number} was given to another process")
+        context.on_change(f"trial {trial.number} was given to another process")
     except BaseException as error:
         with guard.deferred():
             ledger.give_back(trial.number, _describe_failure(error))

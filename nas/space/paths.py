@@ -26,7 +26,7 @@ COSTS = (  # what a space's caps are of, in the order of `Complexity`
 )
 
 
-class Run(NamedTuple):
+class StageRun(NamedTuple):
     """Stages of one block kind, kernel and width, of the depths that leave one map size.
 
     `codes` number (kind, kernel, width, depth) within the stage's lists, from 1; 0 is "no stage".
@@ -64,7 +64,7 @@ def stem_states(space: SearchSpace, input_spec: InputSpec) -> list[tuple[int, St
     return states
 
 
-def stage_runs(space: SearchSpace, index: int, state: State) -> tuple[Run, ...]:
+def stage_runs(space: SearchSpace, index: int, state: State) -> tuple[StageRun, ...]:
     """Return the runs a stage can be, from a state; those whose map vanishes are left out.
 
     Args:
@@ -171,7 +171,7 @@ def _undominated(paths: Iterable[Path], fields: list[int]) -> list[Path]:
 
 
 @lru_cache(maxsize=2**14)
-def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple[Run, ...]:
+def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple[StageRun, ...]:
     runs = []
     for option, (kind, kernel, width) in enumerate(stage.options):
         codes = {d: option * len(stage.depths) + i + 1 for i, d in enumerate(stage.depths)}
@@ -189,11 +189,11 @@ def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple
         for after, depths in by_size.items():
             if after:
                 taken = tuple(codes[depth] for depth in depths)
-                runs.append(Run(taken, tuple(depths), first, rest, width, after))
+                runs.append(StageRun(taken, tuple(depths), first, rest, width, after))
     return tuple(runs)
 
 
-def _stage_cost(run: Run, depth: int) -> Complexity:
+def _stage_cost(run: StageRun, depth: int) -> Complexity:
     return Complexity(*(f + (depth - 1) * r for f, r in zip(run.first, run.rest, strict=True)))
 
 

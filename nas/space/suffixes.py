@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas.network.architecture import InputSpec
 from nas.network.complexity import head_cost
-from nas.space.paths import Run, State, stage_runs
+from nas.space.paths import StageRun, State, stage_runs
 from nas.space.record import SearchSpace
 
 Ints = NDArray[np.int64]
@@ -99,7 +99,7 @@ class TailGraph:
         return join(lists)
 
 
-def run_costs(run: Run, field: int) -> tuple[int, ...]:
+def run_costs(run: StageRun, field: int) -> tuple[int, ...]:
     """Return what a run costs at each of its depths."""
     first, rest = run.first[field], run.rest[field]
     return tuple(first + (depth - 1) * rest for depth in run.depths)

@@ -50,7 +50,7 @@ from nas.study.trials import (
 MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
 WORST_ACCURACY = 0.0
 # what a network that is enqueued again keeps
-KEPT_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN, TARGET_BUDGET)
+REQUEUED_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN, TARGET_BUDGET)
 SETTLE_SECONDS = 5.0  # for another machine to write the id of the trial it just began
 
 
@@ -155,7 +155,9 @@ class Ledger:
             choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             if choices.keys() >= self.names:  # else it was killed before it had a network
                 kept = {
-                    name: trial.user_attrs[name] for name in KEPT_ATTRS if name in trial.user_attrs
+                    name: trial.user_attrs[name]
+                    for name in REQUEUED_ATTRS
+                    if name in trial.user_attrs
                 }
                 self.study.enqueue_trial(choices, user_attrs={**kept, RESUMES: trial.number})
 

@@ -19,7 +19,7 @@ _RUNG_PATTERN = re.compile(r"([1-9]\d{0,5})\s*x\s*([1-9]\d{0,5})", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Rung:
+class RungSpec:
     """One rung.
 
     Args:
@@ -35,7 +35,7 @@ class Rung:
         return f"{self.count}x{self.epochs}"
 
 
-def parse_rungs(text: str) -> tuple[Rung, ...]:
+def parse_rungs(text: str) -> tuple[RungSpec, ...]:
     """Read ``24x30,6x100``; ``none`` is no rungs.
 
     Raises:
@@ -49,7 +49,7 @@ def parse_rungs(text: str) -> tuple[Rung, ...]:
         match = _RUNG_PATTERN.fullmatch(part.strip())
         if match is None:
             raise UsageError(f"{RULE}; got {part.strip()!r} in {text!r}")
-        rungs.append(Rung(int(match[1]), int(match[2])))
+        rungs.append(RungSpec(int(match[1]), int(match[2])))
     for below, rung in pairwise(rungs):
         if rung.count >= below.count:
             raise UsageError(
@@ -66,12 +66,12 @@ def parse_rungs(text: str) -> tuple[Rung, ...]:
     return tuple(rungs)
 
 
-def format_rungs(rungs: Sequence[Rung]) -> str:
+def format_rungs(rungs: Sequence[RungSpec]) -> str:
     """Return the rungs as `parse_rungs` reads them."""
     return ",".join(map(str, rungs)) or NO_RUNGS
 
 
-def check_rungs(rungs: Sequence[Rung], trials: int, epochs: int) -> None:
+def check_rungs(rungs: Sequence[RungSpec], trials: int, epochs: int) -> None:
     """Refuse rungs that do not train fewer networks for longer than the search itself.
 
     Args:

@@ -18,10 +18,10 @@ from nas.training.engine import Engine, free_memory, is_out_of_memory
 from nas.training.evaluate import evaluate
 from nas.training.optimizer import set_learning_rate, set_momentum
 from nas.training.result import EpochRecord, Status, TrainResult
-from nas.training.state import CheckpointPace, Job, TrainState, make_state
+from nas.training.state import CheckpointPace, TrainSpec, TrainState, make_state
 from nas.training.step import EpochTotals, Step, make_step
 
-__all__ = ["Batches", "Job", "OnEpoch", "train"]
+__all__ = ["Batches", "OnEpoch", "TrainSpec", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ OnEpoch = Callable[[EpochRecord], bool | None]
 
 
 def train(
-    job: Job,
+    spec: TrainSpec,
     batches: Batches,
     engine: Engine,
     *,
@@ -42,16 +42,16 @@ def train(
 ) -> TrainResult:
     """Train a network and measure it after every epoch; the last epoch's figures are the result.
 
-    On a CPU, at an equal number of threads, the result is a function of job and batches, bit for
-    bit, however often the training was interrupted and resumed. PyTorch's global random state
-    and thread count are as before on return.
+    On a CPU, at an equal number of threads, the result is a function of the spec and the
+    batches, bit for bit, however often it was interrupted and resumed. PyTorch's global random
+    state and thread count are as before on return.
 
     A training that diverges is a result with its reason, not an error. So is one that does not
     fit in memory, once gradients have been accumulated over pieces down to
     `SMALLEST_MICRO_BATCH` images; each halving starts the training again.
 
     Args:
-        job: What is trained and how.
+        spec: What is trained and how.
         batches: The data.
         engine: What it runs on.
         on_epoch: Called after every epoch, once a checkpoint that is due is written; returns True
@@ -62,15 +62,15 @@ def train(
 
     Raises:
         StorageError: The checkpoint cannot be written, or is damaged.
-        StudyMismatchError: The checkpoint is of another job.
+        StudyMismatchError: The checkpoint is of another training.
     """
-    micro_batch = job.recipe.batch_size
+    micro_batch = spec.recipe.batch_size
     pace = pace or CheckpointPace(by_time=engine.is_cuda)
     while True:
         try:
             with engine.applied():
                 return _attempt(
-                    job, batches, engine, micro_batch, on_epoch, checkpoint_path, resume, pace
+                    spec, batches, engine, micro_batch, on_epoch, checkpoint_path, resume, pace
                 )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -86,7 +86,7 @@ def train(
 
 
 def _attempt(
-    job: Job,
+    spec: TrainSpec,
     batches: Batches,
     engine: Engine,
     micro_batch: int,
@@ -96,32 +96,32 @@ def _attempt(
     pace: CheckpointPace,
 ) -> TrainResult:
     """Run the epochs that are not done yet."""
-    state = make_state(job, engine, len(batches.train), micro_batch)
+    state = make_state(spec, engine, len(batches.train), micro_batch)
     if resume and checkpoint_path is not None and checkpoint_path.exists():
-        state.load(checkpoint_path, job, engine.device)
+        state.load(checkpoint_path, spec, engine.device)
     totals = EpochTotals(engine.device)
     step = make_step(
         state.model,
         state.optimizer,
         state.average,
         totals,
-        job.recipe,
+        spec.recipe,
         engine,
         state.micro_batch,
     )
-    step = with_graph(step, engine, job.recipe)
+    step = with_graph(step, engine, spec.recipe)
     clock, written = Clock(state.elapsed_seconds), state.epoch
 
     def keep(is_stop: bool = False) -> None:
         nonlocal written
         if checkpoint_path is not None and written < state.epoch and (is_stop or pace.is_due()):
             with pace.writing():
-                state.save(checkpoint_path, job)
+                state.save(checkpoint_path, spec)
             written = state.epoch
 
     stop = _report(on_epoch, state.curve)
-    while not (status := _ending(state, job, stop)):
-        record = _train_epoch(state, job, batches, engine, step, totals, clock)
+    while not (status := _ending(state, spec, stop)):
+        record = _train_epoch(state, spec, batches, engine, step, totals, clock)
         state.curve.append(record)
         keep()
         try:
@@ -132,7 +132,7 @@ def _attempt(
     keep(is_stop=True)
     return TrainResult(
         status,
-        _reason(status, state, job),
+        _reason(status, state, spec),
         tuple(state.curve),
         state.elapsed_seconds,
         clock.images_per_second,
@@ -144,7 +144,7 @@ def _attempt(
 
 def _train_epoch(
     state: TrainState,
-    job: Job,
+    spec: TrainSpec,
     batches: Batches,
     engine: Engine,
     step: Step,
@@ -152,11 +152,11 @@ def _train_epoch(
     clock: Clock,
 ) -> EpochRecord:
     """Train one epoch and measure it; waits for the device at its end alone."""
-    recipe, num_images, num_passes, learning_rate = job.recipe, 0, 0, 0.0
-    engine.seed_generators(derive_seed(job.seed, "dropout", state.epoch))
+    recipe, num_images, num_passes, learning_rate = spec.recipe, 0, 0, 0.0
+    engine.seed_generators(derive_seed(spec.seed, "dropout", state.epoch))
     totals.reset()
     for images, targets, progress in feed_epoch(
-        batches.train, recipe, state.epoch, job.epochs, job.seed
+        batches.train, recipe, state.epoch, spec.epochs, spec.seed
     ):
         learning_rate = recipe.learning_rate_at(progress)
         set_learning_rate(state.optimizer, learning_rate)
@@ -214,22 +214,22 @@ def _report(on_epoch: OnEpoch | None, records: list[EpochRecord]) -> bool:
     return on_epoch is not None and any(on_epoch(record) for record in records)
 
 
-def _ending(state: TrainState, job: Job, stop: bool) -> Status | None:
+def _ending(state: TrainState, spec: TrainSpec, stop: bool) -> Status | None:
     """Return how the training ended, or None while it goes on."""
     last = state.curve[-1] if state.curve else None
     if last and not all(math.isfinite(loss) for loss in _losses(last)):
         return "diverged"
-    if state.epoch >= job.epochs:
+    if state.epoch >= spec.epochs:
         return "finished"
     return "stopped" if stop else None
 
 
-def _reason(status: Status, state: TrainState, job: Job) -> str | None:
+def _reason(status: Status, state: TrainState, spec: TrainSpec) -> str | None:
     if status == "diverged":
         losses = ", ".join(f"{loss:g}" for loss in _losses(state.curve[-1]))
-        return f"diverged in epoch {state.epoch} of {job.epochs}: loss {losses}"
+        return f"diverged in epoch {state.epoch} of {spec.epochs}: loss {losses}"
     if status == "stopped":
-        return f"stopped on request after epoch {state.epoch} of {job.epochs}"
+        return f"stopped on request after epoch {state.epoch} of {spec.epochs}"
     return None
 
 

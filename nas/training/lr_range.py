@@ -19,7 +19,7 @@ from nas.training.evaluate import evaluate
 from nas.training.loop import SMALLEST_MICRO_BATCH
 from nas.training.lr_suggestion import Suggestion, has_diverged, smooth, suggest
 from nas.training.optimizer import set_learning_rate
-from nas.training.state import Job, make_state
+from nas.training.state import TrainSpec, make_state
 from nas.training.step import EpochTotals, make_step
 
 RAMPS = ("exponential", "linear")
@@ -79,7 +79,7 @@ class RangeTest(NamedTuple):
 
 
 def run_range_test(
-    job: Job,
+    spec: TrainSpec,
     parts: PlacedParts,
     engine: Engine,
     ramp: Ramp,
@@ -93,7 +93,7 @@ def run_range_test(
     in smaller pieces. Costs the ramp's steps; waits for the device at each.
 
     Args:
-        job: What is trained; its epochs have no effect.
+        spec: What is trained; its epochs have no effect.
         parts: Training images, and validation images where `validate` is set.
         engine: Where.
         ramp: The rates.
@@ -104,16 +104,16 @@ def run_range_test(
         RunError: Not even `SMALLEST_MICRO_BATCH` images fit in memory, or the loss is not finite
             before any step.
     """
-    recipe = replace(job.recipe, ema_half_life_share=0.0)
-    job = replace(job, recipe=recipe)
-    batches = make_batches(parts, recipe, job.seed)
+    recipe = replace(spec.recipe, ema_half_life_share=0.0)
+    spec = replace(spec, recipe=recipe)
+    batches = make_batches(parts, recipe, spec.seed)
     if not validate:
         batches = replace(batches, val=None)
     micro_batch = recipe.batch_size
     while True:
         try:
             with engine.applied():
-                return _attempt(job, batches, engine, ramp, micro_batch, on_step)
+                return _attempt(spec, batches, engine, ramp, micro_batch, on_step)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -124,7 +124,7 @@ def run_range_test(
         micro_batch //= 2
 
 
-def write_table(folder: Path, steps: Sequence[RangeStep], num_steps: int) -> Path:
+def write_range_table(folder: Path, steps: Sequence[RangeStep], num_steps: int) -> Path:
     """Write the steps, with loss and accuracy smoothed beside them.
 
     Raises:
@@ -193,22 +193,22 @@ def draw_picture(
 
 
 def _attempt(
-    job: Job,
+    spec: TrainSpec,
     batches: Batches,
     engine: Engine,
     ramp: Ramp,
     micro_batch: int,
     on_step: Callable[[RangeStep], None],
 ) -> RangeTest:
-    state = make_state(job, engine, len(batches.train), micro_batch)
+    state = make_state(spec, engine, len(batches.train), micro_batch)
     totals = EpochTotals(engine.device)
     step = make_step(
-        state.model, state.optimizer, None, totals, job.recipe, engine, state.micro_batch
+        state.model, state.optimizer, None, totals, spec.recipe, engine, state.micro_batch
     )
     every = max(1, ramp.num_steps // NUM_VALIDATIONS)
     steps: list[RangeStep] = []
     for number, (images, targets) in zip(
-        range(ramp.num_steps), _endless(job, batches), strict=False
+        range(ramp.num_steps), _endless(spec, batches), strict=False
     ):
         rate = ramp.rate(number)
         set_learning_rate(state.optimizer, rate)
@@ -221,7 +221,7 @@ def _attempt(
             return RangeTest(tuple(steps), rate)
         val = None
         if batches.val is not None and (number + 1) % every == 0:
-            val = evaluate(state.model, batches.val, engine, job.recipe.precision).accuracy
+            val = evaluate(state.model, batches.val, engine, spec.recipe.precision).accuracy
         steps.append(RangeStep(number + 1, rate, loss, accuracy, val))
         on_step(steps[-1])
         if has_diverged([item.loss for item in steps], ramp.num_steps):
@@ -229,9 +229,11 @@ def _attempt(
     return RangeTest(tuple(steps), None)
 
 
-def _endless(job: Job, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(spec: TrainSpec, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
     for epoch in count_from():
-        for images, targets, _ in feed_epoch(batches.train, job.recipe, epoch, ENDLESS, job.seed):
+        for images, targets, _ in feed_epoch(
+            batches.train, spec.recipe, epoch, ENDLESS, spec.seed
+        ):
             yield images, targets
 
 

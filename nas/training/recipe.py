@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.errors import RecipeError, unknown_name
-from nas.fields import SHARE, Choice, Range, check_fields, parsed, read_fields, ruled
+from nas.fields import SHARE, OneOf, Range, check_fields, parsed, read_fields, ruled
 from nas.training.schedule import SCHEDULES, learning_rate_at, momentum_at
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 MIXINGS = ("none", "cutmix", "ricap")
-POLICIES = ("none", "trivial", "autoaugment")
+POLICY_NAMES = ("none", "trivial", "autoaugment")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 POSITIVE_RATE = Range(0, 100, low_included=False)
@@ -69,10 +69,10 @@ class Recipe:
     """
 
     name: str = "custom"
-    optimizer: str = ruled(Choice(OPTIMIZERS), "sgd")
+    optimizer: str = ruled(OneOf(OPTIMIZERS), "sgd")
     learning_rate: float = ruled(POSITIVE_RATE, 0.1)
     floor_learning_rate: float = ruled(Range(0, 100), 0.0)
-    schedule: str = ruled(Choice(tuple(SCHEDULES)), "cosine")
+    schedule: str = ruled(OneOf(tuple(SCHEDULES)), "cosine")
     warmup_share: float = ruled(SHARE, 0.1)
     cycles: int = ruled(Range(1, 1000), 1)
     momentum: float = ruled(Range(0, 1, False, False), 0.9)
@@ -85,8 +85,8 @@ class Recipe:
     flip: bool = True
     crop_share: float = ruled(Range(0, 0.5), 0.125)
     cutout_share: float = ruled(Range(0, 1), 0.0)
-    policy: str = ruled(Choice(POLICIES), "none")
-    mixing: str = ruled(Choice(MIXINGS), "none")
+    policy: str = ruled(OneOf(POLICY_NAMES), "none")
+    mixing: str = ruled(OneOf(MIXINGS), "none")
     mixing_alpha: float = ruled(Range(0, 100, low_included=False), 1.0)
     mixing_probability: float = ruled(Range(0, 1), 1.0)
     mixing_off_share: float = ruled(Range(0, 1), 0.0)
@@ -94,7 +94,7 @@ class Recipe:
     sam_rho: float = ruled(Range(0, 10), 0.0)
     sam_adaptive: bool = False
     scaled_branches: bool = False
-    precision: str = ruled(Choice(PRECISIONS), "auto")
+    precision: str = ruled(OneOf(PRECISIONS), "auto")
 
     def __post_init__(self) -> None:
         """Check every field against its rule."""

@@ -31,7 +31,7 @@ MOST_WRITING = 0.02  # of the time since the last checkpoint, where that is shor
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainSpec:
     """What is trained and how: with the batches, all that decides the result.
 
     Args:
@@ -94,14 +94,14 @@ class TrainState:
         """Return the network that is measured: the weight average where there is one."""
         return self.average.shadow if self.average else self.model
 
-    def save(self, path: Path, job: Job) -> None:
-        """Write the state and the job it belongs to, whole or not at all.
+    def save(self, path: Path, spec: TrainSpec) -> None:
+        """Write the state and the training it belongs to, whole or not at all.
 
         Raises:
             StorageError: The file cannot be written.
         """
         record = {
-            "job": job.to_dict(),
+            "job": spec.to_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.shadow.state_dict() if self.average else None,
@@ -110,15 +110,15 @@ class TrainState:
         }
         save_checkpoint(path, record)
 
-    def load(self, path: Path, job: Job, device: str) -> None:
+    def load(self, path: Path, spec: TrainSpec, device: str) -> None:
         """Take over what `save` wrote.
 
         Raises:
             StorageError: The file is absent or damaged.
-            StudyMismatchError: The file is of another job; the difference is named.
+            StudyMismatchError: The file is of another training; the difference is named.
         """
         record = load_checkpoint(path, device)
-        _require_same_job(path, record["job"], job.to_dict())
+        _require_same_spec(path, record["job"], spec.to_dict())
         self.model.load_state_dict(record["model"])
         self.optimizer.load_state_dict(record["optimizer"])
         if self.average:
@@ -127,33 +127,35 @@ class TrainState:
         self.curve = [EpochRecord(**epoch) for epoch in record["curve"]]
 
 
-def make_state(job: Job, engine: Engine, steps_per_epoch: int, micro_batch: int) -> TrainState:
-    """Return the state before the first epoch; the weights come from the job's seed alone.
+def make_state(
+    spec: TrainSpec, engine: Engine, steps_per_epoch: int, micro_batch: int
+) -> TrainState:
+    """Return the state before the first epoch; the weights come from the seed alone.
 
     Moves PyTorch's global random state.
 
     Args:
-        job: What is trained.
+        spec: What is trained.
         engine: Where.
         steps_per_epoch: Turns the average's half-life into steps.
         micro_batch: Images a forward pass.
     """
-    engine.seed_generators(derive_seed(job.seed, "weights"))
-    architecture = job.architecture.with_dropout(job.recipe.dropout)
-    model = build_model(architecture, job.input_spec)  # on the CPU: equal on every device
-    if job.recipe.scaled_branches:
+    engine.seed_generators(derive_seed(spec.seed, "weights"))
+    architecture = spec.architecture.with_dropout(spec.recipe.dropout)
+    model = build_model(architecture, spec.input_spec)  # on the CPU: equal on every device
+    if spec.recipe.scaled_branches:
         scale_branches(model)
     model.to(engine.device, memory_format=engine.memory_format)  # type: ignore[call-overload]
-    half_life_steps = job.recipe.ema_half_life_share * job.epochs * steps_per_epoch
+    half_life_steps = spec.recipe.ema_half_life_share * spec.epochs * steps_per_epoch
     return TrainState(
         model.train(),
-        make_optimizer(model, job.recipe, engine),
+        make_optimizer(model, spec.recipe, engine),
         WeightAverage(model, half_life_steps) if half_life_steps else None,
         micro_batch,
     )
 
 
-def _require_same_job(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _require_same_spec(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name in sorted(set(found) | set(wanted)):
         if found.get(name) != wanted.get(name):
             raise StudyMismatchError(

@@ -14,7 +14,7 @@ from nas.network.complexity import count
 from nas.training.cuda_graph import WARMUP_STEPS, with_graph
 from nas.training.engine import Engine, free_memory, is_out_of_memory
 from nas.training.recipe import Recipe
-from nas.training.state import Job, make_state
+from nas.training.state import TrainSpec, make_state
 from nas.training.step import EpochTotals, make_step
 
 PROBE_MACS = 5 * 10**8  # multiply-adds of a timed forward pass on a CPU
@@ -173,8 +173,8 @@ def _make_probe(
     num_images: int,
 ) -> _Probe:
     """Build a network and take the steps with it that are not timed; inside `engine.applied`."""
-    job = Job(architecture, input_spec, recipe, epochs=1, seed=0)
-    state = make_state(job, engine, steps_per_epoch=1, micro_batch=num_images)
+    spec = TrainSpec(architecture, input_spec, recipe, epochs=1, seed=0)
+    state = make_state(spec, engine, steps_per_epoch=1, micro_batch=num_images)
     model, totals = state.model, EpochTotals(engine.device)
     step = with_graph(
         make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images),

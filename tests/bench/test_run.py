@@ -1,7 +1,7 @@
 import pytest
 
 from nas.bench.contenders import OurLoop, noise_pictures
-from nas.bench.run import Plan, bench_network
+from nas.bench.run import BenchPlan, bench_network
 from nas.bench.separate_process import SeparateProcess
 from nas.network.architecture import Architecture, Stage, Stem
 from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep
@@ -53,7 +53,7 @@ def benched(tmp_path_factory):
         return time_steps(loop, num_steps)
 
     pictures = noise_pictures(tmp_path_factory.mktemp("pictures"), num_images=40)
-    plan = Plan(batch_size=8, num_pairs=7, seconds_per_timing=0.01, worker_counts=(0, 1))
+    plan = BenchPlan(batch_size=8, num_pairs=7, seconds_per_timing=0.01, worker_counts=(0, 1))
     with pytest.MonkeyPatch.context() as patch, SeparateProcess() as separate:
         patch.setattr("nas.bench.contenders.with_graph", graphs.with_graph)
         patch.setattr(OurLoop, "time_steps", note_and_time)

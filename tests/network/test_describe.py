@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.network.describe import PICTURE_COLUMNS, draw, stage_rows
+from nas.network.describe import PICTURE_COLUMNS, draw_network, stage_rows
 from nas.network.model import build_model
 from nas.network.presets import PRESETS
 
@@ -34,7 +34,7 @@ def test_the_picture_has_a_bar_per_block_and_its_words():
     architecture = Architecture(
         Stem("conv3x3", 8), (Stage("basic", 3, 8, 1), Stage("bottleneck", 2, 64, 2))
     )
-    lines = draw(architecture, InputSpec(1, 8, 10))
+    lines = draw_network(architecture, InputSpec(1, 8, 10))
     assert lines[0] == "1 x 8x8 image"
     assert lines[2].count("▁▁") == 3
     assert lines[3].count("█") == 2
@@ -44,7 +44,7 @@ def test_the_picture_has_a_bar_per_block_and_its_words():
 
 def test_a_stage_too_deep_for_the_picture_is_cut_and_says_its_depth():
     architecture = Architecture(Stem("conv3x3", 8), (Stage("basic", 100, 8, 1),))
-    line = draw(architecture, InputSpec())[2]
+    line = draw_network(architecture, InputSpec())[2]
     assert "…" in line
     assert "100 x basic 8" in line
     assert len(line) < PICTURE_COLUMNS + 40

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.commands import main
-from nas.paper.study import list_studies, load_study
+from nas.paper.study import list_claim_studies, load_claim_study
 from nas.paper.table import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +27,9 @@ def test_a_count_on_the_page_is_what_its_command_prints(line, printed, capsys):
     assert re.search(rf"parameters\s+{printed}\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", list_studies())
+@pytest.mark.parametrize("name", list_claim_studies())
 def test_every_claim_of_every_study_stands_there_with_its_command(name):
-    for claim in load_study(name).comparison.claims:
+    for claim in load_claim_study(name).comparison.claims:
         row = next(line for line in PAGE.splitlines() if claim.wording in line)
         assert f"`python cli.py study {name}`" in PAGE
         assert row.startswith("|")

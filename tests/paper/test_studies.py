@@ -14,12 +14,12 @@ from nas.paper.study import (
     arm_network,
     arm_settings,
     find_differences,
-    list_studies,
-    load_study,
+    list_claim_studies,
+    load_claim_study,
 )
 from nas.training.recipe import get_recipe
 
-NAMES = list(list_studies())
+NAMES = list(list_claim_studies())
 PROMISED = (  # issue 5, `studies/`
     *("deeper_or_wider", "basic_or_bottleneck", "kernel", "dropout", "adam_or_adamw"),
     *("batch_size", "augmentation", "schedule", "stem", "blocks_or_stages"),
@@ -33,8 +33,8 @@ def test_every_promised_study_is_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_says_what_it_tests_and_how_to_run_it(name):
-    study = load_study(name)
-    assert study.title == list_studies()[name]
+    study = load_claim_study(name)
+    assert study.title == list_claim_studies()[name]
     assert f"python cli.py study {name} --scale tiny" in study.text
     for word in ("Expected time: ", "Result: "):
         assert word in study.text
@@ -43,7 +43,7 @@ def test_a_study_says_what_it_tests_and_how_to_run_it(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scale", ["tiny", "full"])
 def test_the_arms_differ_in_what_the_study_says_and_in_nothing_else(name, scale):
-    comparison = load_study(name).comparison
+    comparison = load_claim_study(name).comparison
     found = find_differences(comparison, SCALES[scale])
     assert found == set(comparison.differs)
 
@@ -52,7 +52,7 @@ def networks():
     """Every network that any study trains, once."""
     return {
         arm_network(arm, get_recipe("paper").with_overrides(settings), scale)
-        for comparison in (load_study(name).comparison for name in NAMES)
+        for comparison in (load_claim_study(name).comparison for name in NAMES)
         for scale in (SCALES["tiny"], SCALES["full"])
         for arm in comparison.arms
         for settings in (arm_settings(comparison, arm, scale),)
@@ -69,11 +69,11 @@ def test_every_arm_builds_and_has_the_parameters_that_pytorch_counts():
         assert count(network).num_params == expected
 
 
-EQUAL = [n for n in NAMES if load_study(n).comparison.params_tolerance is not None]
+EQUAL = [n for n in NAMES if load_claim_study(n).comparison.params_tolerance is not None]
 
 
 def test_the_studies_of_equal_size_are_those_that_say_so():
-    said = [name for name in NAMES if "at equal parameters" in list_studies()[name]]
+    said = [name for name in NAMES if "at equal parameters" in list_claim_studies()[name]]
     assert said == EQUAL
     assert len(EQUAL) == 4
 
@@ -81,7 +81,7 @@ def test_the_studies_of_equal_size_are_those_that_say_so():
 @pytest.mark.parametrize("name", EQUAL)
 @pytest.mark.parametrize("size", ["thin", "paper"])
 def test_equal_parameters_are_equal_within_the_stated_tolerance(name, size):
-    comparison = load_study(name).comparison
+    comparison = load_claim_study(name).comparison
     counts = [count(getattr(arm, size)).num_params for arm in comparison.arms]
     assert (max(counts) - min(counts)) / max(counts) <= comparison.params_tolerance <= 0.02
 
@@ -92,13 +92,13 @@ def test_the_claims_are_the_paper_s_words(name):
     if not text.is_file():
         pytest.skip("the paper's text is not at hand")
     paper = " ".join(text.read_text().split())
-    for claim in load_study(name).comparison.claims:
+    for claim in load_claim_study(name).comparison.claims:
         assert claim.wording in paper
 
 
 def test_an_unknown_study_proposes_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'dropout'"):
-        load_study("droupout")
+        load_claim_study("droupout")
 
 
 def test_without_a_name_the_studies_are_listed(capsys):

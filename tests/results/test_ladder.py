@@ -10,7 +10,7 @@ from nas.results.ladder_text import (
     describe_rungs,
     ladder_record,
 )
-from nas.study.rungs import Rung
+from nas.study.rungs import RungSpec
 from tests.support.rows import row
 from tests.support.small_study import definition
 
@@ -22,7 +22,9 @@ def ladder(*rungs, own=OWN, own_target=4):
     """A study of 4 epochs a trial; rungs as (count, epochs, target, rows)."""
     levels = [Level(None, 4, "stated", own_target, tuple(own))]
     for count, epochs, target, rows in rungs:
-        levels.append(Level(Rung(count, epochs), epochs, f"stated@{epochs}", target, tuple(rows)))
+        levels.append(
+            Level(RungSpec(count, epochs), epochs, f"stated@{epochs}", target, tuple(rows))
+        )
     return Ladder(definition(val_images=10**6), tuple(levels))
 
 
@@ -110,4 +112,4 @@ def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
 def test_a_study_from_before_there_were_rungs_has_none():
     assert rungs_of({}) == ()
     assert rungs_of({"rungs": "none"}) == ()
-    assert rungs_of({"rungs": "4x3,2x5"}) == (Rung(4, 3), Rung(2, 5))
+    assert rungs_of({"rungs": "4x3,2x5"}) == (RungSpec(4, 3), RungSpec(2, 5))

@@ -1,6 +1,6 @@
 import numpy as np
 
-from nas.samplers.contract import History, Observation, Request
+from nas.samplers.contract import History, Observation, ProposalRequest
 from nas.samplers.evolution import NUM_STARTUP_TRIALS, POPULATION_SIZE, EvolutionProposer
 from tests.support.sampling import small_space
 
@@ -9,7 +9,7 @@ SPACE = small_space()
 
 def children(observations, num=60):
     history = History(tuple(observations), {}, frozenset())
-    request = Request(None, None, history, 0, np.random.default_rng(1))
+    request = ProposalRequest(None, None, history, 0, np.random.default_rng(1))
     draws = EvolutionProposer(SPACE).draws(request)
     return [next(draws) for _ in range(num)]
 

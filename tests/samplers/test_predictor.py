@@ -1,6 +1,6 @@
 import numpy as np
 
-from nas.samplers.contract import History, Observation, Request
+from nas.samplers.contract import History, Observation, ProposalRequest
 from nas.samplers.predictor import NUM_STARTUP_TRIALS, PredictorProposer
 from nas.samplers.surrogate import MIN_COMPLETE, make_fitter
 from tests.support.sampling import score_of, small_space
@@ -25,7 +25,7 @@ def ranked(observations, pending=None):
     pending = pending or {}
     seen = frozenset({item.key for item in observations} | pending.keys())
     history = History(observations, pending, seen)
-    request = Request(None, _Trial(), history, 0, np.random.default_rng(0))
+    request = ProposalRequest(None, _Trial(), history, 0, np.random.default_rng(0))
     draws = PredictorProposer(SPACE).draws(request)
     return [next(draws) for _ in range(20)]
 

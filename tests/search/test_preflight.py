@@ -18,7 +18,7 @@ from nas.search.request import Request, quote_command
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
 from nas.study.folder import Plan
-from nas.study.rungs import Rung
+from nas.study.rungs import RungSpec
 from nas.training.recipe import get_recipe
 from nas.training.timing import Speed
 from tests.support.searching import words
@@ -77,7 +77,7 @@ def test_the_time_of_a_search_and_its_rungs_is_that_of_its_trials():
     found = sizing.Sizing(plan, get_recipe("short"), 1.0, typical, (known,), workers=2)
     terms = Terms(InputSpec(), False, 10, num_startup=None)
     assert found.search_seconds(4, terms) == pytest.approx(4 + 3 * 2)
-    assert found.rung_seconds(Rung(3, 30)) == pytest.approx(3 * 6)
+    assert found.rung_seconds(RungSpec(3, 30)) == pytest.approx(3 * 6)
 
 
 def test_a_resumed_study_keeps_its_threads_and_chooses_its_workers(folder, images, monkeypatch):

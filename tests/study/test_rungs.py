@@ -3,15 +3,15 @@
 import pytest
 
 from nas.errors import UsageError
-from nas.study.rungs import Rung, check_rungs, format_rungs, parse_rungs, rung_study
+from nas.study.rungs import RungSpec, check_rungs, format_rungs, parse_rungs, rung_study
 
 
 @pytest.mark.parametrize(
     ("text", "rungs"),
     [
-        ("24x30,6x100", (Rung(24, 30), Rung(6, 100))),
-        (" 24X30 , 6 x 100 ", (Rung(24, 30), Rung(6, 100))),
-        ("1x2", (Rung(1, 2),)),
+        ("24x30,6x100", (RungSpec(24, 30), RungSpec(6, 100))),
+        (" 24X30 , 6 x 100 ", (RungSpec(24, 30), RungSpec(6, 100))),
+        ("1x2", (RungSpec(1, 2),)),
         ("none", ()),
     ],
 )
@@ -53,11 +53,11 @@ def test_each_rung_trains_fewer_for_longer_than_the_one_below(text, said):
 
 def test_the_lowest_rung_trains_fewer_for_longer_than_the_search():
     check_rungs((), 1, 100)
-    check_rungs((Rung(4, 3),), 5, 2)
+    check_rungs((RungSpec(4, 3),), 5, 2)
     with pytest.raises(UsageError, match="5x3 has 5 of 5 trials; give --rungs a lower count"):
-        check_rungs((Rung(5, 3),), 5, 2)
+        check_rungs((RungSpec(5, 3),), 5, 2)
     with pytest.raises(UsageError, match="4x2 has 2 epochs and a trial of this study 2; give"):
-        check_rungs((Rung(4, 2),), 5, 2)
+        check_rungs((RungSpec(4, 2),), 5, 2)
 
 
 def test_a_rung_is_a_study_of_its_own_name():

@@ -131,15 +131,15 @@ def hold(gate, which="*"):
     """
     train = objective.train
 
-    def train_and_wait(job, *args, on_epoch, checkpoint_path, **more):
+    def train_and_wait(spec, *args, on_epoch, checkpoint_path, **more):
         def on_epoch_and_wait(record):
             is_over = on_epoch(record)
-            if record.epoch == job.epochs - 1 and checkpoint_path.parent.match(which):
+            if record.epoch == spec.epochs - 1 and checkpoint_path.parent.match(which):
                 wait_until(gate.exists)
             return is_over
 
         more |= {"on_epoch": on_epoch_and_wait, "checkpoint_path": checkpoint_path}
-        return train(job, *args, **more)
+        return train(spec, *args, **more)
 
     objective.train = train_and_wait
 

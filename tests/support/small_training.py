@@ -11,7 +11,7 @@ from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, EvalLoader, place
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.training.engine import Engine
-from nas.training.loop import Batches, Job
+from nas.training.loop import Batches, TrainSpec
 from nas.training.recipe import RECIPES
 
 NET = Architecture(
@@ -37,19 +37,19 @@ def part(first, last, device="cpu"):
     return place(part, (0.3,), (0.37,), torch.device(device))
 
 
-def make_job(recipe="short", epochs=4, seed=0, net=NET, **fields):
+def make_train_spec(recipe="short", epochs=4, seed=0, net=NET, **fields):
     fields = {"batch_size": 32, "learning_rate": 0.05, "name": recipe, **fields}
-    return Job(net, SPEC, replace(RECIPES[recipe], **fields), epochs, seed)
+    return TrainSpec(net, SPEC, replace(RECIPES[recipe], **fields), epochs, seed)
 
 
-def make_batches(job, num_train=400, num_val=150, seed=0, device="cpu"):
+def make_batches(spec, num_train=400, num_val=150, seed=0, device="cpu"):
     """The first images to train on, the last ones to validate; their number leaves a rest."""
     augmentation = Augmentation(
-        rotation_degrees=job.recipe.rotation_degrees,
-        crop_padding=job.recipe.crop_padding(8),
-        cutout_size=job.recipe.cutout_size(8),
-        policy=job.recipe.policy,
+        rotation_degrees=spec.recipe.rotation_degrees,
+        crop_padding=spec.recipe.crop_padding(8),
+        cutout_size=spec.recipe.cutout_size(8),
+        policy=spec.recipe.policy,
     )
     train = part(0, num_train, device)
-    loader = DeviceLoader(train, job.recipe.batch_size, augmentation, seed)
+    loader = DeviceLoader(train, spec.recipe.batch_size, augmentation, seed)
     return Batches(loader, EvalLoader(part(1797 - num_val, 1797, device), 64))

@@ -149,11 +149,11 @@ def test_no_garbage_is_collected_while_capturing(error):
 @pytest.mark.gpu
 def test_a_cuda_graph_trains_like_the_plain_step():
     from nas.training.loop import train
-    from tests.support.small_training import make_batches, make_job
+    from tests.support.small_training import make_batches, make_train_spec
 
-    job = make_job(epochs=3, precision="float32")
-    batches = make_batches(job, device="cuda")
+    spec = make_train_spec(epochs=3, precision="float32")
+    batches = make_batches(spec, device="cuda")
     engine = replace(CPU, device="cuda")
-    graphed = train(job, batches, engine)
-    plain = train(job, batches, replace(engine, cuda_graph=False))
+    graphed = train(spec, batches, engine)
+    plain = train(spec, batches, replace(engine, cuda_graph=False))
     assert graphed.val_accuracy == pytest.approx(plain.val_accuracy, abs=0.05)

@@ -22,11 +22,11 @@ from nas.network.caps import Caps
 from nas.space import BudgetedSpace, load_space
 from nas.training.engine import free_memory
 from nas.training.evaluate import evaluate
-from nas.training.loop import Batches, Job, train
+from nas.training.loop import Batches, TrainSpec, train
 from nas.training.recipe import RECIPES
 from nas.training.result import TrainResult
 from nas.training.state import CheckpointPace, load_checkpoint
-from tests.support.small_training import CPU, make_batches, make_job, part
+from tests.support.small_training import CPU, make_batches, make_train_spec, part
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,8 +43,8 @@ VARIANTS = {
     "one_cycle": {"schedule": "one_cycle", "optimizer": "adamw", "momentum_dip": 0.1},
     "bfloat16": {"precision": "bfloat16"},
 }
-JOBS = {name: make_job(name) for name in RECIPES} | {
-    name: make_job("short", **fields) for name, fields in VARIANTS.items()
+SPECS = {name: make_train_spec(name) for name in RECIPES} | {
+    name: make_train_spec("short", **fields) for name, fields in VARIANTS.items()
 }
 
 
@@ -60,13 +60,13 @@ def same_weights(first, second):
 
 @pytest.fixture(scope="module")
 def whole():
-    """The `short` job, trained in one piece."""
-    return train(JOBS["short"], make_batches(JOBS["short"]), CPU)
+    """The `short` training, trained in one piece."""
+    return train(SPECS["short"], make_batches(SPECS["short"]), CPU)
 
 
 def test_a_small_net_learns_the_digits():
-    job = make_job(epochs=5)
-    result = train(job, make_batches(job, num_train=1440, num_val=350), CPU)
+    spec = make_train_spec(epochs=5)
+    result = train(spec, make_batches(spec, num_train=1440, num_val=350), CPU)
     assert result.val_accuracy > 0.8
     assert result.status == "finished"
     assert result.reason is None
@@ -74,19 +74,19 @@ def test_a_small_net_learns_the_digits():
 
 
 def test_modern_learns_the_digits():
-    job = make_job("modern", epochs=12)
-    result = train(job, make_batches(job, num_train=1440, num_val=350), CPU)
+    spec = make_train_spec("modern", epochs=12)
+    result = train(spec, make_batches(spec, num_train=1440, num_val=350), CPU)
     assert result.val_accuracy > 0.8
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("stop_after", [2])
 def test_a_resumed_training_equals_the_whole_bit_for_bit(tmp_path, name, stop_after):
-    job, path = JOBS[name], tmp_path / "checkpoint.pt"
-    expected = train(job, make_batches(job), CPU)
+    spec, path = SPECS[name], tmp_path / "checkpoint.pt"
+    expected = train(spec, make_batches(spec), CPU)
     part = train(
-        job,
-        make_batches(job),
+        spec,
+        make_batches(spec),
         CPU,
         on_epoch=lambda record: record.epoch == stop_after,
         checkpoint_path=path,
@@ -94,7 +94,7 @@ def test_a_resumed_training_equals_the_whole_bit_for_bit(tmp_path, name, stop_af
     assert part.status == "stopped"
     assert len(part.curve) == stop_after
     torch.manual_seed(99)  # what happened in between has no influence
-    resumed = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
+    resumed = train(spec, make_batches(spec), CPU, checkpoint_path=path, resume=True)
     assert figures(resumed) == figures(expected)
     assert same_weights(resumed, expected)
 
@@ -119,12 +119,12 @@ def slow_pace():
 
 
 def test_a_training_killed_between_checkpoints_by_time_resumes_to_the_whole(tmp_path):
-    job, path = make_job(epochs=6), tmp_path / "checkpoint.pt"
-    expected = train(job, make_batches(job), CPU)
-    data = make_batches(job)
+    spec, path = make_train_spec(epochs=6), tmp_path / "checkpoint.pt"
+    expected = train(spec, make_batches(spec), CPU)
+    data = make_batches(spec)
     with pytest.raises(Killed):
         train(
-            job,
+            spec,
             data,
             CPU,
             on_epoch=stop_with(Killed, 5),
@@ -134,7 +134,7 @@ def test_a_training_killed_between_checkpoints_by_time_resumes_to_the_whole(tmp_
     assert (
         len(load_checkpoint(path)["curve"]) == 4
     )  # the first, and after 21 seconds; not the fifth
-    resumed = train(job, data, CPU, checkpoint_path=path, resume=True, pace=slow_pace())
+    resumed = train(spec, data, CPU, checkpoint_path=path, resume=True, pace=slow_pace())
     assert figures(resumed) == figures(expected)
     assert same_weights(resumed, expected)
     assert len(load_checkpoint(path)["curve"]) == 6  # the end is a stop
@@ -142,23 +142,23 @@ def test_a_training_killed_between_checkpoints_by_time_resumes_to_the_whole(tmp_
 
 @pytest.mark.parametrize("stop", [lambda item: item.epoch == 3, stop_with(KeyboardInterrupt, 3)])
 def test_a_stop_writes_what_is_done_whatever_the_pace(tmp_path, stop):
-    job, path = make_job(epochs=6), tmp_path / "checkpoint.pt"
+    spec, path = make_train_spec(epochs=6), tmp_path / "checkpoint.pt"
     never = CheckpointPace(True, lambda: 0.0)
     with contextlib.suppress(KeyboardInterrupt):
-        train(job, make_batches(job), CPU, on_epoch=stop, checkpoint_path=path, pace=never)
+        train(spec, make_batches(spec), CPU, on_epoch=stop, checkpoint_path=path, pace=never)
     assert len(load_checkpoint(path)["curve"]) == 3
 
 
 def test_the_weights_are_those_of_pytorchs_own_norms_their_counters_included(monkeypatch):
-    job = make_job("modern", epochs=2)
-    averaged = train(job, make_batches(job), CPU)
-    job = make_job("modern", epochs=2, ema_half_life_share=0.0)
-    ours = train(job, make_batches(job), CPU)
+    spec = make_train_spec("modern", epochs=2)
+    averaged = train(spec, make_batches(spec), CPU)
+    spec = make_train_spec("modern", epochs=2, ema_half_life_share=0.0)
+    ours = train(spec, make_batches(spec), CPU)
     monkeypatch.setattr("nas.network.model.BatchNorm", torch.nn.BatchNorm2d)
     monkeypatch.setattr("nas.training.loop.count_batches", lambda model, number: None)
-    theirs = train(job, make_batches(job), CPU)
+    theirs = train(spec, make_batches(spec), CPU)
     assert same_weights(ours, theirs)
-    num_steps = 2 * len(make_batches(job).train)
+    num_steps = 2 * len(make_batches(spec).train)
     for model in (averaged.model, theirs.model):
         counters = [
             int(value) for name, value in model.state_dict().items() if name.endswith("tracked")
@@ -172,37 +172,37 @@ def test_a_killed_process_resumes_to_the_whole(tmp_path, whole):
 import os, signal, torch
 from pathlib import Path
 from nas.training.loop import train
-from tests.support.small_training import CPU, make_batches, make_job
-job = make_job("short")
+from tests.support.small_training import CPU, make_batches, make_train_spec
+spec = make_train_spec("short")
 def on_epoch(record):
     if record.epoch == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-train(job, make_batches(job), CPU, on_epoch=on_epoch, checkpoint_path=Path({str(path)!r}))
+train(spec, make_batches(spec), CPU, on_epoch=on_epoch, checkpoint_path=Path({str(path)!r}))
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert run.returncode == -9
-    job = JOBS["short"]
-    resumed = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
+    spec = SPECS["short"]
+    resumed = train(spec, make_batches(spec), CPU, checkpoint_path=path, resume=True)
     assert figures(resumed) == figures(whole)
     assert same_weights(resumed, whole)
 
 
 def test_a_finished_training_resumes_to_itself(tmp_path):
-    job, path = make_job(epochs=2), tmp_path / "checkpoint.pt"
-    first = train(job, make_batches(job), CPU, checkpoint_path=path)
-    again = train(job, make_batches(job), CPU, checkpoint_path=path, resume=True)
+    spec, path = make_train_spec(epochs=2), tmp_path / "checkpoint.pt"
+    first = train(spec, make_batches(spec), CPU, checkpoint_path=path)
+    again = train(spec, make_batches(spec), CPU, checkpoint_path=path, resume=True)
     assert figures(again) == figures(first)
     assert same_weights(again, first)
     assert again.elapsed_seconds == first.elapsed_seconds
 
 
 def test_a_resume_reports_the_epochs_that_were_done(tmp_path):
-    job, path = make_job(epochs=3), tmp_path / "checkpoint.pt"
-    train(job, make_batches(job), CPU, on_epoch=lambda r: r.epoch == 2, checkpoint_path=path)
+    spec, path = make_train_spec(epochs=3), tmp_path / "checkpoint.pt"
+    train(spec, make_batches(spec), CPU, on_epoch=lambda r: r.epoch == 2, checkpoint_path=path)
     seen = []
     train(
-        job,
-        make_batches(job),
+        spec,
+        make_batches(spec),
         CPU,
         on_epoch=lambda record: seen.append(record.epoch),
         checkpoint_path=path,
@@ -215,59 +215,59 @@ def test_global_random_state_has_no_part(whole):
     torch.manual_seed(123)
     expected = torch.rand(1)
     torch.manual_seed(123)
-    job = JOBS["short"]
+    spec = SPECS["short"]
 
     def on_epoch(record):
         torch.rand(7)  # what a callback draws does not matter either
         return False
 
-    again = train(job, make_batches(job), CPU, on_epoch=on_epoch)
+    again = train(spec, make_batches(spec), CPU, on_epoch=on_epoch)
     assert torch.equal(torch.rand(1), expected)
     assert same_weights(again, whole)
 
 
 def test_data_order_and_weights_have_seeds_of_their_own(whole):
-    job = JOBS["short"]
-    other_order = train(job, make_batches(job, seed=1), CPU)
-    other_weights = train(replace(job, seed=1), make_batches(job), CPU)
+    spec = SPECS["short"]
+    other_order = train(spec, make_batches(spec, seed=1), CPU)
+    other_weights = train(replace(spec, seed=1), make_batches(spec), CPU)
     assert not same_weights(other_order, whole)
     assert not same_weights(other_weights, whole)
 
 
 def test_the_result_is_the_last_epoch(whole):
-    job = JOBS["short"]
+    spec = SPECS["short"]
     assert whole.val_accuracy == whole.curve[-1].val_accuracy
-    measured = evaluate(whole.model, make_batches(job).val, CPU)
+    measured = evaluate(whole.model, make_batches(spec).val, CPU)
     assert measured.accuracy == whole.val_accuracy
     assert [record.epoch for record in whole.curve] == [1, 2, 3, 4]
     assert whole.curve[-1].learning_rate < whole.curve[0].learning_rate
 
 
 def test_the_average_is_the_result_where_there_is_one():
-    job = make_job(ema_half_life_share=0.2)
-    averaged = train(job, make_batches(job), CPU)
-    plain = train(make_job(), make_batches(job), CPU)
+    spec = make_train_spec(ema_half_life_share=0.2)
+    averaged = train(spec, make_batches(spec), CPU)
+    plain = train(make_train_spec(), make_batches(spec), CPU)
     assert not same_weights(averaged, plain)
     assert figures(averaged)[-1].train_loss == figures(plain)[-1].train_loss
-    assert evaluate(averaged.model, make_batches(job).val, CPU).accuracy == averaged.val_accuracy
+    assert evaluate(averaged.model, make_batches(spec).val, CPU).accuracy == averaged.val_accuracy
 
 
 def test_all_images_may_be_trained_on():
-    job = make_job(epochs=1)
-    result = train(job, Batches(make_batches(job).train, None), CPU)
+    spec = make_train_spec(epochs=1)
+    result = train(spec, Batches(make_batches(spec).train, None), CPU)
     assert result.status == "finished"
     assert result.val_accuracy is None
 
 
 def test_a_net_with_dropout_repeats_itself(whole):
-    job = JOBS["short"]
-    assert any(stage.dropout for stage in job.architecture.stages)
-    assert same_weights(train(job, make_batches(job), CPU), whole)
+    spec = SPECS["short"]
+    assert any(stage.dropout for stage in spec.architecture.stages)
+    assert same_weights(train(spec, make_batches(spec), CPU), whole)
 
 
 def test_divergence_is_a_result_with_its_reason():
-    job = make_job(learning_rate=100.0, weight_decay=10.0)
-    result = train(job, make_batches(job), CPU)
+    spec = make_train_spec(learning_rate=100.0, weight_decay=10.0)
+    result = train(spec, make_batches(spec), CPU)
     assert result.diverged
     assert "diverged in epoch" in result.reason
     assert result.model is None
@@ -291,16 +291,16 @@ from nas.data.augment import Augmentation
 from nas.data.images import labelled_images
 from nas.data.loader import DeviceLoader, place
 from nas.space import BudgetedSpace, load_space
-from nas.training.loop import Batches, Job, train
-from tests.support.small_training import CPU, make_job
+from nas.training.loop import Batches, TrainSpec, train
+from tests.support.small_training import CPU, make_train_spec
 net = Architecture(Stem("conv3x3", 32), (Stage("basic", 1, 32, 1),))
 def run(batch_size, size):
     images = torch.zeros(128, 1, size, size, dtype=torch.uint8)
     part = labelled_images(images, torch.arange(128) % 10, tuple("0123456789"))
     placed = place(part, (0.5,), (0.5,), torch.device("cpu"))
-    job = make_job(epochs=1, net=net, batch_size=batch_size)
+    spec = make_train_spec(epochs=1, net=net, batch_size=batch_size)
     batches = Batches(DeviceLoader(placed, batch_size, Augmentation(), 0), None)
-    return train(replace(job, input_spec=InputSpec(1, size, 10)), batches, CPU)
+    return train(replace(spec, input_spec=InputSpec(1, size, 10)), batches, CPU)
 run(2, 64)  # what PyTorch allocates once does not count
 for room_mib, size in ((60, 256), (400, 64)):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -324,10 +324,10 @@ def count_modules():
 
 
 def test_a_net_is_freed_after_its_training():
-    job = make_job(epochs=1)
-    train(job, make_batches(job, num_train=64), CPU)
+    spec = make_train_spec(epochs=1)
+    train(spec, make_batches(spec, num_train=64), CPU)
     before = count_modules()
-    train(job, make_batches(job, num_train=64), CPU)
+    train(spec, make_batches(spec, num_train=64), CPU)
     assert count_modules() == before
 
 
@@ -345,7 +345,7 @@ def test_two_hundred_candidates_of_the_space_do_not_grow_the_process():
         for _ in range(number):
             network = space.decode(space.sample(rng))
             recipe = replace(RECIPES["short"], batch_size=8)
-            train(Job(network, spec, recipe, epochs=1, seed=0), batches, CPU)
+            train(TrainSpec(network, spec, recipe, epochs=1, seed=0), batches, CPU)
             free_memory("cpu")
         return psutil.Process().memory_info().rss / 2**20
 
@@ -354,29 +354,31 @@ def test_two_hundred_candidates_of_the_space_do_not_grow_the_process():
 
 
 def test_evaluation_sees_the_ragged_batch():
-    job = make_job(epochs=1)
-    loader = make_batches(job).train
-    result = train(job, Batches(loader, EvalLoader(part(1700, 1797), 32)), CPU)
+    spec = make_train_spec(epochs=1)
+    loader = make_batches(spec).train
+    result = train(spec, Batches(loader, EvalLoader(part(1700, 1797), 32)), CPU)
     assert (result.val_accuracy * 97) == pytest.approx(round(result.val_accuracy * 97))
 
 
 def test_a_recipes_dropout_replaces_that_of_every_stage():
-    job = make_job(epochs=1, dropout=0.0)
+    spec = make_train_spec(epochs=1, dropout=0.0)
     bare = replace(
-        job.architecture,
-        stages=tuple(replace(stage, dropout=0.0) for stage in job.architecture.stages),
+        spec.architecture,
+        stages=tuple(replace(stage, dropout=0.0) for stage in spec.architecture.stages),
     )
-    assert bare != job.architecture
-    expected = train(replace(make_job(epochs=1), architecture=bare), make_batches(job), CPU)
-    assert same_weights(train(job, make_batches(job), CPU), expected)
+    assert bare != spec.architecture
+    expected = train(
+        replace(make_train_spec(epochs=1), architecture=bare), make_batches(spec), CPU
+    )
+    assert same_weights(train(spec, make_batches(spec), CPU), expected)
 
 
 def test_a_momentum_that_dips_is_what_the_optimizer_has(monkeypatch):
     seen = []
     monkeypatch.setattr(nas.training.loop, "set_momentum", lambda _, value: seen.append(value))
-    job = make_job(epochs=1, schedule="cyclic", momentum_dip=0.2, warmup_share=0.0)
-    batches = make_batches(job)
-    train(job, batches, CPU)
+    spec = make_train_spec(epochs=1, schedule="cyclic", momentum_dip=0.2, warmup_share=0.0)
+    batches = make_batches(spec)
+    train(spec, batches, CPU)
     steps = len(batches.train)
     # a triangle down from 0.9 to 0.7 and back, at the middle of each step
     expected = [0.9 - 0.2 * (1 - abs(2 * (i + 0.5) / steps - 1)) for i in range(steps)]

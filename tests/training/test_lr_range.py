@@ -15,7 +15,7 @@ from nas.training.batches import PlacedParts, feed_epoch, make_batches
 from nas.training.lr_range import Ramp, run_range_test
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
-from tests.support.small_training import CPU, NET, make_job, part
+from tests.support.small_training import CPU, NET, make_train_spec, part
 
 NOTATION = "[[Basic,1,8],[Basic,1,16]]"
 
@@ -50,20 +50,20 @@ def test_a_ramp_rises_by_equal_factors_or_differences(kind, middle):
 
 
 def test_the_losses_are_those_of_a_plain_loop_at_the_ramps_rates(parts):
-    job = make_job(dropout=0.0, scaled_branches=False)
+    spec = make_train_spec(dropout=0.0, scaled_branches=False)
     ramp = Ramp(1e-4, 1e-1, 20)
-    found = run_range_test(job, parts, CPU, ramp)
+    found = run_range_test(spec, parts, CPU, ramp)
     with CPU.applied():
-        CPU.seed_generators(derive_seed(job.seed, "weights"))
-        model = build_model(NET.with_dropout(0.0), job.input_spec).to(
+        CPU.seed_generators(derive_seed(spec.seed, "weights"))
+        model = build_model(NET.with_dropout(0.0), spec.input_spec).to(
             memory_format=torch.channels_last
         )
-        optimizer = make_optimizer(model.train(), job.recipe, CPU)
-        loader = make_batches(parts, job.recipe, job.seed).train
+        optimizer = make_optimizer(model.train(), spec.recipe, CPU)
+        loader = make_batches(parts, spec.recipe, spec.seed).train
         batches = [
             batch
             for epoch in range(2)
-            for batch in feed_epoch(loader, job.recipe, epoch, 10**6, job.seed)
+            for batch in feed_epoch(loader, spec.recipe, epoch, 10**6, spec.seed)
         ]
         expected = []
         for number, (images, labels, _) in enumerate(batches[:20]):
@@ -71,7 +71,7 @@ def test_the_losses_are_those_of_a_plain_loop_at_the_ramps_rates(parts):
                 group["lr"] = 1e-4 * 1000 ** (number / 19)
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(
-                model(images), labels, label_smoothing=job.recipe.label_smoothing
+                model(images), labels, label_smoothing=spec.recipe.label_smoothing
             )
             loss.backward()
             optimizer.step()
@@ -81,7 +81,7 @@ def test_the_losses_are_those_of_a_plain_loop_at_the_ramps_rates(parts):
 
 
 def test_it_stops_where_the_loss_diverges(parts):
-    found = run_range_test(make_job(), parts, CPU, Ramp(1e-3, 100.0, 100))
+    found = run_range_test(make_train_spec(), parts, CPU, Ramp(1e-3, 100.0, 100))
     assert found.diverged_at is not None
     assert len(found.steps) < 100
     assert found.diverged_at < 100.0
@@ -89,16 +89,18 @@ def test_it_stops_where_the_loss_diverges(parts):
 
 def test_validation_is_measured_twenty_times(parts):
     ramp = Ramp(1e-4, 1e-2, 40)
-    found = run_range_test(make_job(), parts, CPU, ramp, validate=True)
+    found = run_range_test(make_train_spec(), parts, CPU, ramp, validate=True)
     measured = [step.val_accuracy for step in found.steps if step.val_accuracy is not None]
     assert len(measured) == 20
     assert all(accuracy * 100 == pytest.approx(round(accuracy * 100)) for accuracy in measured)
-    assert not any(s.val_accuracy for s in run_range_test(make_job(), parts, CPU, ramp).steps)
+    assert not any(
+        s.val_accuracy for s in run_range_test(make_train_spec(), parts, CPU, ramp).steps
+    )
 
 
 def test_a_seed_repeats_itself(parts):
     ramp = Ramp(1e-4, 1e-1, 20)
-    first, again = (run_range_test(make_job("paper"), parts, CPU, ramp) for _ in range(2))
+    first, again = (run_range_test(make_train_spec("paper"), parts, CPU, ramp) for _ in range(2))
     assert first == again
 
 
