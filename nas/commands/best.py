@@ -3,9 +3,9 @@
 The best has the highest estimated accuracy: half its measurement, half what a model of all trials
 says of such a network (below ten trials: its measurement). Trials within one standard error of it
 are tied, and the smallest of them is named. Where the study has rungs (`search --rungs`), the
-highest one that speaks for the budget decides. What the search found and what was known before
-are compared at the end. Beside the table stands the search's front of accuracy against
-parameters: the best trial of every smaller budget; JSON has all of it.
+highest that has trained the best network within the budget decides. The best found is compared
+with the best baseline at the end. Beside the table stands the search's Pareto front of accuracy
+against parameters: the best trial of every smaller budget; JSON has all of it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from nas.results.ladder_text import describe_agreements, describe_level, ladder_record
+    from nas.results.rungs_text import describe_agreements, describe_deciding_rung, rungs_record
     from nas.results.summary import (
         FRONT_ROWS,
         front_table,
@@ -54,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
             f"the study's own budget is {definition.budget:,}: nothing larger was trained",
             file=sys.stderr,
         )
-    ladder = opened.ladder()
-    summary = ladder.summarise(budget)
+    study_rungs = opened.study_rungs()
+    summary = study_rungs.summarise(budget)
     if args.format == "json":
-        print_json({**summary_record(summary, args.top), **ladder_record(ladder, budget)})
+        print_json({**summary_record(summary, args.top), **rungs_record(study_rungs, budget)})
         return 0
     if summary.best is not None:
         print_table(*table_of(summary, args.top), left=(-2, -1))
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
             print_table(*front_table(summary), left=())
             left_out = len(summary.front) - FRONT_ROWS
             if left_out > 0:
-                print(f"{left_out} more on this front: see --format json")
+                print(f"{left_out} more on the Pareto front: see --format json")
             print()
-    lines = [*describe_level(ladder, budget), *verdict_lines(summary)]
-    print("\n".join([*lines, *describe_agreements(ladder)]))
+    lines = [*describe_deciding_rung(study_rungs, budget), *verdict_lines(summary)]
+    print("\n".join([*lines, *describe_agreements(study_rungs)]))
     return 0

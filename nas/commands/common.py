@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-    from nas.results.ladder import Ladder
     from nas.results.spending import Spending
+    from nas.results.study_rungs import StudyRungs
     from nas.study.folder import StudyDefinition, StudyFolder
     from nas.study.trials import TrialRow
 
@@ -33,15 +33,15 @@ class OpenedStudy:
     study: optuna.Study
     rows: list[TrialRow]
 
-    def ladder(self) -> Ladder:
+    def study_rungs(self) -> StudyRungs:
         """Read the study's rungs, as they stand."""
-        from nas.results.ladder import read_ladder
+        from nas.results.study_rungs import read_study_rungs
 
-        return read_ladder(self.definition, self.storage, self.study, self.rows)
+        return read_study_rungs(self.definition, self.storage, self.study, self.rows)
 
     def spending(self) -> Spending:
         """Return what the study and its rungs have spent."""
-        from nas.results.ladder import spend
+        from nas.results.study_rungs import spend
 
         return spend(self.definition, self.storage, self.study)
 
@@ -164,16 +164,16 @@ def find_network(
 
 
 def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
-    from nas.results.ladder_text import describe_level  # Optuna, which --arch does not need
+    from nas.results.rungs_text import describe_deciding_rung  # Optuna, which --arch does not need
     from nas.results.summary import nothing_fits
 
     definition = opened.definition
     budget = min(args.budget or definition.budget, definition.budget)
-    ladder = opened.ladder()
-    summary = ladder.summarise(budget)
+    study_rungs = opened.study_rungs()
+    summary = study_rungs.summarise(budget)
     if summary.best is None:
         raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
-    notes = describe_level(ladder, budget)
+    notes = describe_deciding_rung(study_rungs, budget)
     if notes:
         print(f"best: trial {summary.best.number}. {' '.join(notes)}", file=sys.stderr)
     return summary.best

@@ -21,21 +21,21 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
         The exit code, 0.
     """
     from nas.results.audit import audit, describe_audit
-    from nas.results.ladder_text import describe_agreements, describe_level, ladder_record
+    from nas.results.rungs_text import describe_agreements, describe_deciding_rung, rungs_record
     from nas.results.spending import describe_spending
     from nas.results.summary import summary_record, table_of, verdict_lines
     from nas.results.targets import describe_targets, targets_record
     from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     opened = open_study(args)
-    definition, ladder, spending = opened.definition, opened.ladder(), opened.spending()
-    summary = ladder.summarise(definition.budget)
+    definition, study_rungs, spending = opened.definition, opened.study_rungs(), opened.spending()
+    summary = study_rungs.summarise(definition.budget)
     if args.format == "json":
         print_json(
             {
                 "stopped": reason,
                 **summary_record(summary),
-                **ladder_record(ladder, definition.budget),
+                **rungs_record(study_rungs, definition.budget),
                 "spending": spending.to_dict(),
                 "targets": targets_record(opened.rows, definition.targets),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
@@ -53,8 +53,8 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
     if summary.best is not None:
         print_table(*table_of(summary), left=(-2, -1))
         print()
-    lines = [*describe_level(ladder, definition.budget), *verdict_lines(summary)]
-    print("\n".join([*lines, *describe_agreements(ladder)]))
+    lines = [*describe_deciding_rung(study_rungs, definition.budget), *verdict_lines(summary)]
+    print("\n".join([*lines, *describe_agreements(study_rungs)]))
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
     for line in describe_targets(opened.rows, definition.targets, summary.val_images):
         print(line)

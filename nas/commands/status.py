@@ -12,8 +12,8 @@ from nas.printing import print_json
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.results.ladder import Ladder
     from nas.results.spending import Spending
+    from nas.results.study_rungs import StudyRungs
     from nas.results.summary import Summary
 
 
@@ -27,20 +27,20 @@ def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.results.audit import audit
     from nas.results.forecast import seconds_left, terms_of
-    from nas.results.ladder import begun_rungs, rungs_of
-    from nas.results.ladder_text import ladder_record
+    from nas.results.rungs_text import rungs_record
+    from nas.results.study_rungs import begun_rungs, rungs_of
     from nas.results.summary import summary_record
     from nas.results.targets import targets_record
     from nas.study.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
-    ladder = opened.ladder()
-    summary = ladder.summarise(definition.budget)
+    rungs = opened.study_rungs()
+    summary = rungs.summarise(definition.budget)
     target = int(opened.study.user_attrs.get(TARGET, 0))
     seconds = mean_seconds(opened.rows)
-    rungs = rungs_of(opened.study.user_attrs)
-    studies = (opened.study, *begun_rungs(definition, opened.storage, rungs).values())
+    specs = rungs_of(opened.study.user_attrs)
+    studies = (opened.study, *begun_rungs(definition, opened.storage, specs).values())
     workers = sum(count_workers(study, opened.folder.workers) for study in studies)
     terms = terms_of(definition, opened.study.user_attrs)
     left = seconds_left(opened.rows, target, terms, workers)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(
             {
                 **summary_record(summary),
-                **ladder_record(ladder, definition.budget),
+                **rungs_record(rungs, definition.budget),
                 "target_trials": target,
                 "seconds_per_trial": seconds,
                 "seconds_left": left,
@@ -57,19 +57,19 @@ def run(args: argparse.Namespace) -> int:
                 "targets": targets_record(opened.rows, definition.targets),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
                 "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
-                "rungs_seconds_left": ladder.seconds_by_rung(workers),
+                "rungs_seconds_left": rungs.seconds_by_rung(workers),
                 "workers": workers,
                 "changes": opened.study.user_attrs.get("changes", []),
             }
         )
         return 0
-    print("\n".join(_lines(opened, ladder, summary, target, seconds, left, workers, spending)))
+    print("\n".join(_lines(opened, rungs, summary, target, seconds, left, workers, spending)))
     return 0
 
 
 def _lines(
     opened: OpenedStudy,
-    ladder: Ladder,
+    rungs: StudyRungs,
     summary: Summary,
     target: int,
     seconds: float | None,
@@ -78,8 +78,8 @@ def _lines(
     spending: Spending,
 ) -> list[str]:
     from nas.results.audit import audit, describe_audit
-    from nas.results.ladder_text import describe_agreements, describe_rungs
     from nas.results.question import describe_answer
+    from nas.results.rungs_text import describe_agreements, describe_rungs
     from nas.results.spending import describe_spending
     from nas.results.summary import percent
     from nas.results.targets import describe_targets
@@ -89,7 +89,7 @@ def _lines(
     plan = definition.plan
     running = f"{workers} training now" if workers else "nothing is training now"
     alone = "" if workers else " with one training at a time"
-    epochs = ladder.level_for(definition.budget).epochs
+    epochs = rungs.deciding_rung(definition.budget).epochs
     lines = [
         f"study     {definition.name} in {opened.folder.path}",
         f"search    {definition.space}, at most {definition.budget:,} parameters, "
@@ -119,21 +119,23 @@ def _lines(
             f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
             f"{best.num_params:,} parameters "
             f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
-            f"{best.notation or best.id}" + (f", after {epochs} epochs" if ladder.rungs else "")
+            f"{best.notation or best.id}" + (f", after {epochs} epochs" if rungs.upper else "")
         )
     lines += [
         f"target    {line}"
         for line in describe_targets(opened.rows, definition.targets, summary.val_images)
     ]
-    lines += describe_rungs(ladder)
-    by_rung = ladder.seconds_by_rung(workers)
-    if all(level.has_ended for level in ladder.levels):
+    lines += describe_rungs(rungs)
+    by_rung = rungs.seconds_by_rung(workers)
+    if all(rung.has_ended for rung in rungs.rungs):
         lines.append(f"time      the study has its trials; {running}")
     elif seconds is not None and left is not None and by_rung is not None:
-        own = "" if ladder.levels[0].has_ended else f"{seconds:.1f} s a trial, "
-        rungs = f", {format_duration(sum(by_rung))} of it in the rungs" if by_rung else ""
+        own = "" if rungs.rungs[0].has_ended else f"{seconds:.1f} s a trial, "
+        in_rungs = f", {format_duration(sum(by_rung))} of it in the rungs" if by_rung else ""
         left += sum(by_rung)
-        lines.append(f"time      {own}about {format_duration(left)} left{alone}{rungs}; {running}")
+        lines.append(
+            f"time      {own}about {format_duration(left)} left{alone}{in_rungs}; {running}"
+        )
     else:
         lines.append(f"time      not known before the first trial ends; {running}")
-    return [*lines, "", *describe_answer(summary.answer), *describe_agreements(ladder)]
+    return [*lines, "", *describe_answer(summary.answer), *describe_agreements(rungs)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nas.results.forecast import seconds_left, terms_of
-from nas.results.ladder import Ladder, read_ladder, rungs_of
+from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
 from nas.search.request import DEFAULT_TRIALS, Request
 from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.rungs import check_rungs
@@ -15,7 +15,7 @@ from nas.study.trials import TARGET
 
 def read_ahead(
     definition: StudyDefinition, folder: StudyFolder, request: Request
-) -> Ladder | None:
+) -> StudyRungs | None:
     """Return a study with the rungs that it will have; None where its store has no trials yet.
 
     Raises:
@@ -33,22 +33,22 @@ def read_ahead(
     attrs = study.user_attrs
     rungs = rungs_of(attrs) if request.rungs is None else request.rungs
     check_rungs(rungs, request.trials or attrs.get(TARGET, DEFAULT_TRIALS), definition.plan.epochs)
-    return read_ladder(definition, storage, study, rungs=rungs)
+    return read_study_rungs(definition, storage, study, rungs=rungs)
 
 
-def lacking(ladder: Ladder | None, request: Request) -> tuple[int, float]:
+def lacking(study_rungs: StudyRungs | None, request: Request) -> tuple[int, float]:
     """Return the most trials that could be trained at once, and the seconds one worker needs.
 
     The seconds are infinite while no trial has ended.
     """
-    if ladder is None:
+    if study_rungs is None:
         return request.trials or DEFAULT_TRIALS, math.inf
-    own = ladder.levels[0]
+    own = study_rungs.rungs[0]
     target = request.trials or own.target or DEFAULT_TRIALS
     counts = [target - own.num_trained]
-    counts += [level.rung.count - level.num_trained for level in ladder.rungs if level.rung]
-    seconds = seconds_left(own.rows, target, terms_of(ladder.definition))
-    by_rung = ladder.seconds_by_rung()
+    counts += [rung.spec.count - rung.num_trained for rung in study_rungs.upper if rung.spec]
+    seconds = seconds_left(own.rows, target, terms_of(study_rungs.definition))
+    by_rung = study_rungs.seconds_by_rung()
     if seconds is None or by_rung is None:
         return max(counts), math.inf
     return max(counts), seconds + sum(by_rung)

@@ -146,8 +146,8 @@ def _read_existing(
     search: Search, request: Request
 ) -> tuple[tuple[RungSpec, ...], list[float] | None]:
     """Return the rungs that a resumed search will have, and what each still takes, if known."""
-    ladder = read_ahead(search.definition, search.folder, request)
-    if ladder is None:
+    study_rungs = read_ahead(search.definition, search.folder, request)
+    if study_rungs is None:
         return request.rungs or (), None
-    rungs = tuple(level.rung for level in ladder.rungs if level.rung is not None)
-    return rungs, ladder.seconds_by_rung(search.workers)
+    rungs = tuple(rung.spec for rung in study_rungs.upper if rung.spec is not None)
+    return rungs, study_rungs.seconds_by_rung(search.workers)

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from nas.network.caps import format_count, format_share
 from nas.results.forecast import Terms, seconds_left, terms_of
-from nas.results.ladder import Ladder, Level, read_ladder
+from nas.results.study_rungs import Rung, StudyRungs, read_study_rungs
 from nas.study.folder import StudyDefinition
 from nas.study.ledger import Ledger
 from nas.study.trials import Funnel, TrialRow, count_funnel, mean_seconds, rank
@@ -197,18 +197,18 @@ class Display:
 
     def show(self) -> None:
         """Show where the study stands."""
-        ladder = read_ladder(self._definition, self._ledger.storage, self._ledger.study)
-        level = ladder.current()
-        if level.epochs > self._shown:
-            before = next(item for item in ladder.levels if item.epochs == self._shown)
+        study_rungs = read_study_rungs(self._definition, self._ledger.storage, self._ledger.study)
+        rung = study_rungs.current()
+        if rung.epochs > self._shown:
+            before = next(item for item in study_rungs.rungs if item.epochs == self._shown)
             self._progress.update(before.rows)  # its last trials, which end between two looks
-            self._shown = level.epochs
-            definition = self._definition.at_rung(level.epochs)
-            opening = "" if level.has_ended else self._opening(ladder, level)
+            self._shown = rung.epochs
+            definition = self._definition.at_rung(rung.epochs)
+            opening = "" if rung.has_ended else self._opening(study_rungs, rung)
             self._progress.turn_to_rung(
-                definition, level.target or 0, terms_of(definition), opening
+                definition, rung.target or 0, terms_of(definition), opening
             )
-        self._progress.update(level.rows)
+        self._progress.update(rung.rows)
 
     def on_change(self, text: str) -> None:
         """Show what a worker of this process says; without a text, where the study stands."""
@@ -216,14 +216,14 @@ class Display:
         if not text:
             self.show()
 
-    def _opening(self, ladder: Ladder, level: Level) -> str:
+    def _opening(self, study_rungs: StudyRungs, rung: Rung) -> str:
         """Return what a rung will do, in a line."""
-        by_rung = ladder.seconds_by_rung(self._workers)
+        by_rung = study_rungs.seconds_by_rung(self._workers)
         left = ""
         if by_rung is not None:
-            seconds = by_rung[ladder.rungs.index(level)]
+            seconds = by_rung[study_rungs.upper.index(rung)]
             left = f", about {format_duration(seconds)} left"
         return (
-            f"rung @{level.epochs}: {level.target} networks again from scratch, {level.epochs} "
+            f"rung @{rung.epochs}: {rung.target} networks again from scratch, {rung.epochs} "
             f"epochs each{left}"
         )

@@ -13,12 +13,12 @@ from typing import Any
 from nas.errors import StorageError
 from nas.results.estimates import StandingReader
 from nas.results.forecast import terms_of
-from nas.results.ladder import spend
 from nas.results.spending import SECONDS_PER_HOUR
+from nas.results.study_rungs import spend
 from nas.results.targets import spread
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
-from nas.search.climb import OpenRung, climb
+from nas.search.fill_rungs import OpenRung, fill_rungs
 from nas.search.objective import Objective
 from nas.search.open_study import SAMPLER, load_ledger, open_study
 from nas.search.prepare import Search, prepare
@@ -63,7 +63,7 @@ def run(search: Search, request: Request, console: Any) -> str:
         with progress, store_errors(f"the study {search.folder.path}"):
             display = Display(progress, search.definition, ledger, search.workers)
             display.show()
-            if not any(stage.lacks_trials for stage in climb(first, guard)):
+            if not any(rung.lacks_trials for rung in fill_rungs(first, guard)):
                 return FINISHED
             if search.workers > 1:
                 return run_processes(search, request, deadline, display.show)
@@ -108,13 +108,13 @@ def _train_all(
     """Train what the search lacks, then what its rungs lack; return why that was the end."""
     outcome = FINISHED
     with _placed(first.search) as (parts, worker):
-        for stage in climb(first, guard):
-            objective = _make_objective(stage.search, parts, request.track)
-            context = _assign(stage, first, objective, worker, deadline, on_change)
+        for rung in fill_rungs(first, guard):
+            objective = _make_objective(rung.search, parts, request.track)
+            context = _assign(rung, first, objective, worker, deadline, on_change)
             reason = run_worker(context, guard)
             if reason not in (FINISHED, EXHAUSTED):
                 return reason
-            outcome = reason if stage is first else outcome
+            outcome = reason if rung is first else outcome
     return outcome
 
 
@@ -136,18 +136,18 @@ def _make_objective(search: Search, parts: PlacedParts, track: tuple[str, ...]) 
 
 
 def _assign(
-    stage: OpenRung,
+    rung: OpenRung,
     first: OpenRung,
     objective: Objective,
     worker: Mapping[str, Any],
     deadline: float | None,
     on_change: Callable[[str], None],
 ) -> WorkerContext:
-    """Return the work on one stage; the search itself gets its sampler and pruner here."""
-    search, ledger = stage.search, stage.ledger
+    """Return the work on one rung; the search itself gets its sampler and pruner here."""
+    search, ledger = rung.search, rung.ledger
     definition = search.definition
     limits = deadline, partial(_are_hours_spent, first)
-    if stage.rung is not None:
+    if rung.spec is not None:
         return WorkerContext(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)
     sampler = make_rotation(
         ledger.study.user_attrs[SAMPLER],

@@ -1,4 +1,4 @@
-"""Which networks climb a rung: the best of the rung below, and the best known one."""
+"""Which networks a rung trains again: the best of the rung below, and the best known one."""
 
 from __future__ import annotations
 

@@ -116,13 +116,13 @@ def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, cap
     assert all(len(trial.intermediate_values) == 1 for trial in trials)
 
     ranked = sorted(trials, key=lambda t: (-t.value, t.user_attrs["num_params"]))
-    climbed = trained(rung_trials(folder, 2))
-    assert 0 in climbed  # the baseline, the one known network that fits
-    assert {trial.number for trial in ranked[:2]} <= climbed.keys()
-    assert_sound_rung(folder, 2, len(climbed))
+    promoted = trained(rung_trials(folder, 2))
+    assert 0 in promoted  # the baseline, the one known network that fits
+    assert {trial.number for trial in ranked[:2]} <= promoted.keys()
+    assert_sound_rung(folder, 2, len(promoted))
     last = rung_trials(folder, 3)
     assert_sound_rung(folder, 3, len(last))
-    assert len(climbed) in (3, 4)
+    assert len(promoted) in (3, 4)
     assert len(last) == 2  # one found and one known, whichever leads
     curve = json.loads((folder.study_folder.path / "rungs/3/0/curve.json").read_text())
     rates = [epoch["learning_rate"] for epoch in curve]
@@ -136,14 +136,14 @@ def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, cap
     own = {trial.number: trial.value for trial in trials}
     pair = best["rank_correlations"][0]
     assert (pair["low_epochs"], pair["high_epochs"]) == (1, 2)
-    expected = kendalltau([own[n] for n in climbed], list(climbed.values())).statistic
+    expected = kendalltau([own[n] for n in promoted], list(promoted.values())).statistic
     assert pair["tau"] == pytest.approx(expected, nan_ok=True)
-    assert pair["num_networks"] == len(climbed)
+    assert pair["num_networks"] == len(promoted)
     status = record(capsys, "status", "--study", "digits")
-    assert [rung["counted"] for rung in status["rungs"]] == [len(climbed), 2]
+    assert [rung["counted"] for rung in status["rungs"]] == [len(promoted), 2]
     assert sum(status["rungs_seconds_left"]) == 0
     assert main(["status", "--study", "digits"]) == 0
-    assert f"rung @2   {len(climbed)} of {len(climbed)} trained" in capsys.readouterr().out
+    assert f"rung @2   {len(promoted)} of {len(promoted)} trained" in capsys.readouterr().out
 
     before = snapshot(folder.path)
     assert main(argv) == 0  # again
@@ -201,7 +201,7 @@ def test_a_rung_that_is_killed_goes_on_from_its_checkpoint(folder, images, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 7, 40])
-def test_killed_at_any_write_the_rungs_are_climbed_and_nothing_is_trained_twice(
+def test_killed_at_any_write_the_rungs_are_filled_and_nothing_is_trained_twice(
     folder, images, tmp_path, step
 ):
     argv = [*words(images, trials=3), "--rungs", "2x2,1x3"]
@@ -281,7 +281,7 @@ def test_a_network_that_breaks_in_a_rung_is_counted_with_its_reason(folder, imag
     assert broken.value == 0.0
 
 
-def test_where_every_training_diverged_no_network_climbs(folder, images, capsys):
+def test_where_every_training_diverged_no_network_is_promoted(folder, images, capsys):
     argv = [*words(images, trials=2), "--set", "learning_rate=100", "--set", "momentum=0.99"]
     argv += ["--set", "warmup_share=0", "--set", "weight_decay=10", "--rungs", "1x2"]
     assert main(argv) == 0

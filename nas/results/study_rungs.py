@@ -1,4 +1,4 @@
-"""A study with its rungs, as it stands: which rung speaks for a budget, and how far they agree.
+"""A study with its rungs, as it stands: which rung decides for a budget, and how far they agree.
 
 The rows of a rung carry the numbers of the search's own trials, so that `show N` and
 `retrain --trial N` mean the network that a table names, whichever rung it was measured in.
@@ -31,11 +31,11 @@ CANDIDATES = "candidates"
 
 
 @dataclass(frozen=True)
-class Level:
+class Rung:
     """The search, or one of its rungs.
 
     Args:
-        rung: What it trains; None is the search itself.
+        spec: What it trains; None is the search itself.
         epochs: Epochs of each of its trials.
         study: Its Optuna study.
         target: Trials it is to have, as far as there are networks; None while a rung's networks
@@ -43,7 +43,7 @@ class Level:
         rows: Its trials; those of a rung under the numbers of the search's trials.
     """
 
-    rung: RungSpec | None
+    spec: RungSpec | None
     epochs: int
     study: str
     target: int | None
@@ -65,67 +65,67 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Ladder:
-    """The search and its rungs, the lowest first.
+class StudyRungs:
+    """A search and its rungs, the lowest first; rung 0 is the search.
 
     Args:
         definition: The search.
-        levels: The search itself, then its rungs.
+        rungs: The search itself, then its rungs.
     """
 
     definition: StudyDefinition
-    levels: tuple[Level, ...]
+    rungs: tuple[Rung, ...]
 
     @property
-    def rungs(self) -> tuple[Level, ...]:
-        """Return the levels above the search."""
-        return self.levels[1:]
+    def upper(self) -> tuple[Rung, ...]:
+        """Return the rungs above the search."""
+        return self.rungs[1:]
 
-    def current(self) -> Level:
-        """Return the level whose trials are trained now or next, the highest where none is."""
-        level = self.levels[0]
-        for above in self.rungs:
-            if not level.has_ended or above.target is None:
+    def current(self) -> Rung:
+        """Return the rung whose trials are trained now or next, the highest where none is."""
+        rung = self.rungs[0]
+        for above in self.upper:
+            if not rung.has_ended or above.target is None:
                 break
-            level = above
-        return level
+            rung = above
+        return rung
 
-    def level_for(self, budget: int) -> Level:
-        """Return the highest level that speaks for a budget.
+    def deciding_rung(self, budget: int) -> Rung:
+        """Return the highest rung that decides for a budget.
 
-        A rung speaks for a budget once it has trained the most accurate network that the level
-        below has within it: else its best may be no more than what happened to climb.
+        A rung decides for a budget once it has trained the most accurate network that the rung
+        below has within it: else its best may be no more than what happened to be trained again.
         """
-        speaking = self.levels[0]
-        for level in self.rungs:
-            ranked = rank(speaking.rows, budget)
-            trained = {row.number for row in level.rows if row.is_counted}
-            if not ranked or ranked[0].number not in trained or not rank(level.rows, budget):
+        deciding = self.rungs[0]
+        for rung in self.upper:
+            ranked = rank(deciding.rows, budget)
+            trained = {row.number for row in rung.rows if row.is_counted}
+            if not ranked or ranked[0].number not in trained or not rank(rung.rows, budget):
                 break
-            speaking = level
-        return speaking
+            deciding = rung
+        return deciding
 
     def summarise(self, budget: int) -> Summary:
-        """Return the outcome within a budget by the level that speaks for it.
+        """Return the outcome within a budget by the rung that decides.
 
         Funnel, front and the answer to the paper's question are those of the search, which has
         networks of every size.
         """
         name, val_images = self.definition.name, self.definition.plan.val_images
-        own = summarise(name, budget, val_images, self.levels[0].rows)
-        level = self.level_for(budget)
-        if level is self.levels[0]:
+        own = summarise(name, budget, val_images, self.rungs[0].rows)
+        rung = self.deciding_rung(budget)
+        if rung is self.rungs[0]:
             return own
-        above = summarise(name, budget, val_images, level.rows)
+        above = summarise(name, budget, val_images, rung.rows)
         return replace(
             above, funnel=own.funnel, front=own.front, smallest=own.smallest, answer=own.answer
         )
 
     def agreements(self) -> list[Agreement]:
-        """Return the rank correlation between every two levels, where the upper one has any."""
+        """Return the rank correlation between every two rungs, where the upper one has any."""
         return [
             compare_rungs(low.epochs, low.accuracies(), high.epochs, high.accuracies())
-            for low, high in combinations(self.levels, 2)
+            for low, high in combinations(self.rungs, 2)
             if high.num_trained
         ]
 
@@ -136,14 +136,14 @@ class Ladder:
         """
         rates = {
             row.number: row.elapsed_seconds / row.num_epochs
-            for level in self.levels
-            for row in level.rows
+            for rung in self.rungs
+            for row in rung.rows
             if row.is_counted and row.elapsed_seconds and row.num_epochs
         }
         if not rates:
-            return None if self.rungs else []
+            return None if self.upper else []
         mean, found = sum(rates.values()) / len(rates), []
-        for index in range(1, len(self.levels)):
+        for index in range(1, len(self.rungs)):
             lacking = self._lacks(index)
             seconds = [epochs * rates.get(number, mean) for number, epochs in lacking]
             found.append(sum(seconds) / max(min(workers, len(seconds)), 1))
@@ -152,19 +152,19 @@ class Ladder:
     def _lacks(self, index: int) -> list[tuple[int, int]]:
         """Return which trials a rung would train if it were filled now, with the epochs left.
 
-        The number is -1 where the level below has yet to find the network.
+        The number is -1 where the rung below has yet to find the network.
         """
-        below, level = self.levels[index - 1 : index + 1]
-        assert level.rung is not None
-        measured = [item for item in self.levels[:index] if rank(item.rows)]
+        below, rung = self.rungs[index - 1 : index + 1]
+        assert rung.spec is not None
+        measured = [item for item in self.rungs[:index] if rank(item.rows)]
         rows = measured[-1].rows if measured else ()
-        chosen = choose_candidates(rows, level.rung.count)
+        chosen = choose_candidates(rows, rung.spec.count)
         numbers = [row.number for row in chosen]
         if not below.has_ended:
-            numbers += [-1] * (level.rung.count - len(numbers))
-        done = {row.number: row.num_epochs for row in level.rows if row.state == "running"}
-        done |= {row.number: level.epochs for row in level.rows if row.is_counted}
-        return [(number, level.epochs - done.get(number, 0)) for number in numbers]
+            numbers += [-1] * (rung.spec.count - len(numbers))
+        done = {row.number: row.num_epochs for row in rung.rows if row.state == "running"}
+        done |= {row.number: rung.epochs for row in rung.rows if row.is_counted}
+        return [(number, rung.epochs - done.get(number, 0)) for number in numbers]
 
 
 def rungs_of(attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
@@ -173,13 +173,13 @@ def rungs_of(attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
     return parse_rungs(text) if text is not None else ()
 
 
-def read_ladder(
+def read_study_rungs(
     definition: StudyDefinition,
     storage: BaseStorage,
     study: optuna.Study,
     rows: Sequence[TrialRow] | None = None,
     rungs: Sequence[RungSpec] | None = None,
-) -> Ladder:
+) -> StudyRungs:
     """Read a study with its rungs; nothing is written.
 
     Args:
@@ -194,20 +194,20 @@ def read_ladder(
     target = attrs.get(TARGET)
     if target is not None and attrs.get(NUM_NETWORKS):
         target = min(target, attrs[NUM_NETWORKS])
-    levels = [Level(None, definition.plan.epochs, definition.name, target, own)]
+    found_rungs = [Rung(None, definition.plan.epochs, definition.name, target, own)]
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
-    for rung in rungs:
-        name, below = rung_study(definition.name, rung.epochs), levels[-1]
+    for spec in rungs:
+        name, below = rung_study(definition.name, spec.epochs), found_rungs[-1]
         target, found = None, []
-        if rung in begun:
-            found = read_rung_rows(begun[rung])
-            upper_attrs = begun[rung].user_attrs
-            basis = basis_of(below.study, below.rows, rung)
+        if spec in begun:
+            found = read_rung_rows(begun[spec])
+            upper_attrs = begun[spec].user_attrs
+            basis = basis_of(below.study, below.rows, spec)
             if upper_attrs.get(CANDIDATES, {}).get("basis") == basis:
                 target = upper_attrs.get(TARGET)
-        levels.append(Level(rung, rung.epochs, name, target, tuple(found)))
-    return Ladder(definition, tuple(levels))
+        found_rungs.append(Rung(spec, spec.epochs, name, target, tuple(found)))
+    return StudyRungs(definition, tuple(found_rungs))
 
 
 def spend(
@@ -220,23 +220,23 @@ def spend(
     begun = begun_rungs(definition, storage, rungs_of(study.user_attrs))
     own = account(read_rows(study), definition.plan.epochs, now)
     return add_up(
-        [own, *(account(read_rows(item), rung.epochs, now) for rung, item in begun.items())]
+        [own, *(account(read_rows(item), spec.epochs, now) for spec, item in begun.items())]
     )
 
 
-def basis_of(below: str, rows: Sequence[TrialRow], rung: RungSpec) -> dict[str, Any]:
+def basis_of(below: str, rows: Sequence[TrialRow], spec: RungSpec) -> dict[str, Any]:
     """Return what a rung's networks are chosen from; while it is the same, the choice stays."""
     trained = sum(row.is_counted for row in rows)
-    return {"of": below, "trained": trained, "count": rung.count}
+    return {"of": below, "trained": trained, "count": spec.count}
 
 
 def begun_rungs(
     definition: StudyDefinition, storage: BaseStorage, rungs: Sequence[RungSpec]
 ) -> dict[RungSpec, optuna.Study]:
     """Return the Optuna studies of those rungs that have one."""
-    names = {rung: rung_study(definition.name, rung.epochs) for rung in rungs}
+    names = {spec: rung_study(definition.name, spec.epochs) for spec in rungs}
     return {
-        rung: load_study(name, storage) for rung, name in names.items() if has_study(name, storage)
+        spec: load_study(name, storage) for spec, name in names.items() if has_study(name, storage)
     }
 
 

@@ -1,4 +1,4 @@
-"""The way up: the search, then each rung, opened once the one below has its trials.
+"""The search, then each rung, opened once the one below has its trials.
 
 A rung is an Optuna study of its own in the same store. Which networks it trains is written down
 before they are enqueued, and every step is done once however often it is begun: whoever comes
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyMismatchError
 from nas.results.estimates import StandingReader
-from nas.results.ladder import CANDIDATES, basis_of, read_rung_rows, rungs_of
+from nas.results.study_rungs import CANDIDATES, basis_of, read_rung_rows, rungs_of
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.prepare import Search
 from nas.signals import InterruptGuard
@@ -47,12 +47,12 @@ class OpenRung:
     Args:
         search: What defines its trainings.
         ledger: Its trials.
-        rung: What it trains; None is the search itself.
+        spec: What it trains; None is the search itself.
     """
 
     search: Search
     ledger: Ledger
-    rung: RungSpec | None = None
+    spec: RungSpec | None = None
 
     @property
     def target(self) -> int:
@@ -67,12 +67,12 @@ class OpenRung:
     def rows(self) -> list[TrialRow]:
         """Return its trials, under the numbers of the search's."""
         study = self.ledger.study
-        if self.rung is not None:
+        if self.spec is not None:
             return read_rung_rows(study)
         return StandingReader(self.search.definition.input_spec).read(study)
 
 
-def climb(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
+def fill_rungs(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
     """Yield the search and then its rungs; each is filled when it is asked for.
 
     Raises:
@@ -80,45 +80,45 @@ def climb(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
     """
     yield first
     below = first
-    for rung in rungs_of(first.ledger.study.user_attrs):
+    for spec in rungs_of(first.ledger.study.user_attrs):
         with guard.deferred():
-            below = _open_rung(first, below, rung)
+            below = _open_rung(first, below, spec)
         yield below
 
 
-def _open_rung(first: OpenRung, below: OpenRung, rung: RungSpec) -> OpenRung:
-    name, storage = _name(first, rung), first.ledger.storage
+def _open_rung(first: OpenRung, below: OpenRung, spec: RungSpec) -> OpenRung:
+    name, storage = _name(first, spec), first.ledger.storage
     with first.ledger.turn():
         if not has_study(name, storage):
             optuna.create_study(
                 study_name=name, storage=storage, direction="maximize", load_if_exists=True
             )
-        stage = _load(first, rung)
-        _claim_name(first, stage)
-        _fill(first, stage, _choose(below, stage, rung))
-    return stage
+        rung = _load(first, spec)
+        _claim_name(first, rung)
+        _fill(first, rung, _choose(below, rung, spec))
+    return rung
 
 
-def _load(first: OpenRung, rung: RungSpec) -> OpenRung:
+def _load(first: OpenRung, spec: RungSpec) -> OpenRung:
     """Return a rung whose study exists."""
-    definition = first.search.definition.at_rung(rung.epochs)
-    folder = first.search.folder.at_rung(rung.epochs)
+    definition = first.search.definition.at_rung(spec.epochs)
+    folder = first.search.folder.at_rung(spec.epochs)
     study = load_study(
         definition.name,
         first.ledger.storage,
         EnqueuedOnly(),
-        make_pruner(definition.pruner, rung.epochs),
+        make_pruner(definition.pruner, spec.epochs),
     )
     search = replace(first.search, definition=definition, folder=folder, known={}, sizing=None)
-    return OpenRung(search, replace(first.ledger, study=study, folder=folder), rung)
+    return OpenRung(search, replace(first.ledger, study=study, folder=folder), spec)
 
 
-def _claim_name(first: OpenRung, stage: OpenRung) -> None:
+def _claim_name(first: OpenRung, rung: OpenRung) -> None:
     """Make sure that the Optuna study of a rung's name is this study's rung."""
-    study, owner = stage.ledger.study, first.search.definition.name
+    study, owner = rung.ledger.study, first.search.definition.name
     if study.user_attrs.get(RUNG_OF) == owner:
         return
-    if study.user_attrs or stage.ledger.trials():
+    if study.user_attrs or rung.ledger.trials():
         folder = first.search.folder.path
         raise StudyMismatchError(
             f"the store has a study {study.study_name!r} that is no rung of {owner!r}; give "
@@ -128,24 +128,24 @@ def _claim_name(first: OpenRung, stage: OpenRung) -> None:
     study.set_user_attr(RUNG_OF, owner)
 
 
-def _choose(below: OpenRung, stage: OpenRung, rung: RungSpec) -> list[int]:
+def _choose(below: OpenRung, rung: OpenRung, spec: RungSpec) -> list[int]:
     """Return the search's trials that a rung trains again, and write them down.
 
-    They stay while the stage below and the rung's count do.
+    They stay while the rung below and the rung's count do.
     """
-    rows, study = below.rows(), stage.ledger.study
-    basis = basis_of(below.ledger.study.study_name, rows, rung)
+    rows, study = below.rows(), rung.ledger.study
+    basis = basis_of(below.ledger.study.study_name, rows, spec)
     recorded = study.user_attrs.get(CANDIDATES, {})
     if recorded.get("basis") != basis:
-        chosen = choose_candidates(rows, rung.count)
+        chosen = choose_candidates(rows, spec.count)
         recorded = {"basis": basis, "trials": [row.number for row in chosen]}
         study.set_user_attr(CANDIDATES, recorded)
     return list(recorded["trials"])
 
 
-def _fill(first: OpenRung, stage: OpenRung, chosen: list[int]) -> None:
+def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
     """Enqueue the chosen networks that no trial has; take back the waiting ones of others."""
-    ledger = stage.ledger
+    ledger = rung.ledger
     for trial in ledger.trials(TrialState.WAITING):
         if trial.user_attrs.get(ORIGIN) not in chosen:
             ledger.discard_waiting(trial.number, "no longer among the best of the rung below")
@@ -172,5 +172,5 @@ def _enqueue(study: optuna.Study, trial: FrozenTrial) -> None:
     study.enqueue_trial(choices, user_attrs={**kept, ORIGIN: trial.number})
 
 
-def _name(first: OpenRung, rung: RungSpec) -> str:
-    return rung_study(first.search.definition.name, rung.epochs)
+def _name(first: OpenRung, spec: RungSpec) -> str:
+    return rung_study(first.search.definition.name, spec.epochs)

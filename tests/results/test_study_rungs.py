@@ -1,15 +1,15 @@
-"""Which rung speaks for a budget, and what is said of the rungs; by hand."""
+"""Which rung decides for a budget, and what is said of the rungs; by hand."""
 
 import pytest
 from scipy.stats import kendalltau
 
-from nas.results.ladder import Ladder, Level, rungs_of
-from nas.results.ladder_text import (
+from nas.results.rungs_text import (
     describe_agreements,
-    describe_level,
+    describe_deciding_rung,
     describe_rungs,
-    ladder_record,
+    rungs_record,
 )
+from nas.results.study_rungs import Rung, StudyRungs, rungs_of
 from nas.study.rungs import RungSpec
 from tests.support.rows import row
 from tests.support.small_study import definition
@@ -18,57 +18,57 @@ from tests.support.small_study import definition
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]
 
 
-def ladder(*rungs, own=OWN, own_target=4):
+def study_rungs(*rungs, own=OWN, own_target=4):
     """A study of 4 epochs a trial; rungs as (count, epochs, target, rows)."""
-    levels = [Level(None, 4, "stated", own_target, tuple(own))]
+    found = [Rung(None, 4, "stated", own_target, tuple(own))]
     for count, epochs, target, rows in rungs:
-        levels.append(
-            Level(RungSpec(count, epochs), epochs, f"stated@{epochs}", target, tuple(rows))
+        found.append(
+            Rung(RungSpec(count, epochs), epochs, f"stated@{epochs}", target, tuple(rows))
         )
-    return Ladder(definition(val_images=10**6), tuple(levels))
+    return StudyRungs(definition(val_images=10**6), tuple(found))
 
 
 def test_the_highest_rung_speaks_once_it_has_trained_the_best_below():
     waiting = [row(0, None, state="waiting"), row(1, 0.95, 800)]
     trained = [row(0, 0.91, 900), row(1, 0.95, 800)]
-    assert ladder((2, 30, 2, waiting)).level_for(1000).epochs == 4
-    assert ladder((2, 30, 2, trained)).level_for(1000).epochs == 30
-    both = ladder((2, 30, 2, trained), (1, 100, 1, [row(1, 0.97, 800)]))
-    assert both.level_for(1000).epochs == 100
+    assert study_rungs((2, 30, 2, waiting)).deciding_rung(1000).epochs == 4
+    assert study_rungs((2, 30, 2, trained)).deciding_rung(1000).epochs == 30
+    both = study_rungs((2, 30, 2, trained), (1, 100, 1, [row(1, 0.97, 800)]))
+    assert both.deciding_rung(1000).epochs == 100
     assert both.summarise(1000).best.val_accuracy == 0.97
-    assert ladder((2, 30, 2, trained), (1, 100, None, [])).level_for(1000).epochs == 30
+    assert study_rungs((2, 30, 2, trained), (1, 100, None, [])).deciding_rung(1000).epochs == 30
 
 
 def test_a_budget_that_a_rung_does_not_cover_falls_to_the_one_below_and_that_is_said():
     own = [*OWN, row(4, 0.5, 100, source="known", known_name="baseline")]
     trained = [row(0, 0.95, 900), row(1, 0.94, 800), row(4, 0.6, 100, source="known")]
-    study = ladder((2, 30, 3, trained), own=own)
-    assert study.level_for(1000).epochs == 30
-    # within 350 the rung has the known one alone: 60% after 30 epochs; trial 2 never climbed
-    assert study.level_for(350).epochs == 4
+    study = study_rungs((2, 30, 3, trained), own=own)
+    assert study.deciding_rung(1000).epochs == 30
+    # within 350 the rung has the known one alone: 60% after 30 epochs; trial 2 was never promoted
+    assert study.deciding_rung(350).epochs == 4
     assert study.summarise(350).best.number == 2
-    assert study.level_for(150).epochs == 30
-    text = " ".join(describe_level(study, 350))
+    assert study.deciding_rung(150).epochs == 30
+    text = " ".join(describe_deciding_rung(study, 350))
     assert "after the 4 epochs of the search" in text
-    assert "Rung @30 does not speak for 350 parameters" in text
-    assert "of rung @30: 3 of 3 trained" in " ".join(describe_level(study, 1000))
-    assert describe_level(ladder(), 1000) == []
-    assert study.level_for(10).epochs == 4
+    assert "Rung @30 does not decide for 350 parameters" in text
+    assert "of rung @30: 3 of 3 trained" in " ".join(describe_deciding_rung(study, 1000))
+    assert describe_deciding_rung(study_rungs(), 1000) == []
+    assert study.deciding_rung(10).epochs == 4
 
 
 def test_a_best_one_that_broke_in_the_rung_leaves_the_rung_its_say():
     broken = row(0, 0.0, 900, state="broken", reason="diverged")
-    study = ladder((2, 30, 2, [broken, row(1, 0.85, 800)]))
-    assert study.level_for(1000).epochs == 30
+    study = study_rungs((2, 30, 2, [broken, row(1, 0.85, 800)]))
+    assert study.deciding_rung(1000).epochs == 30
     assert study.summarise(1000).best.number == 1
     assert "2 of 2 trained, 1 broken" in describe_rungs(study)[0]
-    all_broken = ladder((1, 30, 1, [broken]))
-    assert all_broken.level_for(1000).epochs == 4  # it has no accuracy to speak of
+    all_broken = study_rungs((1, 30, 1, [broken]))
+    assert all_broken.deciding_rung(1000).epochs == 4  # it has no accuracy to speak of
 
 
 def test_the_funnel_the_front_and_the_papers_question_stay_the_searchs():
-    study = ladder((2, 30, 2, [row(0, 0.95, 900), row(1, 0.99, 800)]))
-    summary, own = study.summarise(1000), ladder().summarise(1000)
+    study = study_rungs((2, 30, 2, [row(0, 0.95, 900), row(1, 0.99, 800)]))
+    summary, own = study.summarise(1000), study_rungs().summarise(1000)
     assert summary.best.number == 1
     assert (summary.funnel, summary.front, summary.answer) == (own.funnel, own.front, own.answer)
     assert len(summary.front) == 4
@@ -77,7 +77,7 @@ def test_the_funnel_the_front_and_the_papers_question_stay_the_searchs():
 def test_the_record_has_every_pair_of_rungs_with_scipys_tau():
     first = [row(0, 0.95, 900), row(1, 0.99, 800), row(2, 0.97, 300)]
     second = [row(1, 0.994, 800), row(2, 0.993, 300)]
-    record = ladder_record(ladder((3, 30, 3, first), (2, 100, 2, second)), 1000)
+    record = rungs_record(study_rungs((3, 30, 3, first), (2, 100, 2, second)), 1000)
     pairs = {(p["low_epochs"], p["high_epochs"]): p for p in record["rank_correlations"]}
     assert set(pairs) == {(4, 30), (4, 100), (30, 100)}
     expected = kendalltau([0.9, 0.8, 0.7], [0.95, 0.99, 0.97]).statistic
@@ -85,9 +85,9 @@ def test_the_record_has_every_pair_of_rungs_with_scipys_tau():
     assert pairs[30, 100]["tau"] == pytest.approx(1)
     assert [item["counted"] for item in record["rungs"]] == [3, 2]
     assert record["rung"] == "stated@100"
-    lines = describe_agreements(ladder((3, 30, 3, first)))
+    lines = describe_agreements(study_rungs((3, 30, 3, first)))
     assert "after 4 and 30 epochs: Kendall tau -0.33 over 3 networks, too few" in lines[0]
-    bare = ladder_record(ladder(), 1000)
+    bare = rungs_record(study_rungs(), 1000)
     assert (bare["rung"], bare["rungs"], bare["rank_correlations"]) == (None, [], [])
 
 
@@ -97,15 +97,15 @@ def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
         row(0, 0.9, num_epochs=30, elapsed_seconds=60.0),
         row(1, 0.5, state="running", num_epochs=10),
     ]
-    study = ladder((3, 30, 3, begun), (1, 100, None, []), own=own)
+    study = study_rungs((3, 30, 3, begun), (1, 100, None, []), own=own)
     # an epoch of trial n took n + 1 seconds, 2 of trial 0 in the rung; left are 20 epochs of
-    # trial 1 and all of trial 2; then trial 0 climbs
+    # trial 1 and all of trial 2; then trial 0 is promoted
     assert study.seconds_by_rung() == [20 * 2 + 30 * 3, 100 * 2]
     assert study.seconds_by_rung(workers=2) == [65, 200]
-    assert ladder((2, 30, None, []), own=[], own_target=4).seconds_by_rung() is None
-    assert ladder().seconds_by_rung() == []
+    assert study_rungs((2, 30, None, []), own=[], own_target=4).seconds_by_rung() is None
+    assert study_rungs().seconds_by_rung() == []
     # trials 0 and 1, and one that the search has yet to find: 2.5 s an epoch in the mean
-    early = ladder((3, 10, None, []), own=own[:2], own_target=9)
+    early = study_rungs((3, 10, None, []), own=own[:2], own_target=9)
     assert early.seconds_by_rung() == [10 * 1 + 10 * 2 + 10 * 1.5]
 
 
