@@ -197,7 +197,7 @@ class TableSpace:
             return dict(choices)
         return {**choices, self._names[position]: others[int(rng.integers(len(others)))]}
 
-    def shrink(self, choices: Mapping[str, Any]) -> Choices:
+    def repair(self, choices: Mapping[str, Any]) -> Choices:
         """Return the feasible network with the fewest changed values, of those the largest."""
         values = np.array([choices[name] for name in self._names])
         distances = np.abs(self._grid[self.feasible_rows] - values)

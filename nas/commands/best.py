@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the table."""
     from nas.results.rungs_text import describe_agreements, describe_deciding_rung, rungs_record
     from nas.results.summary import (
-        FRONT_ROWS,
-        front_table,
+        PARETO_ROWS,
+        pareto_table,
         summary_record,
         table_of,
         verdict_lines,
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if summary.best is not None:
         print_table(*table_of(summary, args.top), left=(-2, -1))
         print()
-        if len(summary.front) > 1:
-            print_table(*front_table(summary), left=())
-            left_out = len(summary.front) - FRONT_ROWS
+        if len(summary.pareto_front) > 1:
+            print_table(*pareto_table(summary), left=())
+            left_out = len(summary.pareto_front) - PARETO_ROWS
             if left_out > 0:
                 print(f"{left_out} more on the Pareto front: see --format json")
             print()

@@ -108,8 +108,8 @@ class StudyRungs:
     def summarise(self, budget: int) -> Summary:
         """Return the outcome within a budget by the rung that decides.
 
-        Funnel, front and the answer to the paper's question are those of the search, which has
-        networks of every size.
+        Funnel, Pareto front and the answer to the paper's question are those of the search, which
+        has networks of every size.
         """
         name, val_images = self.definition.name, self.definition.plan.val_images
         own = summarise(name, budget, val_images, self.rungs[0].rows)
@@ -118,7 +118,11 @@ class StudyRungs:
             return own
         above = summarise(name, budget, val_images, rung.rows)
         return replace(
-            above, funnel=own.funnel, front=own.front, smallest=own.smallest, answer=own.answer
+            above,
+            funnel=own.funnel,
+            pareto_front=own.pareto_front,
+            smallest=own.smallest,
+            answer=own.answer,
         )
 
     def agreements(self) -> list[Agreement]:

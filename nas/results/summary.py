@@ -14,14 +14,14 @@ from nas.study.trials import (
     KNOWN,
     Funnel,
     TrialRow,
-    accuracy_front,
     count_funnel,
+    pareto_front,
     rank,
     tied_with_first,
 )
 
 TOP = 5
-FRONT_ROWS = 8
+PARETO_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Summary:
         smallest_tied: The smallest of the tied.
         best_found: The same among those the search proposed.
         best_known: The same among the known networks.
-        front: Those whose score no network as small or smaller reaches, by parameters.
+        pareto_front: Those whose score no network as small or smaller reaches, by parameters.
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
         answer: What the trials near this budget say to the paper's question.
     """
@@ -54,7 +54,7 @@ class Summary:
     smallest_tied: TrialRow | None
     best_found: TrialRow | None
     best_known: TrialRow | None
-    front: tuple[TrialRow, ...]
+    pareto_front: tuple[TrialRow, ...]
     smallest: int | None
     answer: Answer
 
@@ -81,7 +81,7 @@ def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow])
         smallest_tied=min(tied, key=lambda row: row.num_params or 0, default=None),
         best_found=next(iter(found), None),
         best_known=next(iter(known), None),
-        front=tuple(accuracy_front(ranked)),
+        pareto_front=tuple(pareto_front(ranked)),
         smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
         answer=answer_question(rows, budget),
     )
@@ -125,7 +125,7 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "best_known": optional(summary.best_known),
         "difference": found_minus_known(summary),
         "top": [row_record(row, summary) for row in summary.ranked[:top]],
-        "front": [row_record(row, summary) for row in summary.front],
+        "front": [row_record(row, summary) for row in summary.pareto_front],
         "question": summary.answer.to_dict(),
     }
 
@@ -174,16 +174,16 @@ def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tu
     return header, cells
 
 
-def front_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and cells of the front, the largest network first, at most `FRONT_ROWS`.
+def pareto_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return header and cells of the Pareto front, at most `PARETO_ROWS`, the largest network first.
 
-    Of a longer front the two ends stay and what is evenly spaced between them.
+    Of a longer one the two ends stay and what is evenly spaced between them.
     """
-    front = summary.front[::-1]
+    front = summary.pareto_front[::-1]
     last = len(front) - 1
-    if len(front) > FRONT_ROWS:
-        step = last / (FRONT_ROWS - 1)
-        front = tuple(front[round(index * step)] for index in range(FRONT_ROWS))
+    if len(front) > PARETO_ROWS:
+        step = last / (PARETO_ROWS - 1)
+        front = tuple(front[round(index * step)] for index in range(PARETO_ROWS))
     estimate = ("estimate",) if summary.is_estimated else ()
     return ("up to parameters", "the best is", "val accuracy", *estimate), [
         (

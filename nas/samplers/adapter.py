@@ -1,7 +1,7 @@
 """The one adapter between Optuna and the samplers of this project.
 
-    proposer draws -> over budget? redrawn, at last shrunk -> repeat? redrawn -> proposal
-                                                  every draw refused -> uniform unseen feasible
+    proposer draws -> over budget? redrawn, at last repaired -> repeat? redrawn -> proposal
+                                                    every draw refused -> uniform unseen feasible
 
 Public API of Optuna only. A proposal depends on the study's seed, the trial's number and the
 history, on nothing else: a resume, or another process, proposes the same.
@@ -33,7 +33,7 @@ from nas.samplers.contract import (
 from nas.samplers.history import HistoryReader
 
 MAX_DRAWS = 16  # draws of a proposer before a uniform unseen network takes their place
-MAX_REDRAWS = 2  # draws over budget before one is shrunk to fit
+MAX_REDRAWS = 2  # draws over budget before one is repaired
 MAX_UNCOUNTED_DRAWS = 10_000  # uniform draws without an unseen one, where no count is known
 
 
@@ -66,7 +66,7 @@ class BudgetSampler(BaseSampler):
             that names, keys and features are the same. An exhausted one leaves its turn to the
             next.
         seed: The study's seed.
-        over_budget: `resample` redraws what breaks the budget and at last shrinks it to fit;
+        over_budget: `resample` redraws what breaks the budget and at last repairs it;
             `prune` proposes it as it is, for the objective to record as a pruned trial.
     """
 
@@ -170,17 +170,17 @@ class BudgetSampler(BaseSampler):
         space, taken = arm.space, request.history.taken
         over_budget = repeats = 0
         for source, drawn in islice(arm.proposer.draws(request), MAX_DRAWS):
-            choices, shrunk = space.canonical(drawn), False
+            choices, repaired = space.canonical(drawn), False
             if not space.is_feasible(choices):
                 over_budget += 1
                 if self._over_budget == "resample":
                     if over_budget <= MAX_REDRAWS:
                         continue
-                    choices, shrunk = space.canonical(space.shrink(choices)), True
+                    choices, repaired = space.canonical(space.repair(choices)), True
             key = space.key(choices)
             if key not in taken:
                 return Proposal(
-                    request.trial.number, choices, key, source, over_budget, repeats, shrunk
+                    request.trial.number, choices, key, source, over_budget, repeats, repaired
                 )
             repeats += 1
         choices = draw_unseen(space, taken, request.rng)

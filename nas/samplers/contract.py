@@ -83,7 +83,7 @@ class CandidateSpace(Protocol):
     def mutate(self, choices: Mapping[str, Any], rng: np.random.Generator) -> Configuration:
         """Return choices that differ in one or few values; they may break the budget."""
 
-    def shrink(self, choices: Mapping[str, Any]) -> Configuration:
+    def repair(self, choices: Mapping[str, Any]) -> Configuration:
         """Return choices near these that fit the budget."""
 
     def num_feasible(self) -> int | None:
@@ -180,7 +180,7 @@ class Proposal:
             and a uniform unseen feasible network took their place.
         over_budget: Draws that broke the budget, none of them trained.
         repeats: Draws that were already measured or running.
-        shrunk: Whether the choices were made smaller to fit.
+        repaired: Whether the choices were repaired to fit.
         arm: Index of the budget it was proposed for, where a study has several.
     """
 
@@ -190,5 +190,5 @@ class Proposal:
     source: str
     over_budget: int
     repeats: int
-    shrunk: bool
+    repaired: bool
     arm: int = 0

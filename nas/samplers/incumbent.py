@@ -1,9 +1,9 @@
 """Which measured network is the best: one noisy figure each, and a model of all of them.
 
 The most accurate of many single measurements reads high; the model's mean alone overlooks what
-makes one network better than its neighbours. Half of what a measurement differs from the model is
-believed (`OWN_SHARE`), chosen among 0, 1/4, 1/2, 3/4 and 1 on NAS-Bench-Macro and on 600 width-
-and-depth-searched ResNets trained on digits: a compromise, since the best share differs by budget
+makes one network better than its neighbours. A measurement is shrunk half-way towards the model
+(`SHRINKAGE_WEIGHT`), chosen among 0, 1/4, 1/2, 3/4 and 1 on NAS-Bench-Macro and on 600 width-
+and-depth-searched ResNets trained on digits: a compromise, since the best weight differs by budget
 (there, at one budget 1/4 and at another 3/4 leave up to 0.2 accuracy points less regret).
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from nas.samplers.contract import CandidateSpace, Observation
 from nas.samplers.surrogate import SurrogateFitter, make_fitter
 
-OWN_SHARE = 0.5  # share of a measurement's difference from the model that is the network's own
+SHRINKAGE_WEIGHT = 0.5  # of the measurement; the model's mean has the rest
 MIN_OBSERVATIONS = 10  # below, measurements are taken as they are
 
 
@@ -38,7 +38,7 @@ def estimate_scores(
     x = fitter.features_at([(item.key, item.choices) for item in complete])
     means = targets.centre + targets.scale * surrogate.process.predict(x)[0]
     return {
-        item.number: float(mean + OWN_SHARE * (item.score - mean))
+        item.number: float(mean + SHRINKAGE_WEIGHT * (item.score - mean))
         for item, mean in zip(complete, means, strict=True)
     }
 

@@ -2,7 +2,7 @@
 
 start       uniform feasible networks
 then        pool = uniform feasible networks and changes of the best
-            -> the best mean + `CURIOSITY` standard deviations, not yet measured or running
+            -> the best mean + `KAPPA` standard deviations, not yet measured or running
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nas.samplers.random import UniformProposer
 from nas.samplers.surrogate import Surrogate, make_fitter
 
 NUM_STARTUP_TRIALS = 4
-CURIOSITY = 0.7  # standard deviations that are added to the mean
+KAPPA = 0.7  # of the upper confidence bound: standard deviations added to the mean
 POOL_SIZE = 1500  # uniform feasible networks, drawn anew for every `POOL_LIFE` trials
 POOL_LIFE = 10
 NUM_PARENTS = 8  # networks that are changed, in each of the rounds
@@ -103,5 +103,5 @@ class PredictorProposer:
 
 def _acquisition(surrogate: Surrogate, x: np.ndarray) -> np.ndarray:
     mean, deviation = surrogate.process.predict(x)
-    value: np.ndarray = mean + CURIOSITY * deviation
+    value: np.ndarray = mean + KAPPA * deviation
     return value

@@ -18,14 +18,14 @@ from nas.network.complexity import Complexity, count
 from nas.network.identity import identify
 from nas.space.choices import Choices, Value
 from nas.space.features import FeatureLayout
-from nas.space.moves import moves, shrink
+from nas.space.moves import moves, repair
 from nas.space.paths import choices_of, find_extreme, find_fitting
 from nas.space.record import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from nas.space.feasible import Count, Population
+    from nas.space.feasible import Count, FeasibleSet
 
 UNBUILDABLE = 1e9  # the violation of a network whose map vanishes; finite, so that JSON holds it
 MEMO_SIZE = 2**16  # networks
@@ -175,9 +175,9 @@ class BudgetedSpace:
         chosen = next((entry for entry in order if self.is_feasible(entry)), None)
         return chosen or (order[0] if order else self.canonical(choices))
 
-    def shrink(self, choices: Choices) -> dict[str, Value]:
+    def repair(self, choices: Choices) -> dict[str, Value]:
         """Return the nearest choices that fit; what fits already comes back canonical."""
-        near = shrink(self.space, choices, self.violation)
+        near = repair(self.space, choices, self.violation)
         return near if near is not None else dict(self._fallback)
 
     # -- all candidates -----------------------------------------------------------------------
@@ -185,19 +185,19 @@ class BudgetedSpace:
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
         """Draw uniformly among the distinct feasible networks.
 
-        Exact wherever `Population.draw` finds one; where fewer than some 1 in 5,000 proposals
-        fits, one is shrunk to fit, which is not uniform.
+        Exact wherever `FeasibleSet.draw` finds one; where fewer than some 1 in 5,000 proposals
+        fits, one is repaired, which is not uniform.
         """
-        drawn = self.population.draw(rng)
-        return drawn if drawn is not None else self.shrink(self.population.propose(rng))
+        drawn = self.feasible_set.draw(rng)
+        return drawn if drawn is not None else self.repair(self.feasible_set.propose(rng))
 
     def num_distinct(self) -> int:
         """Return the number of distinct networks, caps aside."""
-        return self.population.num_distinct()
+        return self.feasible_set.num_distinct()
 
     def count_feasible(self) -> Count:
         """Return how many distinct networks keep the caps, exact or with its standard error."""
-        return self.population.count()
+        return self.feasible_set.count()
 
     def num_feasible(self) -> int | None:
         """Return how many distinct networks keep the caps, or None where it is estimated."""
@@ -206,7 +206,7 @@ class BudgetedSpace:
 
     def enumerate(self) -> Iterator[dict[str, Value]]:
         """Yield the canonical choices of every feasible network once; for small spaces."""
-        return self.population.enumerate()
+        return self.feasible_set.enumerate()
 
     def histogram(self, edges: list[int]) -> list[int]:
         """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside."""
@@ -215,7 +215,7 @@ class BudgetedSpace:
             complexity = self._measure(choices).complexity
             return complexity.num_params if complexity else None
 
-        return self.population.histogram(edges, num_params)
+        return self.feasible_set.histogram(edges, num_params)
 
     def smallest(self) -> tuple[Architecture, Complexity]:
         """Return the network with the fewest parameters, caps aside."""
@@ -226,11 +226,11 @@ class BudgetedSpace:
         return self._extreme(is_largest=True)
 
     @cached_property
-    def population(self) -> Population:
+    def feasible_set(self) -> FeasibleSet:
         """Return the networks that fit, as a whole; imports NumPy."""
-        from nas.space.feasible import Population
+        from nas.space.feasible import FeasibleSet
 
-        return Population(
+        return FeasibleSet(
             self.space,
             self.input_spec,
             self._cap_values,

@@ -34,7 +34,7 @@ class Count(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Population:
+class FeasibleSet:
     """The distinct networks of a space that keep some caps.
 
     Args:

@@ -1,9 +1,9 @@
 """Count a space exactly and draw uniformly from what fits, without enumerating it.
 
-A network is cut after one of its stages into a head (stem and first stages) and a tail. All heads
-and all tails that meet at one map are listed, the tails sorted by cost; the networks within a cap
-are, head by head, a prefix of the tails, found by bisection. Two lists of 10^5 to 10^7 rows stand
-for their product, up to 10^14 networks.
+A network is cut after one of its stages into a prefix (stem and first stages) and a suffix. All
+prefixes and all suffixes that meet at one map are listed, the suffixes sorted by cost; the
+networks within a cap are, prefix by prefix, the first so many suffixes, found by bisection. Two
+lists of 10^5 to 10^7 rows stand for their product, up to 10^14 networks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nas.space.record import SearchSpace
 from nas.space.suffixes import Ints, Rows, TailGraph, code_base, cross, join, make_rows, run_costs
 
 MAX_ROWS = 16_000_000  # of one list: 128 MB
-MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of heads each
+MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of prefixes each
 
 
 class TooLargeError(ValueError):
@@ -31,11 +31,11 @@ class TooLargeError(ValueError):
 
 
 class _Group(NamedTuple):
-    """Heads that meet one list of tails."""
+    """Prefixes that meet one list of suffixes."""
 
-    heads: Rows
-    tails: Ints  # (n,) sorted; cost << shift | code
-    start: int  # position of the first head in the whole list
+    prefixes: Rows
+    suffixes: Ints  # (n,) sorted; cost << shift | code
+    start: int  # position of the first prefix in the whole list
 
 
 class FeasibleIndex:
@@ -54,14 +54,14 @@ class FeasibleIndex:
         self.space = space
         self._graph = TailGraph(space, input_spec, field)
         self.cut = self._choose_cut(input_spec)
-        heads = self._list_heads(input_spec)
-        self._shift = self._tail_bits()
+        prefixes = self._list_prefixes(input_spec)
+        self._shift = self._suffix_bits()
         self._groups: list[_Group] = []
         start = 0
-        for node_id, rows in heads.items():
+        for node_id, rows in prefixes.items():
             order = np.argsort(rows.costs)
             rows = Rows(rows.costs[order], rows.codes[order])
-            self._groups.append(_Group(rows, self._pack_tails(node_id), start))
+            self._groups.append(_Group(rows, self._pack_suffixes(node_id), start))
             start += len(rows.costs)
         self._cuts: dict[int, Ints] = {}
 
@@ -86,22 +86,22 @@ class FeasibleIndex:
         row = int(cumulative.searchsorted(rank, side="right"))
         before = int(cumulative[row - 1]) if row else 0
         group = self._groups[int(self._starts.searchsorted(row, side="right")) - 1]
-        head = int(group.heads.codes[row - group.start])
-        tail = int(group.tails[rank - before]) & ((1 << self._shift) - 1)
-        return self._decode(head, tail)
+        prefix = int(group.prefixes.codes[row - group.start])
+        suffix = int(group.suffixes[rank - before]) & ((1 << self._shift) - 1)
+        return self._decode(prefix, suffix)
 
     @cached_property
     def _starts(self) -> Ints:
         return np.array([group.start for group in self._groups], dtype=np.int64)
 
     def _counts(self, cap: int) -> list[Ints]:
-        """Return, by group, how many tails each head may have."""
+        """Return, by group, how many suffixes each prefix may have."""
         counts = []
         for group in self._groups:
-            # a head of this cost may have the tails below (what it leaves + 1) << shift
-            left = np.maximum(cap - group.heads.costs + 1, 0)
+            # a prefix of this cost may have the suffixes below (what it leaves + 1) << shift
+            left = np.maximum(cap - group.prefixes.costs + 1, 0)
             limit = np.minimum(left, (1 << (63 - self._shift)) - 1) << self._shift
-            counts.append(group.tails.searchsorted(limit, side="left").astype(np.int64))
+            counts.append(group.suffixes.searchsorted(limit, side="left").astype(np.int64))
         return counts
 
     def _cumulative(self, cap: int) -> Ints:
@@ -131,9 +131,9 @@ class FeasibleIndex:
                     after[run.width, run.size] += rows * len(run.codes)
             states = after
             nodes = {self._graph.node(index + 1, state) for state in states} - {None}
-            tails = sum(self._graph.nodes[node].rows for node in nodes if node is not None)
-            heads = ended + sum(states.values())
-            sizes.append((max(heads, tails), index + 1))
+            suffixes = sum(self._graph.nodes[node].rows for node in nodes if node is not None)
+            prefixes = ended + sum(states.values())
+            sizes.append((max(prefixes, suffixes), index + 1))
             if index + 1 in self.space.num_stages:
                 ended += sum(states.values())
         rows, cut = min(sizes)
@@ -141,8 +141,8 @@ class FeasibleIndex:
             raise TooLargeError(f"{rows:,} rows, at most {MAX_ROWS:,}")
         return cut
 
-    def _list_heads(self, input_spec: InputSpec) -> dict[int, Rows]:
-        """List the heads by the node they meet; whole shorter networks meet an empty tail."""
+    def _list_prefixes(self, input_spec: InputSpec) -> dict[int, Rows]:
+        """List the prefixes by the node they meet; whole shorter networks meet an empty suffix."""
         field = self._graph.field
         parts: dict[int, list[Rows]] = defaultdict(list)
         states: dict[State, list[Rows]] = defaultdict(list)
@@ -159,7 +159,7 @@ class FeasibleIndex:
             base *= code_base(self.space, index)
             states = after
             if index + 1 < self.cut and index + 1 in self.space.num_stages:
-                parts[self._graph.empty_tail()] += self._end(states, input_spec)
+                parts[self._graph.empty_suffix()] += self._end(states, input_spec)
         for state, lists in states.items():
             node = self._graph.node(self.cut, state)
             if node is not None:
@@ -174,29 +174,29 @@ class FeasibleIndex:
             ended.append(Rows(rows.costs + cost, rows.codes))
         return ended
 
-    def _tail_bits(self) -> int:
+    def _suffix_bits(self) -> int:
         rows = 1
         for index in range(self.cut, len(self.space.stages)):
             rows *= code_base(self.space, index)
         return rows.bit_length()
 
-    def _pack_tails(self, node_id: int) -> Ints:
-        rows = self._graph.tails(node_id, self.cut)
+    def _pack_suffixes(self, node_id: int) -> Ints:
+        rows = self._graph.suffixes(node_id, self.cut)
         if int(rows.costs.max()) >> (62 - self._shift):
-            raise TooLargeError("a tail costs too much to be packed with its code")
+            raise TooLargeError("a suffix costs too much to be packed with its code")
         packed = (rows.costs << self._shift) | rows.codes
         packed.sort()
         return packed
 
-    def _decode(self, head: int, tail: int) -> dict[str, Value]:
-        head, stem = divmod(head, len(self.space.stems))
+    def _decode(self, prefix: int, suffix: int) -> dict[str, Value]:
+        prefix, stem = divmod(prefix, len(self.space.stems))
         codes = [stem]
         for index in range(len(self.space.stages)):
             base = code_base(self.space, index)
             if index < self.cut:
-                head, code = divmod(head, base)
+                prefix, code = divmod(prefix, base)
             else:
-                tail, code = divmod(tail, base)
+                suffix, code = divmod(suffix, base)
             if not code:
                 break
             codes.append(code)

@@ -33,7 +33,7 @@ def moves(space: SearchSpace, choices: Choices) -> Iterator[Move]:
                 yield choice.name.rpartition("_")[2], changed
 
 
-def shrink(
+def repair(
     space: SearchSpace, choices: Choices, violation: Callable[[Choices], float]
 ) -> dict[str, Value] | None:
     """Return the nearest choices that fit, or None where no step leads there.

@@ -1,7 +1,7 @@
-"""Parts of networks as lists of numbers: what a tail costs, and which it is.
+"""Parts of networks as lists of numbers: what a suffix costs, and which it is.
 
-A tail is what follows some stage: further stages and the classifier. Maps of different size often
-have the same tails (parameters do not depend on the map), so equal ones are listed once.
+A suffix is what follows some stage: further stages and the classifier. Maps of different size
+often have the same suffixes (parameters do not depend on the map), so equal ones are listed once.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """All tails that start from a state.
+    """All suffixes that start from a state.
 
-    Nodes with equal tails are one: maps of different size often cost the same parameters.
+    Nodes with equal suffixes are one: maps of different size often cost the same parameters.
 
     Args:
         end: What the classifier costs if the network may end here.
         runs: (cost and code of every depth, the node behind) of every run of the next stage.
-        rows: Number of tails.
+        rows: Number of suffixes.
     """
 
     end: int | None
@@ -80,20 +80,20 @@ class TailGraph:
             self.nodes.append(Node(end, tuple(runs), rows))
         return self._ids[key]
 
-    def empty_tail(self) -> int:
-        """Return a new node of one tail: nothing follows, and it costs nothing."""
+    def empty_suffix(self) -> int:
+        """Return a new node of one suffix: nothing follows, and it costs nothing."""
         self.nodes.append(Node(0, (), 1))
         return len(self.nodes) - 1
 
-    def tails(self, node_id: int, index: int) -> Rows:
-        """List the tails of a node; a tail's code is its first stage's plus `base` the rest."""
+    def suffixes(self, node_id: int, index: int) -> Rows:
+        """List the suffixes of a node; a code is that of the first stage plus `base` the rest."""
         node = self.nodes[node_id]
         lists = [] if node.end is None else [make_rows((node.end,), (0,))]
         base = code_base(self.space, index) if node.runs else 1
         behind: dict[int, Rows] = {}
         for run_cost, run_codes, child in node.runs:
             if child not in behind:
-                rest = self.tails(child, index + 1)
+                rest = self.suffixes(child, index + 1)
                 behind[child] = Rows(rest.costs, base * rest.codes)
             lists.append(cross(make_rows(run_cost, run_codes), behind[child]))
         return join(lists)

@@ -164,8 +164,8 @@ def tied_with_first(ranked: Sequence[TrialRow], num_images: int) -> list[TrialRo
     return [row for row in ranked if row.score >= floor]
 
 
-def accuracy_front(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Return the trials whose score no smaller or equal one reaches, by parameters.
+def pareto_front(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the Pareto front of score against parameters, the smallest network first.
 
     They are the best of every budget: `rank(rows, budget)[0]` is the last that fits.
     """

@@ -123,14 +123,14 @@ def test_codes_are_names_or_sizes(whole):
 
 
 @pytest.mark.parametrize("kind", ["onehot", "ordinal"])
-def test_shrinking_changes_least_and_fits(whole, kind):
+def test_repairing_changes_least_and_fits(whole, kind):
     space = TableSpace(whole, 150, kind)
-    assert space.shrink(choices(0, 1, 2)) == choices(0, 1, 1)
+    assert space.repair(choices(0, 1, 2)) == choices(0, 1, 1)
     for values in itertools.product(range(3), repeat=3):
-        shrunk = space.shrink(choices(*values))
-        assert space.is_feasible(shrunk)
+        repaired = space.repair(choices(*values))
+        assert space.is_feasible(repaired)
         if space.is_feasible(choices(*values)):
-            assert shrunk == choices(*values)
+            assert repaired == choices(*values)
 
 
 def test_a_mutation_changes_one_value(whole):
@@ -146,7 +146,7 @@ def test_a_code_that_the_table_lacks_cannot_be_chosen(tmp_path):
     space = TableSpace(load_table(write_table(tmp_path / "t.json", codes)), 999, "ordinal")
     missing = choices(0, 0, 1)
     assert not space.is_feasible(missing)
-    assert space.is_feasible(space.shrink(missing))
+    assert space.is_feasible(space.repair(missing))
     with pytest.raises(DataError, match="no network"):
         space.num_params(missing)
 

@@ -66,12 +66,16 @@ def test_a_best_one_that_broke_in_the_rung_leaves_the_rung_its_say():
     assert all_broken.deciding_rung(1000).epochs == 4  # it has no accuracy to speak of
 
 
-def test_the_funnel_the_front_and_the_papers_question_stay_the_searchs():
+def test_the_funnel_the_pareto_front_and_the_papers_question_stay_the_searchs():
     study = study_rungs((2, 30, 2, [row(0, 0.95, 900), row(1, 0.99, 800)]))
     summary, own = study.summarise(1000), study_rungs().summarise(1000)
     assert summary.best.number == 1
-    assert (summary.funnel, summary.front, summary.answer) == (own.funnel, own.front, own.answer)
-    assert len(summary.front) == 4
+    assert (summary.funnel, summary.pareto_front, summary.answer) == (
+        own.funnel,
+        own.pareto_front,
+        own.answer,
+    )
+    assert len(summary.pareto_front) == 4
 
 
 def test_the_record_has_every_pair_of_rungs_with_scipys_tau():

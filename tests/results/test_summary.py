@@ -7,7 +7,7 @@ import pytest
 
 from nas.results.summary import (
     describe_trial,
-    front_table,
+    pareto_table,
     percent,
     summarise,
     summary_record,
@@ -88,7 +88,7 @@ def test_where_nothing_fits_the_smallest_is_named():
     )
 
 
-def test_the_record_is_plain_json_with_the_front():
+def test_the_record_is_plain_json_with_the_pareto_front():
     rows = [row(0, 0.9, 900), row(1, 0.7, 500), row(2, 0.6, 700)]
     record = json.loads(json.dumps(summary_record(summary_of(*rows), top=2)))
     assert [entry["trial"] for entry in record["top"]] == [0, 1]
@@ -112,14 +112,14 @@ def test_the_table_marks_the_best_and_the_tied_and_names_the_stem():
     assert cells[1][3] == "5.0%"
 
 
-def test_the_front_names_the_best_up_to_each_size_and_a_long_one_keeps_its_ends():
+def test_the_pareto_front_names_the_best_up_to_each_size_and_a_long_one_keeps_its_ends():
     rows = [row(0, 0.9, 900), row(1, 0.7, 500), row(2, 0.6, 700)]
-    header, cells = front_table(summary_of(*rows))
+    header, cells = pareto_table(summary_of(*rows))
     assert len(header) == 3
     assert [line[:2] for line in cells] == [("900", "trial 0"), ("500", "trial 1")]
     assert cells[1][2] == "70.00 ± 4.58%"
     long = [row(n, 0.2 + n / 50, 100 + n) for n in range(30)]
-    shown = [line[0] for line in front_table(summary_of(*long))[1]]
+    shown = [line[0] for line in pareto_table(summary_of(*long))[1]]
     assert len(shown) == 8
     assert (shown[0], shown[-1]) == ("129", "100")
 

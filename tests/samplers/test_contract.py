@@ -234,7 +234,7 @@ def test_draws_over_budget_are_counted(name):
     proposals = [sampler.proposal(number) for number in range(40)]
     if name == "tpe":
         assert sum(proposal.over_budget for proposal in proposals) > 0
-        assert any(proposal.shrunk for proposal in proposals)
+        assert any(proposal.repaired for proposal in proposals)
     assert sum(proposal.repeats for proposal in proposals) > 0
 
 

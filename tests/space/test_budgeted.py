@@ -80,7 +80,7 @@ def test_a_network_whose_map_vanishes_is_over_the_budget():
     assert space.violation(vanishing) == UNBUILDABLE
     with pytest.raises(InfeasibleError, match="vanishes"):
         space.num_params(vanishing)
-    assert space.decode(space.shrink(vanishing)).stem.kind == "conv3x3"
+    assert space.decode(space.repair(vanishing)).stem.kind == "conv3x3"
     rng = np.random.default_rng(0)
     assert {space.decode(space.sample(rng)).stem.kind for _ in range(50)} == {"conv3x3"}
 
@@ -173,34 +173,34 @@ def test_mutations_are_repeatable_and_varied():
     assert len(set(drawn)) > 8
 
 
-def test_what_fits_is_not_shrunk():
+def test_what_fits_is_not_repaired():
     rng = np.random.default_rng(0)
     for _ in range(50):
         choices = SPACE.sample(rng)
-        assert SPACE.shrink(choices) == SPACE.canonical(choices)
+        assert SPACE.repair(choices) == SPACE.canonical(choices)
 
 
 @pytest.mark.parametrize(
     "caps", [Caps(1_000_000), Caps(20_000), Caps(726), Caps(300_000, 5_000_000, 40_000)], ids=str
 )
-def test_shrinking_ends_within_the_caps_and_is_idempotent(caps):
+def test_repairing_ends_within_the_caps_and_is_idempotent(caps):
     space = BudgetedSpace(RESNET, InputSpec(), caps)
     rng = random.Random(2)
     for _ in range(10):
         choices = draw_any(rng)
-        small = space.shrink(choices)
+        small = space.repair(choices)
         assert space.is_feasible(small)
-        assert space.shrink(small) == small
-        assert space.shrink(choices) == small
+        assert space.repair(small) == small
+        assert space.repair(choices) == small
 
 
-def test_shrinking_keeps_kinds_stem_and_stages_and_most_of_the_budget():
+def test_repairing_keeps_kinds_stem_and_stages_and_most_of_the_budget():
     rng, shares = random.Random(3), []
     for _ in range(40):
         choices = RESNET.canonical(draw_any(rng))
         if SPACE.is_feasible(choices):
             continue
-        small = SPACE.shrink(choices)
+        small = SPACE.repair(choices)
         before, after = RESNET.decode(choices), RESNET.decode(small)
         assert after.stem.kind == before.stem.kind
         assert [s.kind for s in after.stages] == [s.kind for s in before.stages]

@@ -70,7 +70,7 @@ def test_sixty_random_networks_count_as_pytorch_counts_them(name):
     small = BudgetedSpace(load_space(name).space, InputSpec(), Caps(300_000))
     for index, architecture in enumerate(random_networks(name, 60, seed=f"{name} default")):
         if index % 2:
-            architecture = small.decode(small.shrink(small.space.encode(architecture)))
+            architecture = small.decode(small.repair(small.space.encode(architecture)))
         assert_counts_equal_torch(architecture, InputSpec())
 
 
@@ -97,7 +97,7 @@ def test_every_parameter_of_small_random_networks_receives_a_gradient(name):
     for kind in sorted(kinds):
         choices = {choice.name: rng.choice(choice.values) for choice in space.space.choices}
         choices |= {name: kind for name in choices if name.endswith("_kind")}
-        model = build_model(space.decode(space.shrink(choices)))
+        model = build_model(space.decode(space.repair(choices)))
         torch.manual_seed(0)
         model(torch.randn(8, 3, 32, 32)).square().sum().backward()
         for path, parameter in model.named_parameters():
@@ -175,9 +175,9 @@ def test_resnet_deep_contains_the_six_stages_of_the_paper():
 def test_half_of_six_stages_stays_under_two_million_rows():
     space = load_space("resnet_deep").space
     rows = [len(stage.rows) for stage in space.stages]
-    heads = len(space.stems) * rows[0] * rows[1] * rows[2]
-    tails = len(space.stages[2].widths) * (1 + rows[3] * (1 + rows[4] * (1 + rows[5])))
-    assert max(heads, tails) < 2_000_000
+    prefixes = len(space.stems) * rows[0] * rows[1] * rows[2]
+    suffixes = len(space.stages[2].widths) * (1 + rows[3] * (1 + rows[4] * (1 + rows[5])))
+    assert max(prefixes, suffixes) < 2_000_000
 
 
 def test_resnet_wide_is_three_stages_with_gates_and_pre_activation():

@@ -11,9 +11,9 @@ from optuna.trial import TrialState, create_trial
 
 from nas.statistics import resolvable_difference, standard_error
 from nas.study.trials import (
-    accuracy_front,
     count_funnel,
     mean_seconds,
+    pareto_front,
     rank,
     read_rows,
     tied_with_first,
@@ -107,17 +107,17 @@ def test_estimates_rank_and_tie_where_there_are_any():
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), min_size=1, max_size=30))
-def test_the_front_names_the_best_of_every_budget(pairs):
+def test_the_pareto_front_names_the_best_of_every_budget(pairs):
     rows = [row(n, 0.5, size, estimate=value / 20) for n, (value, size) in enumerate(pairs)]
-    front = accuracy_front(rows)
+    front = pareto_front(rows)
     for budget in range(min(size for _, size in pairs), 21):
         assert rank(rows, budget)[0] == [one for one in front if one.num_params <= budget][-1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), max_size=30))
-def test_the_front_is_what_nothing_as_small_or_smaller_reaches(pairs):
+def test_the_pareto_front_is_what_nothing_as_small_or_smaller_reaches(pairs):
     rows = [row(n, accuracy / 20, size) for n, (accuracy, size) in enumerate(pairs)]
-    front = accuracy_front(rows)
+    front = pareto_front(rows)
     expected = {
         (one.num_params, one.val_accuracy)
         for one in rows
