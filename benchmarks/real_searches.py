@@ -90,7 +90,7 @@ def _search_all(args: argparse.Namespace, scratch: Path, seed: int) -> list[dict
 def _words(args: argparse.Namespace, sampler: str, seed: int, studies: Path) -> list[str]:
     return [
         *(sys.executable, str(CLI), "search", "--sampler", sampler),
-        *("--space", args.space, "--budget", args.budget, "--no-known", "--dataset", "folder"),
+        *("--space", args.space, "--budget", args.budget, "--no-baselines", "--dataset", "folder"),
         *("--data", str(args.data), "--image-size", str(args.image_size), "--device", "cpu"),
         *("--epochs", str(args.epochs), "--trials", str(ENDLESS), "--seed", str(seed)),
         *("--workers", "1"),

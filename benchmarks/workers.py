@@ -59,7 +59,7 @@ def _search(
     words = [
         *(sys.executable, str(CLI), "search", "--workers", workers, "--seed", str(seed)),
         *("--space", args.space, "--budget", args.budget, "--dataset", "folder"),
-        *("--data", str(args.data), "--device", "cpu", "--sampler", "random", "--no-known"),
+        *("--data", str(args.data), "--device", "cpu", "--sampler", "random", "--no-baselines"),
         *("--pruner", "none", "--epochs", str(args.epochs), "--trials", str(args.trials)),
         *("--studies", str(studies), "--study", "search"),
     ]

@@ -1,4 +1,4 @@
-"""The fields of a record: names, types and ranges, checked with one message each.
+"""The fields of a record: names, types and ranges, validated with one message each.
 
 Standard library only.
 """
@@ -17,11 +17,11 @@ from nas.errors import RecipeError, unknown_name
 class OneOf(NamedTuple):
     """The rule of a field that takes one of a few names."""
 
-    known: tuple[str, ...]
+    names: tuple[str, ...]
 
     def __contains__(self, value: object) -> bool:
         """Tell whether it is one of the names."""
-        return value in self.known
+        return value in self.names
 
 
 class Range(NamedTuple):
@@ -54,20 +54,20 @@ _TYPES: dict[str, tuple[Any, str]] = {  # what a field of this type takes, and i
 }
 
 
-def ruled(rule: OneOf | Range, default: Any = MISSING) -> Any:
+def checked_field(rule: OneOf | Range, default: Any = MISSING) -> Any:
     """Return a dataclass field with its rule."""
     return field(default=default, metadata={"rule": rule})
 
 
-def check_fields(record: Any, error: type[Exception]) -> None:
-    """Check every field of a record, and put it in its type.
+def validate_fields(record: Any, error: type[Exception]) -> None:
+    """Validate every field of a record, and put it in its type.
 
     Raises:
         error: A value is of another type, or out of its field's range.
     """
     for name, kind in _known(record.__class__).items():
         value = getattr(record, name)
-        found = _checked(kind, value, error)
+        found = _validate(kind, value, error)
         if found is not value:
             object.__setattr__(record, name, found)
 
@@ -97,7 +97,7 @@ def read_fields(
     if any(wrong.values()):
         parts = [f"{verb}: {', '.join(names)}" for verb, names in wrong.items() if names]
         raise error(f"{what} has the fields {', '.join(known)}, but {'; '.join(parts)}")
-    return {name: _checked(known[name], value, error) for name, value in record.items()}
+    return {name: _validate(known[name], value, error) for name, value in record.items()}
 
 
 class _Kind(NamedTuple):
@@ -121,7 +121,7 @@ def _required(record_type: Any) -> set[str]:
     return {item.name for item in fields(record_type) if item.default is MISSING}
 
 
-def _checked(kind: _Kind, value: Any, error: type[Exception]) -> Any:
+def _validate(kind: _Kind, value: Any, error: type[Exception]) -> Any:
     """Return the value in the field's type; a whole number stands for a real one.
 
     A field of type ``T | None`` takes None beside what its rule says.
@@ -136,13 +136,13 @@ def _checked(kind: _Kind, value: Any, error: type[Exception]) -> Any:
         value = float(value)
     is_wrong = not isinstance(value, expected) or (is_bool and expected is not bool)
     if isinstance(rule, OneOf) and not is_wrong and value not in rule:
-        raise error(str(unknown_name(item.name, value, rule.known)))
+        raise error(str(unknown_name(item.name, value, rule.names)))
     if is_wrong or (rule is not None and value not in rule):
         raise error(f"{item.name} must be {_expected(item)}, but got {value!r}")
     return tuple(value) if isinstance(value, list) else value
 
 
-def parsed(item: Field[Any], text: str) -> Any:
+def parse_value(item: Field[Any], text: str) -> Any:
     """Return the value that a command line's text stands for.
 
     Raises:

@@ -90,7 +90,7 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
-    from nas.results.estimates import StandingReader
+    from nas.results.estimates import EstimateReader
     from nas.study.storage import load_study, open_storage, store_file
 
     folder = find_folder(args)
@@ -104,7 +104,7 @@ def open_study(args: argparse.Namespace) -> OpenedStudy:
         )
     storage = open_storage(url, folder.journal)
     study = load_study(definition.name, storage)
-    rows = StandingReader(definition.input_spec).read(study)
+    rows = EstimateReader(definition.input_spec).read(study)
     return OpenedStudy(folder, definition, storage, study, rows)
 
 

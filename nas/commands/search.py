@@ -89,18 +89,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="redraw proposals over the budget (default), or record them as pruned trials",
     )
     group.add_argument(
-        "--no-known",
+        "--no-baselines",
         action="store_false",
         dest="known",
         default=None,
-        help="leave out the known networks that are trained first",
+        help="leave out the baselines: the space's own network and two presets, trained first",
+    )
+    # what the option was called before
+    group.add_argument(
+        "--no-known", action="store_false", dest="known", default=None, help=argparse.SUPPRESS
     )
     group.add_argument(
         "--rungs",
         type=parse_rungs,
         metavar="24x30,6x100",
         help="when the trials are done, train the 24 best again from scratch for 30 epochs, then "
-        "the 6 best of these for 100; the best known network goes along. May be given later, to a "
+        "the 6 best of these for 100; the best baseline goes along. May be given later, to a "
         "study that is finished; none leaves them out (default: none)",
     )
     group.add_argument(

@@ -1,6 +1,6 @@
 """List the search spaces; with a name and a budget, say how much of it fits.
 
-Beside the budget stand the known networks nearest to it, and what a search would compute: the
+Beside the budget stand the baselines nearest to it, and what a search would compute: the
 multiply-adds of a training step (three times those of an average network that fits) over all
 images, epochs and trials, nothing pruned. How long that takes on a machine is measured there by
 `search --dry-run`.
@@ -20,7 +20,7 @@ from nas.errors import UsageError
 from nas.network.caps import Caps, format_count, format_share, parse_count
 from nas.printing import print_json, print_table
 from nas.space import BudgetedSpace, list_spaces, load_space
-from nas.space.baselines import KnownNetwork, SearchCost, nearest_known, search_cost
+from nas.space.baselines import Baseline, SearchCost, nearest_baselines, search_cost
 
 DEFAULT_TRIALS, DEFAULT_EPOCHS, DEFAULT_IMAGES = 200, 10, 45_000  # CIFAR-10 on a GPU
 NUM_BINS = 12
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     total, fitting = space.num_distinct(), space.count_feasible()
     edges = _edges(small.num_params, large.num_params)
     bins = space.histogram(edges)
-    known = nearest_known(space, loaded.baseline) if args.budget is not None else []
+    baselines = nearest_baselines(space, loaded.baseline) if args.budget is not None else []
     cost = (
         search_cost(space, args.trials, args.epochs, args.images)
         if args.budget is not None
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
                 "smallest_num_params": small.num_params,
                 "largest_num_params": large.num_params,
                 "histogram": {"edges": edges, "counts": bins},
-                "nearest_known": [asdict(network) for network in known],
+                "nearest_known": [asdict(network) for network in baselines],
                 "search_cost": asdict(cost) if cost is not None else None,
             }
         )
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"smallest   {small.num_params:,} parameters")
     print(f"largest    {large.num_params:,} parameters\n")
     if cost is not None:
-        _print_known(known, args.budget)
+        _print_baselines(baselines, args.budget)
         _print_cost(args, cost)
     widest = max(max(bins), 1)
     for low, high, number in zip(edges, edges[1:], bins, strict=False):
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_known(known: list[KnownNetwork], budget: int) -> None:
+def _print_baselines(baselines: list[Baseline], budget: int) -> None:
     rows = [
         (
             network.name,
@@ -126,9 +126,11 @@ def _print_known(known: list[KnownNetwork], budget: int) -> None:
             f"{network.macs:,}",
             "yes" if network.is_in_space else "no",
         )
-        for network in known
+        for network in baselines
     ]
-    print_table(("known", "parameters", "budget", "multiply-adds", "in this space"), rows, (0, 4))
+    print_table(
+        ("baseline", "parameters", "budget", "multiply-adds", "in this space"), rows, (0, 4)
+    )
     print()
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.errors import ArchitectureError
-from nas.fields import POSITIVE, SHARE, Range, check_fields, read_fields, ruled
+from nas.fields import POSITIVE, SHARE, Range, checked_field, read_fields, validate_fields
 
 MAX_STAGES = 6
 
@@ -31,12 +31,12 @@ class InputSpec:
         ArchitectureError: A value is not a positive whole number.
     """
 
-    channels: int = ruled(POSITIVE, 3)
-    image_size: int = ruled(POSITIVE, 32)
-    num_classes: int = ruled(POSITIVE, 10)
+    channels: int = checked_field(POSITIVE, 3)
+    image_size: int = checked_field(POSITIVE, 32)
+    num_classes: int = checked_field(POSITIVE, 10)
 
     def __post_init__(self) -> None:
-        check_fields(self, ArchitectureError)
+        validate_fields(self, ArchitectureError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class Stem:
     """
 
     kind: str
-    width: int = ruled(POSITIVE)
+    width: int = checked_field(POSITIVE)
 
     def __post_init__(self) -> None:
-        check_fields(self, ArchitectureError)
+        validate_fields(self, ArchitectureError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ class Stage:
     """
 
     kind: str
-    depth: int = ruled(POSITIVE)
-    width: int = ruled(POSITIVE)
-    stride: int = ruled(Range(1, 2))
-    kernel: int = ruled(POSITIVE, 3)
-    dropout: float = ruled(SHARE, 0.0)
+    depth: int = checked_field(POSITIVE)
+    width: int = checked_field(POSITIVE)
+    stride: int = checked_field(Range(1, 2))
+    kernel: int = checked_field(POSITIVE, 3)
+    dropout: float = checked_field(SHARE, 0.0)
 
     def __post_init__(self) -> None:
-        check_fields(self, ArchitectureError)
+        validate_fields(self, ArchitectureError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from nas.errors import BudgetError
-from nas.fields import POSITIVE, check_fields, ruled
+from nas.fields import POSITIVE, checked_field, validate_fields
 from nas.network.complexity import Complexity
 
 MAX_COUNT = 10**18  # beyond any network; keeps a mistyped exponent out of every later sum
@@ -30,12 +30,12 @@ class Caps:
         BudgetError: A cap is no positive whole number.
     """
 
-    budget: int = ruled(POSITIVE)
-    max_macs: int | None = ruled(POSITIVE, None)
-    max_activations: int | None = ruled(POSITIVE, None)
+    budget: int = checked_field(POSITIVE)
+    max_macs: int | None = checked_field(POSITIVE, None)
+    max_activations: int | None = checked_field(POSITIVE, None)
 
     def __post_init__(self) -> None:
-        check_fields(self, BudgetError)
+        validate_fields(self, BudgetError)
 
     def fits(self, complexity: Complexity) -> bool:
         """Return whether no cap is exceeded."""

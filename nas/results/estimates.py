@@ -44,7 +44,7 @@ def record_features(space: BudgetedSpace) -> dict[str, Any]:
     return {"layout": asdict(space.layout), "scaling": asdict(measure_scaling(space))}
 
 
-class StandingReader:
+class EstimateReader:
     """Read the rows of one study with their estimates.
 
     What is kept between two readings saves time and changes nothing.
@@ -56,7 +56,7 @@ class StandingReader:
     def __init__(self, input_spec: InputSpec) -> None:
         self._input_spec = input_spec
         self._fitter: SurrogateFitter | None = None
-        self._known: tuple[list[TrialRow], dict[int, float]] = ([], {})
+        self._cached: tuple[list[TrialRow], dict[int, float]] = ([], {})
 
     def read(self, study: optuna.Study) -> list[TrialRow]:
         """Return every trial of the study, by number; complete ones with their estimate.
@@ -66,9 +66,9 @@ class StandingReader:
         """
         rows = read_rows(study)
         ended = [row for row in rows if row.is_counted and row.architecture is not None]
-        if ended != self._known[0]:
-            self._known = ended, self._estimate(ended, study.user_attrs.get(FEATURES))
-        estimates = self._known[1]
+        if ended != self._cached[0]:
+            self._cached = ended, self._estimate(ended, study.user_attrs.get(FEATURES))
+        estimates = self._cached[1]
         return [replace(row, estimate=estimates.get(row.number)) for row in rows]
 
     def _estimate(

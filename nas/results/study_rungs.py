@@ -16,7 +16,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from nas.results.agreement import Agreement, compare_rungs
-from nas.results.estimates import StandingReader
+from nas.results.estimates import EstimateReader
 from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, summarise
 from nas.study.candidates import choose_candidates
@@ -194,7 +194,7 @@ def read_study_rungs(
         rungs: The rungs that it is to have; None takes those it has.
     """
     attrs = study.user_attrs
-    own = tuple(StandingReader(definition.input_spec).read(study) if rows is None else rows)
+    own = tuple(EstimateReader(definition.input_spec).read(study) if rows is None else rows)
     target = attrs.get(TARGET)
     if target is not None and attrs.get(NUM_NETWORKS):
         target = min(target, attrs[NUM_NETWORKS])

@@ -1,4 +1,4 @@
-"""What a study found: the best and their ties, found against known, and the next command."""
+"""What a study found: the best and their ties, found against baselines, and the next command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Summary:
         best: The first of them; None where nothing completed.
         smallest_tied: The smallest of the tied.
         best_found: The same among those the search proposed.
-        best_known: The same among the known networks.
+        best_baseline: The same among the baselines.
         pareto_front: Those whose score no network as small or smaller reaches, by parameters.
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
         answer: What the trials near this budget say to the paper's question.
@@ -53,7 +53,7 @@ class Summary:
     best: TrialRow | None
     smallest_tied: TrialRow | None
     best_found: TrialRow | None
-    best_known: TrialRow | None
+    best_baseline: TrialRow | None
     pareto_front: tuple[TrialRow, ...]
     smallest: int | None
     answer: Answer
@@ -69,7 +69,7 @@ def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow])
     ranked = rank(rows, budget)
     tied = tied_with_first(ranked, val_images)
     found = [row for row in ranked if row.source != KNOWN]
-    known = [row for row in ranked if row.source == KNOWN]
+    baselines = [row for row in ranked if row.source == KNOWN]
     return Summary(
         name=name,
         budget=budget,
@@ -80,7 +80,7 @@ def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow])
         best=next(iter(ranked), None),
         smallest_tied=min(tied, key=lambda row: row.num_params or 0, default=None),
         best_found=next(iter(found), None),
-        best_known=next(iter(known), None),
+        best_baseline=next(iter(baselines), None),
         pareto_front=tuple(pareto_front(ranked)),
         smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
         answer=answer_question(rows, budget),
@@ -122,23 +122,23 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "best": optional(summary.best),
         "smallest_tied": optional(summary.smallest_tied),
         "best_found": optional(summary.best_found),
-        "best_known": optional(summary.best_known),
-        "difference": found_minus_known(summary),
+        "best_known": optional(summary.best_baseline),
+        "difference": found_minus_baseline(summary),
         "top": [row_record(row, summary) for row in summary.ranked[:top]],
         "front": [row_record(row, summary) for row in summary.pareto_front],
         "question": summary.answer.to_dict(),
     }
 
 
-def found_minus_known(summary: Summary) -> dict[str, float] | None:
-    """Return the accuracy of the best found less that of the best known, and its standard error.
+def found_minus_baseline(summary: Summary) -> dict[str, float] | None:
+    """Return the accuracy of the best found less the best baseline's, and its standard error.
 
     The two are taken as measured on independent images, which overstates the error where both
     were measured on the same ones. None where there are not both.
     """
-    if summary.best_found is None or summary.best_known is None:
+    if summary.best_found is None or summary.best_baseline is None:
         return None
-    accuracies = [row.val_accuracy or 0.0 for row in (summary.best_found, summary.best_known)]
+    accuracies = [row.val_accuracy or 0.0 for row in (summary.best_found, summary.best_baseline)]
     errors = [standard_error(accuracy, summary.val_images) for accuracy in accuracies]
     return {
         "val_accuracy": accuracies[0] - accuracies[1],
@@ -175,7 +175,7 @@ def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tu
 
 
 def pareto_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return header and cells of the Pareto front, at most `PARETO_ROWS`, the largest network first.
+    """Return header and cells of the Pareto front, largest first, at most `PARETO_ROWS`.
 
     Of a longer one the two ends stay and what is evenly spaced between them.
     """
@@ -262,20 +262,20 @@ def verdict_lines(summary: Summary) -> list[str]:
             "The estimate is half the measurement, half what a model of all trials says of such "
             "a network."
         )
-    lines.append(_found_against_known(summary))
+    lines.append(_found_against_baseline(summary))
     return [*lines, *describe_answer(summary.answer)]
 
 
-def _found_against_known(summary: Summary) -> str:
-    found, known = summary.best_found, summary.best_known
-    difference = found_minus_known(summary)
-    if found is None or known is None or difference is None:
-        missing = "network that the search found" if found is None else "known network"
+def _found_against_baseline(summary: Summary) -> str:
+    found, baseline = summary.best_found, summary.best_baseline
+    difference = found_minus_baseline(summary)
+    if found is None or baseline is None or difference is None:
+        missing = "network that the search found" if found is None else "baseline"
         return f"No {missing} was trained to its end: there is nothing to compare with."
     points, limit = difference["val_accuracy"], Z_95 * difference["standard_error"]
     sure = "more" if abs(points) > limit else "less"
     return (
-        f"Best found (trial {found.number}) against best known ({known.known_name}): "
+        f"Best found (trial {found.number}) against best baseline ({baseline.known_name}): "
         f"{100 * points:+.2f} points, {sure} than the {100 * limit:.2f} that this validation set "
         "resolves."
     )

@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyMismatchError
-from nas.results.estimates import StandingReader
+from nas.results.estimates import EstimateReader
 from nas.results.study_rungs import CANDIDATES, basis_of, read_rung_rows, rungs_of
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.prepare import Search
@@ -22,7 +22,7 @@ from nas.signals import InterruptGuard
 from nas.study.candidates import choose_candidates
 from nas.study.folder import fresh_name
 from nas.study.ledger import Ledger
-from nas.study.lineage import list_given_back
+from nas.study.lineage import list_requeued
 from nas.study.pruners import make_pruner
 from nas.study.rungs import RungSpec, rung_study
 from nas.study.storage import has_study, load_study
@@ -69,7 +69,7 @@ class OpenRung:
         study = self.ledger.study
         if self.spec is not None:
             return read_rung_rows(study)
-        return StandingReader(self.search.definition.input_spec).read(study)
+        return EstimateReader(self.search.definition.input_spec).read(study)
 
 
 def fill_rungs(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
@@ -88,7 +88,7 @@ def fill_rungs(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
 
 def _open_rung(first: OpenRung, below: OpenRung, spec: RungSpec) -> OpenRung:
     name, storage = _name(first, spec), first.ledger.storage
-    with first.ledger.turn():
+    with first.ledger.lock():
         if not has_study(name, storage):
             optuna.create_study(
                 study_name=name, storage=storage, direction="maximize", load_if_exists=True
@@ -109,7 +109,7 @@ def _load(first: OpenRung, spec: RungSpec) -> OpenRung:
         EnqueuedOnly(),
         make_pruner(definition.pruner, spec.epochs),
     )
-    search = replace(first.search, definition=definition, folder=folder, known={}, sizing=None)
+    search = replace(first.search, definition=definition, folder=folder, baselines={}, sizing=None)
     return OpenRung(search, replace(first.ledger, study=study, folder=folder), spec)
 
 
@@ -150,7 +150,7 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
         if trial.user_attrs.get(ORIGIN) not in chosen:
             ledger.discard_waiting(trial.number, "no longer among the best of the rung below")
     trials = ledger.trials()
-    continued = {trial.number for trial in list_given_back(trials)}
+    continued = {trial.number for trial in list_requeued(trials)}
     held = [
         trial
         for trial in trials

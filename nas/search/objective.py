@@ -20,14 +20,14 @@ from nas.network.caps import format_share
 from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.results.audit import is_audited
-from nas.results.estimates import StandingReader
+from nas.results.estimates import EstimateReader
 from nas.samplers.contract import Proposal
 from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space.budgeted import UNBUILDABLE
 from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.ledger import WORST_ACCURACY
-from nas.study.lineage import ancestors, list_given_back
+from nas.study.lineage import ancestors, list_requeued
 from nas.study.trials import (
     ACTIVATIONS,
     ARCHITECTURE,
@@ -91,7 +91,7 @@ class Objective:
         folder: Its folder.
         space: What the networks are chosen from.
         parts: The images on the device, without the test part.
-        standing: Says which trials are the best, whose folders stay.
+        estimates: Says which trials are the best, whose folders stay.
         track: The trackers of every trial, by name.
         left_out: Those of them that failed: no further trial tries them.
     """
@@ -100,7 +100,7 @@ class Objective:
     folder: StudyFolder
     space: SearchSpace
     parts: PlacedParts
-    standing: StandingReader
+    estimates: EstimateReader
     track: tuple[str, ...] = ()
     left_out: set[str] = field(default_factory=set)
 
@@ -234,9 +234,9 @@ class Objective:
     def clear(self, study: optuna.Study) -> None:
         """Remove what no trial needs: checkpoints of ended ones, folders but the best ones'."""
         trials = study.get_trials(deepcopy=False)
-        kept = {row.number for row in rank(self.standing.read(study))[:KEPT_TRIALS]}
+        kept = {row.number for row in rank(self.estimates.read(study))[:KEPT_TRIALS]}
         open_ones = [trial.number for trial in trials if not trial.state.is_finished()]
-        open_ones += [trial.number for trial in list_given_back(trials)]
+        open_ones += [trial.number for trial in list_requeued(trials)]
         needed = {
             number for open_one in open_ones for number in (open_one, *ancestors(trials, open_one))
         }

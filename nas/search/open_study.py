@@ -1,4 +1,4 @@
-"""The store of a study, opened so that it can go on: made, mended, given back, recorded."""
+"""The store of a study, opened so that it can go on: made, mended, requeued, recorded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ KNOWN_ENQUEUED = "known_enqueued"
 def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
     """Open the store, creating folder and study where they are new, and make it ready to go on.
 
-    A torn journal is mended, the trials of dead processes are given back, the known networks are
+    A torn journal is mended, the trials of dead processes are requeued, the baselines are
     enqueued, and what the command line may change is recorded. A new study that cannot be written
     leaves nothing behind; one that a database has taken stays, and the same command goes on.
 
@@ -82,9 +82,9 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
         _mend(search)
         ledger = load_ledger(search, storage)
         wanted = _settle_changes(ledger.study, search, request)
-        for number in ledger.revive_dead():
+        for number in ledger.requeue_dead():
             print(f"trial {number} was killed; its network goes first", file=sys.stderr)
-        _enqueue_known(ledger.study, search)
+        _enqueue_baselines(ledger.study, search)
         if FEATURES not in ledger.study.user_attrs:
             ledger.study.set_user_attr(FEATURES, record_features(search.space))
         _record_changes(ledger.study, wanted)
@@ -180,10 +180,10 @@ def _no_empty_folders(folder: StudyFolder) -> Iterator[None]:
         raise
 
 
-def _enqueue_known(study: optuna.Study, search: Search) -> None:
+def _enqueue_baselines(study: optuna.Study, search: Search) -> None:
     if study.user_attrs.get(KNOWN_ENQUEUED):
         return
-    for name, architecture in search.known.items():
+    for name, architecture in search.baselines.items():
         choices = search.space.encode(architecture)
         assert choices is not None
         attrs = {SOURCE: KNOWN, KNOWN_NAME: name, ARCHITECTURE: architecture.to_dict()}

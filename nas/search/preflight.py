@@ -35,8 +35,8 @@ def describe_search(search: Search, num_trials: int) -> list[str]:
         f"between two networks near {100 * TYPICAL_ACCURACY:.0f}% "
         f"({plan.val_images:,} validation images, 95%)",
     ]
-    if search.known:
-        lines.append(f"known     {', '.join(search.known)}: trained first, named apart")
+    if search.baselines:
+        lines.append(f"baselines {', '.join(search.baselines)}: trained first, named apart")
     if search.sizing is not None:
         lines.append(f"time      {_describe_time(search, search.sizing, num_trials)}")
     lines += [f"note      {note}" for note in search.data.notes]
@@ -102,13 +102,13 @@ def _describe_pruner(name: str, audit: float) -> str:
 
 def _describe_time(search: Search, sizing: Sizing, num_trials: int) -> str:
     typical = trial_seconds(sizing.speed, sizing.plan)
-    known = [trial_seconds(item, sizing.plan) for item in sizing.known_speeds[:num_trials]]
-    slowest = max(typical, *known) if known else typical
+    baselines = [trial_seconds(item, sizing.plan) for item in sizing.baseline_speeds[:num_trials]]
+    slowest = max(typical, *baselines) if baselines else typical
     seconds = sizing.search_seconds(num_trials, terms_of(search.definition))
     seconds = max(seconds / search.workers, slowest)
     return (
         f"about {format_duration(seconds)} for {num_trials} trials, a "
-        f"known network up to {format_duration(slowest)}, a typical one "
+        f"baseline up to {format_duration(slowest)}, a typical one "
         f"{format_duration(typical)} (timed here)"
     )
 
@@ -132,7 +132,7 @@ def describe_rungs_ahead(search: Search, request: Request) -> list[str]:
         return []
     times = [None] * len(rungs) if seconds is None else seconds
     parts = [_describe(rung, time) for rung, time in zip(rungs, times, strict=True)]
-    return [f"rungs     the best again, and the best known: {', then '.join(parts)}"]
+    return [f"rungs     the best again, and the best baseline: {', then '.join(parts)}"]
 
 
 def _describe(rung: RungSpec, seconds: float | None) -> str:

@@ -46,7 +46,7 @@ from nas.study.storage import canonical_url, require_optuna_5
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
 
-KNOWN_PRESETS = ("final", "basic-443")
+BASELINE_PRESETS = ("final", "basic-443")
 COMPARED = (  # fields of a definition that are compared as the command line gives them
     "budget",
     "targets",
@@ -73,7 +73,7 @@ class Search:
         loaded: The space's file.
         space: The candidates under their caps.
         data: The training part of the data.
-        known: Known networks that fit space and budget, by name.
+        baselines: Published and baseline networks that fit space and budget, by name.
         workers: Trainings at once.
         is_short: As in `Sizing`.
         sizing: What a new study's plan rests on; None on a resume.
@@ -85,7 +85,7 @@ class Search:
     loaded: LoadedSpace
     space: BudgetedSpace
     data: TrainingData
-    known: Mapping[str, Architecture]
+    baselines: Mapping[str, Architecture]
     workers: int = 1
     is_short: bool = False
     sizing: Sizing | None = None
@@ -108,10 +108,10 @@ def prepare(request: Request) -> Search:
     return _prepare_new(request, folder)
 
 
-def find_known(loaded: LoadedSpace, space: BudgetedSpace) -> dict[str, Architecture]:
-    """Return the known networks that space and budget hold: the baseline and two presets."""
+def find_baselines(loaded: LoadedSpace, space: BudgetedSpace) -> dict[str, Architecture]:
+    """Return the baselines that space and budget hold: the space's own and two presets."""
     candidates = {"baseline": loaded.baseline}
-    candidates |= {name: PRESETS[name].architecture for name in KNOWN_PRESETS}
+    candidates |= {name: PRESETS[name].architecture for name in BASELINE_PRESETS}
     found: dict[str, Architecture] = {}
     ids: set[str] = set()
     for name, architecture in candidates.items():
@@ -150,12 +150,12 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     caps = Caps(request.budget, request.max_macs, request.max_activations)
     space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
     spread(space, request.targets or ())  # refuses a target that no network keeps
-    known = find_known(loaded, space) if request.known is not False else {}
-    sizing = size_trials(request, device, row, space, data, known)
+    baselines = find_baselines(loaded, space) if request.known is not False else {}
+    sizing = size_trials(request, device, row, space, data, baselines)
     plan, workers = sizing.plan, (sizing.workers, sizing.is_short)
     check_rungs(request.rungs or (), request.trials or DEFAULT_TRIALS, plan.epochs)
     definition = _define(request, folder, loaded, data, caps, sizing.recipe, plan)
-    return Search(definition, folder, True, loaded, space, data, known, *workers, sizing)
+    return Search(definition, folder, True, loaded, space, data, baselines, *workers, sizing)
 
 
 def _define(
@@ -207,9 +207,9 @@ def _prepare_resume(request: Request, folder: StudyFolder) -> Search:
     refuse_differences(folder, existing, {"data_fingerprint": data.fingerprint})
     choose_device(existing.plan.device)
     space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
-    known = find_known(loaded, space) if existing.known else {}
+    baselines = find_baselines(loaded, space) if existing.known else {}
     workers = _resumed_workers(request, existing, folder, space)
-    return Search(existing, folder, False, loaded, space, data, known, *workers)
+    return Search(existing, folder, False, loaded, space, data, baselines, *workers)
 
 
 def _resumed_workers(

@@ -59,7 +59,7 @@ def run_processes(
 
     Raises:
         RunError: No worker ended well; the text of the first that failed is its message.
-        KeyboardInterrupt: A signal came; all have ended and given back what they trained.
+        KeyboardInterrupt: A signal came; all have ended and requeued what they trained.
     """
     with _started(search, request, deadline) as workers:
         while any(worker.process.poll() is None for worker in workers):

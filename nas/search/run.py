@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from nas.errors import StorageError
-from nas.results.estimates import StandingReader
+from nas.results.estimates import EstimateReader
 from nas.results.forecast import terms_of
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import spend
@@ -27,7 +27,7 @@ from nas.search.progress import Display, ProgressLine
 from nas.search.request import Request, quote_command
 from nas.search.worker import EXHAUSTED, FINISHED, WorkerContext, run_worker
 from nas.signals import InterruptGuard
-from nas.study.liveness import presence
+from nas.study.liveness import heartbeat
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
 from nas.study.trials import DEVICE_HOURS, TARGET
@@ -126,13 +126,15 @@ def _placed(search: Search) -> Iterator[tuple[PlacedParts, Mapping[str, Any]]]:
     parts = place_search_parts(
         search.data, definition.seed, plan.train_images, plan.val_images, plan.device
     )
-    with presence(search.folder.workers) as worker:
+    with heartbeat(search.folder.workers) as worker:
         yield parts, worker
 
 
 def _make_objective(search: Search, parts: PlacedParts, track: tuple[str, ...]) -> Objective:
-    standing = StandingReader(search.definition.input_spec)
-    return Objective(search.definition, search.folder, search.loaded.space, parts, standing, track)
+    estimates = EstimateReader(search.definition.input_spec)
+    return Objective(
+        search.definition, search.folder, search.loaded.space, parts, estimates, track
+    )
 
 
 def _assign(

@@ -25,7 +25,7 @@ from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe
 from nas.training.timing import Speed, choose_bfloat16, choose_threads, measure_speed
 
-NUM_PROBES = 4  # sampled networks that are timed, beside the known ones
+NUM_PROBES = 4  # sampled networks that are timed, beside the baselines
 NUM_SIZING_DRAWS = 256  # sampled networks whose costs are counted
 NUM_SHALLOW_OF = (
     32  # of which the two shallowest choose the threads: one layer tells as much as 50
@@ -41,7 +41,7 @@ class Sizing:
         recipe: With what batch and rates.
         typical_units: Mean `nas.results.forecast.cost_units` of networks drawn uniformly.
         speed: How long a network of that cost takes.
-        known_speeds: How long the known networks take.
+        baseline_speeds: How long the baselines take.
         workers: Trainings at once.
         is_short: Whether there is one worker only because more would take longer to start than
             they save.
@@ -51,17 +51,17 @@ class Sizing:
     recipe: Recipe
     typical_units: float
     speed: Speed
-    known_speeds: tuple[Speed, ...]
+    baseline_speeds: tuple[Speed, ...]
     workers: int
     is_short: bool = False
 
     def search_seconds(self, num_trials: int, terms: Terms) -> float:
         """Return what the trials of the search take, one after the other."""
-        known = self.known_speeds[:num_trials]
+        baselines = self.baseline_speeds[:num_trials]
         share = pruned_share(self.plan.epochs)
-        epochs = expected_epochs(num_trials - len(known), len(known), share, terms)
+        epochs = expected_epochs(num_trials - len(baselines), len(baselines), share, terms)
         typical = trial_seconds(self.speed, self.plan) * epochs / self.plan.epochs
-        return typical + sum(trial_seconds(item, self.plan) for item in known)
+        return typical + sum(trial_seconds(item, self.plan) for item in baselines)
 
     def rung_seconds(self, rung: RungSpec) -> float:
         """Return what a rung takes with networks of typical cost, one after the other."""
@@ -74,7 +74,7 @@ def size_trials(
     row: Recipe,
     space: BudgetedSpace,
     data: TrainingData,
-    known: Mapping[str, Architecture],
+    baselines: Mapping[str, Architecture],
 ) -> Sizing:
     """Time a few networks and choose plan and workers of a new study; some seconds.
 
@@ -84,7 +84,7 @@ def size_trials(
         row: The recipe before its overrides.
         space: Where the sampled networks come from.
         data: Their input, and how many images there are.
-        known: The networks that are trained first.
+        baselines: The networks that are trained first.
     """
     seed, spec, is_gpu = request.seed or 0, data.input_spec, device != "cpu"
     train, val = train_and_val(data, seed)
@@ -103,7 +103,7 @@ def size_trials(
         choose_threads(shallow, spec, recipe, device, most, at_once),
         bfloat16=choose_bfloat16(typical, spec, recipe, Engine(device)),
     )
-    timed = (*drawn[:NUM_PROBES], *known.values())
+    timed = (*drawn[:NUM_PROBES], *baselines.values())
     speeds = tuple(measure_speed(network, spec, recipe, engine) for network in timed)
     timed_units = [cost_units(network, spec, is_gpu) for network in timed]
     speed = typical_speed(speeds, timed_units, typical_units)
@@ -118,7 +118,7 @@ def size_trials(
     )
     if request.workers is None and not _do_workers_pay_off(sizing, request, spec):
         alone = replace(request, workers=1)  # its threads may be others
-        return replace(size_trials(alone, device, row, space, data, known), is_short=True)
+        return replace(size_trials(alone, device, row, space, data, baselines), is_short=True)
     return sizing
 
 

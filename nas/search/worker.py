@@ -86,13 +86,13 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
         Why it stopped: `FINISHED`, `TIME_LIMIT`, `HOURS_SPENT`, `EXHAUSTED` or `ELSEWHERE`.
 
     Raises:
-        KeyboardInterrupt: A signal came; the running trial was given back.
-        NasError: A trial failed for a reason outside its network; it was given back.
+        KeyboardInterrupt: A signal came; the running trial was requeued.
+        NasError: A trial failed for a reason outside its network; it was requeued.
     """
     ledger = context.ledger
     while True:
         guard.check()
-        with ledger.turn(), guard.deferred():
+        with ledger.lock(), guard.deferred():
             step = _next(context)
         if isinstance(step, ClaimedTrial):
             _train(context, step, guard)
@@ -112,7 +112,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | Wait | str | None:
     None is to be asked again: a trial was begun that is not to be trained.
     """
     ledger = context.ledger
-    ledger.revive_dead()
+    ledger.requeue_dead()
     reason = stop_reason(context)
     if reason in (ELSEWHERE, EXHAUSTED) and _others_train_here(ledger):
         return Wait()
@@ -170,7 +170,7 @@ def _claim(context: WorkerContext) -> ClaimedTrial | None:
             ledger.study.tell(trial, state=TrialState.PRUNED)
             return None
     except BaseException as error:
-        ledger.give_back(trial.number, _describe_failure(error))
+        ledger.requeue(trial.number, _describe_failure(error))
         raise
     return ClaimedTrial(trial, architecture)
 
@@ -189,7 +189,7 @@ def _train(context: WorkerContext, claim: ClaimedTrial, guard: InterruptGuard) -
         context.on_change(f"trial {trial.number} was given to another process")
     except BaseException as error:
         with guard.deferred():
-            ledger.give_back(trial.number, _describe_failure(error))
+            ledger.requeue(trial.number, _describe_failure(error))
         raise
 
 

@@ -1,4 +1,4 @@
-"""What a budget on a space means: known networks near it, and what a search would compute.
+"""What a budget on a space means: baselines near it, and what a search would compute.
 
 Standard library only, but for drawing networks, which imports NumPy.
 """
@@ -20,15 +20,15 @@ from nas.network.presets import PRESETS
 if TYPE_CHECKING:
     from nas.space.budgeted import BudgetedSpace
 
-NUM_NEAREST = 4  # known networks that are nearest to the budget, in the space or not
+NUM_NEAREST = 4  # baselines that are nearest to the budget, in the space or not
 NUM_IN_SPACE = 3  # and those nearest to it that a search may find
 NUM_DRAWS = 256  # networks that say what an average one computes
 STEP_MACS = 3  # multiply-adds of a training step over those of its forward pass
 
 
 @dataclass(frozen=True)
-class KnownNetwork:
-    """A known network beside a budget.
+class Baseline:
+    """A network that was there before the search, beside a budget.
 
     Args:
         name: A preset's name, or ``baseline`` for the space's own.
@@ -58,8 +58,8 @@ class SearchCost:
     total_macs: float
 
 
-def nearest_known(space: BudgetedSpace, baseline: Architecture) -> list[KnownNetwork]:
-    """Return the known networks nearest to the budget, those of the space among them, by size.
+def nearest_baselines(space: BudgetedSpace, baseline: Architecture) -> list[Baseline]:
+    """Return the baselines nearest to the budget, those of the space among them, by size.
 
     A network that cannot be built at the space's input is left out.
     """
@@ -67,23 +67,21 @@ def nearest_known(space: BudgetedSpace, baseline: Architecture) -> list[KnownNet
         **{name: preset.architecture for name, preset in PRESETS.items()},
         "baseline": baseline,
     }
-    found: dict[str, KnownNetwork] = {}
+    found: dict[str, Baseline] = {}
     for name, architecture in networks.items():
         try:
             cost = count(architecture, space.input_spec)
         except ArchitectureError:
             continue
-        known = KnownNetwork(
-            name, cost.num_params, cost.macs, space.encode(architecture) is not None
-        )
-        found.setdefault(identify(architecture).id, known)
+        item = Baseline(name, cost.num_params, cost.macs, space.encode(architecture) is not None)
+        found.setdefault(identify(architecture).id, item)
 
-    def distance(known: KnownNetwork) -> float:
-        return abs(math.log(known.num_params / space.caps.budget))
+    def distance(item: Baseline) -> float:
+        return abs(math.log(item.num_params / space.caps.budget))
 
     nearest = sorted(found.values(), key=distance)
-    in_space = [known for known in nearest if known.is_in_space][:NUM_IN_SPACE]
-    return sorted({*nearest[:NUM_NEAREST], *in_space}, key=lambda known: -known.num_params)
+    in_space = [item for item in nearest if item.is_in_space][:NUM_IN_SPACE]
+    return sorted({*nearest[:NUM_NEAREST], *in_space}, key=lambda item: -item.num_params)
 
 
 def search_cost(

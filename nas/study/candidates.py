@@ -1,4 +1,4 @@
-"""Which networks a rung trains again: the best of the rung below, and the best known one."""
+"""Which networks a rung trains again: the best of the rung below, and the best baseline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nas.study.trials import KNOWN, TrialRow, rank
 def choose_candidates(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
     """Return the trials whose networks are trained again, the best first.
 
-    So that found and known can be compared, the best known network is always there, as one more
-    where it is not among the best; and where only known ones are, the best that was found.
+    So that the two can be compared, the best baseline is always there, as one more where it is
+    not among the best; and where only baselines are, the best that was found.
 
     Args:
         rows: The trials of the rung below.
@@ -19,8 +19,8 @@ def choose_candidates(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
     """
     ranked = rank(rows)
     chosen = ranked[:count]
-    for is_known in (True, False):
-        kind = [row for row in ranked if (row.source == KNOWN) == is_known]
+    for is_baseline in (True, False):
+        kind = [row for row in ranked if (row.source == KNOWN) == is_baseline]
         if not any(row in kind for row in chosen):
             chosen += kind[:1]
     return chosen

@@ -81,7 +81,7 @@ class StudyFolder:
 
     @property
     def claim_lock(self) -> Path:
-        """Return the file whose lock the processes of a study take turns with."""
+        """Return the file that the processes of a study lock in turn."""
         return self.workers / "turn.lock"
 
     def trial(self, number: int) -> Path:

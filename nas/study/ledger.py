@@ -1,8 +1,8 @@
-"""Who trains what: trials are begun, claimed, refused and given back, through the store alone.
+"""Who trains what: trials are begun, claimed, refused and requeued, through the store alone.
 
 The rules:
 
-- The processes that share a study's folder take turns under its lock.
+- The processes that share a study's folder take its lock in turn.
 - The target counts trials that count and trials that run. Of a race between machines the lower
   number trains, the higher one is withdrawn: FAIL, never proposed again.
 - An id is written into the trial before training; of two that run the lower number trains.
@@ -29,8 +29,8 @@ from nas.study.folder import StudyFolder
 from nas.study.lineage import (
     GIVEN_BACK,
     KILLED,
-    count_fruitless,
-    list_given_back,
+    count_failed_attempts,
+    list_requeued,
     num_claimed,
 )
 from nas.study.liveness import UNCLAIMED_GRACE, WORKER, is_dead
@@ -47,7 +47,7 @@ from nas.study.trials import (
     is_counted,
 )
 
-MAX_FRUITLESS = 3  # deaths of one network, none of which finished an epoch, before it is given up
+MAX_FAILED_ATTEMPTS = 3  # deaths of a network before its first epoch's end; then it is given up
 WORST_ACCURACY = 0.0
 # what a network that is enqueued again keeps
 REQUEUED_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN, TARGET_BUDGET)
@@ -74,7 +74,7 @@ class Ledger:
     is_local: bool
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep the other processes of this folder from beginning trials."""
         with locked(self.folder.claim_lock):
             yield
@@ -133,25 +133,25 @@ class Ledger:
         except UpdateFinishedTrialError:
             return
 
-    def give_back(self, number: int, reason: str) -> None:
+    def requeue(self, number: int, reason: str) -> None:
         """Tell FAIL to an unfinished trial and enqueue its network again.
 
         The new trial continues the training from the old one's checkpoint. A network whose
-        trainings died `MAX_FRUITLESS` times in a row without finishing an epoch is given up:
+        trainings died `MAX_FAILED_ATTEMPTS` times in a row without finishing an epoch is given up:
         a trial with the worst value, as for one that does not fit in memory.
         """
         trials = self.trials()
-        deaths = count_fruitless(trials, number, reason)
-        if deaths >= MAX_FRUITLESS:
+        deaths = count_failed_attempts(trials, number, reason)
+        if deaths >= MAX_FAILED_ATTEMPTS:
             text = f"given up: died {deaths} times before an epoch ended: {reason}"
             self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
             return
         self.withdraw(number, reason, **{GIVEN_BACK: True})
-        self.enqueue_given_back()
+        self.enqueue_retries()
 
-    def enqueue_given_back(self) -> None:
+    def enqueue_retries(self) -> None:
         """Enqueue the networks of given-back trials that no trial continues yet."""
-        for trial in list_given_back(self.trials()):
+        for trial in list_requeued(self.trials()):
             choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             if choices.keys() >= self.names:  # else it was killed before it had a network
                 kept = {
@@ -161,8 +161,8 @@ class Ledger:
                 }
                 self.study.enqueue_trial(choices, user_attrs={**kept, RESUMES: trial.number})
 
-    def revive_dead(self) -> list[int]:
-        """Give back the trials whose process is gone; to be called in one's turn.
+    def requeue_dead(self) -> list[int]:
+        """Requeue the trials whose process is gone; to be called under the lock.
 
         Returns:
             The numbers of the trials that were found dead.
@@ -173,12 +173,12 @@ class Ledger:
             trial for trial in self.trials(TrialState.RUNNING) if is_dead(trial, workers, grace)
         ]
         for trial in dead:
-            self.give_back(trial.number, KILLED)
+            self.requeue(trial.number, KILLED)
         for trial in dead:
             lock = trial.user_attrs.get(WORKER, {}).get("lock")
             if lock:
                 (workers / lock).unlink(missing_ok=True)
-        self.enqueue_given_back()  # whoever gave back may have been killed half-way
+        self.enqueue_retries()  # whoever requeued may have been killed half-way
         return [trial.number for trial in dead]
 
     def _take_waiting(self, worker: Mapping[str, Any]) -> int | None:

@@ -17,7 +17,7 @@ def num_claimed(trials: Sequence[FrozenTrial]) -> int:
     return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
 
 
-def list_given_back(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def list_requeued(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the given-back trials that no trial continues yet."""
     continued = {trial.user_attrs.get(RESUMES) for trial in trials}
     return [
@@ -37,7 +37,7 @@ def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
     return found
 
 
-def count_fruitless(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
+def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
     """Return how often in a row a network's training died without finishing an epoch.
 
     A death is a kill or an error of the training; interrupts, the store's errors and what happened
@@ -45,7 +45,7 @@ def count_fruitless(trials: Sequence[FrozenTrial], number: int, reason: str) -> 
 
     Args:
         trials: All trials.
-        number: The trial that is being given back.
+        number: The trial that is being requeued.
         reason: Why.
     """
     chain = [number, *ancestors(trials, number)]

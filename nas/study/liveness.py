@@ -28,7 +28,7 @@ UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is de
 
 
 @contextmanager
-def presence(workers: Path) -> Iterator[dict[str, Any]]:
+def heartbeat(workers: Path) -> Iterator[dict[str, Any]]:
     """Let others see that this process lives, until the block or the process ends.
 
     Args:

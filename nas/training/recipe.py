@@ -13,7 +13,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.errors import RecipeError, unknown_name
-from nas.fields import SHARE, OneOf, Range, check_fields, parsed, read_fields, ruled
+from nas.fields import (
+    SHARE,
+    OneOf,
+    Range,
+    checked_field,
+    parse_value,
+    read_fields,
+    validate_fields,
+)
 from nas.training.schedule import SCHEDULES, learning_rate_at, momentum_at
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -69,36 +77,36 @@ class Recipe:
     """
 
     name: str = "custom"
-    optimizer: str = ruled(OneOf(OPTIMIZERS), "sgd")
-    learning_rate: float = ruled(POSITIVE_RATE, 0.1)
-    floor_learning_rate: float = ruled(Range(0, 100), 0.0)
-    schedule: str = ruled(OneOf(tuple(SCHEDULES)), "cosine")
-    warmup_share: float = ruled(SHARE, 0.1)
-    cycles: int = ruled(Range(1, 1000), 1)
-    momentum: float = ruled(Range(0, 1, False, False), 0.9)
-    momentum_dip: float = ruled(SHARE, 0.0)
-    weight_decay: float = ruled(Range(0, 10), 5e-4)
-    batch_size: int = ruled(Range(2, 65536), 128)
-    label_smoothing: float = ruled(SHARE, 0.0)
-    dropout: float | None = ruled(SHARE, None)
-    rotation_degrees: float = ruled(Range(0, 180), 0.0)
+    optimizer: str = checked_field(OneOf(OPTIMIZERS), "sgd")
+    learning_rate: float = checked_field(POSITIVE_RATE, 0.1)
+    floor_learning_rate: float = checked_field(Range(0, 100), 0.0)
+    schedule: str = checked_field(OneOf(tuple(SCHEDULES)), "cosine")
+    warmup_share: float = checked_field(SHARE, 0.1)
+    cycles: int = checked_field(Range(1, 1000), 1)
+    momentum: float = checked_field(Range(0, 1, False, False), 0.9)
+    momentum_dip: float = checked_field(SHARE, 0.0)
+    weight_decay: float = checked_field(Range(0, 10), 5e-4)
+    batch_size: int = checked_field(Range(2, 65536), 128)
+    label_smoothing: float = checked_field(SHARE, 0.0)
+    dropout: float | None = checked_field(SHARE, None)
+    rotation_degrees: float = checked_field(Range(0, 180), 0.0)
     flip: bool = True
-    crop_share: float = ruled(Range(0, 0.5), 0.125)
-    cutout_share: float = ruled(Range(0, 1), 0.0)
-    policy: str = ruled(OneOf(POLICY_NAMES), "none")
-    mixing: str = ruled(OneOf(MIXINGS), "none")
-    mixing_alpha: float = ruled(Range(0, 100, low_included=False), 1.0)
-    mixing_probability: float = ruled(Range(0, 1), 1.0)
-    mixing_off_share: float = ruled(Range(0, 1), 0.0)
-    ema_half_life_share: float = ruled(Range(0, 1), 0.0)
-    sam_rho: float = ruled(Range(0, 10), 0.0)
+    crop_share: float = checked_field(Range(0, 0.5), 0.125)
+    cutout_share: float = checked_field(Range(0, 1), 0.0)
+    policy: str = checked_field(OneOf(POLICY_NAMES), "none")
+    mixing: str = checked_field(OneOf(MIXINGS), "none")
+    mixing_alpha: float = checked_field(Range(0, 100, low_included=False), 1.0)
+    mixing_probability: float = checked_field(Range(0, 1), 1.0)
+    mixing_off_share: float = checked_field(Range(0, 1), 0.0)
+    ema_half_life_share: float = checked_field(Range(0, 1), 0.0)
+    sam_rho: float = checked_field(Range(0, 10), 0.0)
     sam_adaptive: bool = False
     scaled_branches: bool = False
-    precision: str = ruled(OneOf(PRECISIONS), "auto")
+    precision: str = checked_field(OneOf(PRECISIONS), "auto")
 
     def __post_init__(self) -> None:
         """Check every field against its rule."""
-        check_fields(self, RecipeError)
+        validate_fields(self, RecipeError)
         if self.floor_learning_rate > self.learning_rate:
             raise RecipeError(
                 "floor_learning_rate must be at most learning_rate, but got "
@@ -147,15 +155,15 @@ class Recipe:
             RecipeError: A text has another form, names no field, or has a value of the wrong
                 type or out of range.
         """
-        known = {item.name: item for item in fields(self) if item.name != "name"}
+        names = {item.name: item for item in fields(self) if item.name != "name"}
         values: dict[str, Any] = {}
         for text in overrides:
             name, equals, value = (part.strip() for part in text.partition("="))
             if not equals:
                 raise RecipeError(f"an override is field=value, but got {text!r}")
-            if name not in known:
-                raise RecipeError(str(unknown_name("recipe field", name, known)))
-            values[name] = parsed(known[name], value)
+            if name not in names:
+                raise RecipeError(str(unknown_name("recipe field", name, names)))
+            values[name] = parse_value(names[name], value)
         return replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:

@@ -127,14 +127,14 @@ def hold_and_insist(gate, number):
     from nas.study.ledger import Ledger
 
     hold(gate)
-    give_back = Ledger.give_back
+    requeue = Ledger.requeue
 
-    def give_back_signalled(self, *args):
+    def requeue_signalled(self, *args):
         for _ in range(5):
             os.kill(os.getpid(), number)
-        give_back(self, *args)
+        requeue(self, *args)
 
-    Ledger.give_back = give_back_signalled
+    Ledger.requeue = requeue_signalled
 
 
 @pytest.mark.slow

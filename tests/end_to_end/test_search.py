@@ -116,7 +116,7 @@ def test_a_time_limit_ends_at_a_trial_s_edge(folder, images, monkeypatch, capsys
 
 def test_over_budget_networks_are_recorded_and_not_counted_under_prune(folder, images):
     argv = [*words(images, trials=6, budget=3000), "--over-budget", "prune"]
-    argv += ["--sampler", "random", "--study", "pruning", "--no-known"]
+    argv += ["--sampler", "random", "--study", "pruning", "--no-baselines"]
     assert main(argv) == 0
     own = Folder(folder.path, "pruning")
     trials = assert_sound(own, 6, budget=3000)
@@ -228,7 +228,7 @@ def test_a_search_takes_over_the_network_of_one_that_is_killed(folder, images, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_their_search_and_give_back_what_they_train(
+def test_workers_end_with_their_search_and_requeue_what_they_train(
     folder, images, tmp_path, number
 ):
     argv, gate = [*words(images, trials=6, epochs=40), "--workers", "2"], tmp_path / "gate"

@@ -15,7 +15,7 @@ TARGETS = (2_000, 4_000, 8_000)
 
 
 def search(images, *more, trials=7):
-    argv = words(images, "--no-known", "--study", "spread", *more, trials=trials)
+    argv = words(images, "--no-baselines", "--study", "spread", *more, trials=trials)
     at = argv.index("--budget")
     return [*argv[:at], "--targets", "8k,2e3,4_000", *argv[at + 2 :]]
 
@@ -58,8 +58,8 @@ def test_other_targets_are_refused_and_those_of_the_study_need_not_be_given(
     assert "targets: (2000, 4000, 8000) -> (4000, 8000)" in capsys.readouterr().err
 
 
-def test_a_known_network_counts_for_the_smallest_target_that_holds_it(folder, images):
-    argv = [word for word in search(images, trials=1) if word != "--no-known"]
+def test_a_baseline_counts_for_the_smallest_target_that_holds_it(folder, images):
+    argv = [word for word in search(images, trials=1) if word != "--no-baselines"]
     assert main(argv) == 0
     (trial,) = [t for t in Folder(folder.path, "spread").trials() if "num_params" in t.user_attrs]
     assert trial.user_attrs["known_name"] == "baseline"

@@ -71,7 +71,7 @@ def test_doomed_trials_run_on_marked_with_the_epoch_at_which_they_were_doomed(
 ):
     epochs = 3
     argv = words(images, "--sampler", "random", "--audit", "1", trials=16, epochs=epochs)
-    argv += ["--set", "learning_rate=0.01", "--no-known", "--format", "json"]
+    argv += ["--set", "learning_rate=0.01", "--no-baselines", "--format", "json"]
     assert main(argv) == 0
     record = json.loads(capsys.readouterr().out)
     trials = folder.trials()

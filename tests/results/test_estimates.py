@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nas.results.estimates import FEATURES, StandingReader, record_features
+from nas.results.estimates import FEATURES, EstimateReader, record_features
 from nas.samplers import make_sampler
 from nas.samplers.history import HistoryReader
 from nas.samplers.incumbent import estimate_scores
@@ -44,7 +44,7 @@ def test_estimates_are_those_that_the_samplers_space_gives():
     study = stated_study(space, 40)
     observations = HistoryReader(space).read(study, {}).observations
     expected = estimate_scores(make_fitter(space), observations)
-    rows = StandingReader(INPUT).read(study)
+    rows = EstimateReader(INPUT).read(study)
     found = {row.number: row.estimate for row in rows if row.estimate is not None}
     assert found == pytest.approx(expected, abs=1e-9)
     assert set(found) == {row.number for row in rows if row.state == "complete"}
@@ -53,17 +53,17 @@ def test_estimates_are_those_that_the_samplers_space_gives():
 
 def test_a_reader_that_saw_the_study_grow_reads_what_a_fresh_one_reads():
     space = small_space()
-    study, reader = stated_study(space, 20), StandingReader(INPUT)
+    study, reader = stated_study(space, 20), EstimateReader(INPUT)
     whole = stated_study(space, 40)
     reader.read(study)
     study.add_trials(whole.get_trials()[20:])
-    assert reader.read(study) == StandingReader(INPUT).read(study)
+    assert reader.read(study) == EstimateReader(INPUT).read(study)
 
 
 def test_few_trials_and_studies_without_the_record_are_ranked_as_measured():
     space = small_space()
     for study in (stated_study(space, 12), stated_study(space, 40, record=False)):
-        rows = StandingReader(INPUT).read(study)
+        rows = EstimateReader(INPUT).read(study)
         assert all(row.estimate is None for row in rows)
         assert rank(rows)[0].val_accuracy == max(r.val_accuracy for r in rank(rows))
 

@@ -90,7 +90,7 @@ def test_a_study_without_trials_has_spent_nothing():
 
 
 def test_the_limit_on_device_hours_holds_over_restarts_until_it_is_lifted(folder, images, capsys):
-    argv = [*words(images, trials=3), "--no-known"]
+    argv = [*words(images, trials=3), "--no-baselines"]
     hours = "1e-6"  # less than any training
     started = time.perf_counter()
     assert main([*argv, "--gpu-hours", hours]) == 0

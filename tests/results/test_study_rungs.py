@@ -44,7 +44,7 @@ def test_a_budget_that_a_rung_does_not_cover_falls_to_the_one_below_and_that_is_
     trained = [row(0, 0.95, 900), row(1, 0.94, 800), row(4, 0.6, 100, source="known")]
     study = study_rungs((2, 30, 3, trained), own=own)
     assert study.deciding_rung(1000).epochs == 30
-    # within 350 the rung has the known one alone: 60% after 30 epochs; trial 2 was never promoted
+    # within 350 the rung has the baseline alone: 60% after 30 epochs; trial 2 was never promoted
     assert study.deciding_rung(350).epochs == 4
     assert study.summarise(350).best.number == 2
     assert study.deciding_rung(150).epochs == 30

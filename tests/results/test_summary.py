@@ -62,20 +62,20 @@ def test_the_estimate_decides_and_the_measurement_is_printed():
 
 
 @pytest.mark.parametrize(("accuracy", "word"), [(0.80, "more"), (0.65, "less")])
-def test_found_and_known_are_compared_with_the_error_of_their_difference(accuracy, word):
+def test_found_and_baseline_are_compared_with_the_error_of_their_difference(accuracy, word):
     known = row(1, 0.60, source="known", known_name="baseline")
     summary = summary_of(row(0, accuracy), known)
     error = math.sqrt((accuracy * (1 - accuracy) + 0.6 * 0.4) / 100)
     record = summary_record(summary)["difference"]
     assert record["val_accuracy"] == pytest.approx(accuracy - 0.6)
     assert record["standard_error"] == pytest.approx(error)
-    (line,) = (line for line in verdict_lines(summary) if "best known" in line)
+    (line,) = (line for line in verdict_lines(summary) if "best baseline" in line)
     assert f"{100 * (accuracy - 0.6):+.2f} points, {word} than the {196 * error:.2f}" in line
     assert "(baseline)" in line
 
 
-def test_with_nothing_known_there_is_nothing_to_compare():
-    assert "No known network was trained to its end" in text_of(row(0), row(1))
+def test_without_a_baseline_there_is_nothing_to_compare():
+    assert "No baseline was trained to its end" in text_of(row(0), row(1))
     assert summary_record(summary_of(row(0)))["difference"] is None
 
 

@@ -85,7 +85,7 @@ def has_epochs(epochs, number=0):
 
 
 def test_what_the_rungs_train_counts_to_the_studys_hours(folder, images, capsys):
-    argv = [*words(images, trials=3), "--no-known"]
+    argv = [*words(images, trials=3), "--no-baselines"]
     assert main([*argv, "--rungs", "2x3"]) == 0
     rung = rung_trials(folder, 3)
     seconds = [trial.user_attrs["device_seconds"] for trial in (*folder.trials(), *rung)]
@@ -109,7 +109,7 @@ def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, cap
     argv += ["--rungs", "3x2,1x3", "--study", "digits"]
     assert main(argv) == 0
     shown = capsys.readouterr()
-    assert "rungs     the best again, and the best known: 3 x 2 epochs about" in shown.err
+    assert "rungs     the best again, and the best baseline: 3 x 2 epochs about" in shown.err
     order = ["5/5 trained", "rung @2: ", "rung @2 · 1/", "rung @3: ", "rung @3 · 1/"]
     assert sorted(order, key=shown.err.index) == order
     trials = assert_sound(folder, 5)
@@ -117,13 +117,13 @@ def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, cap
 
     ranked = sorted(trials, key=lambda t: (-t.value, t.user_attrs["num_params"]))
     promoted = trained(rung_trials(folder, 2))
-    assert 0 in promoted  # the baseline, the one known network that fits
+    assert 0 in promoted  # the baseline, the one that fits
     assert {trial.number for trial in ranked[:2]} <= promoted.keys()
     assert_sound_rung(folder, 2, len(promoted))
     last = rung_trials(folder, 3)
     assert_sound_rung(folder, 3, len(last))
     assert len(promoted) in (3, 4)
-    assert len(last) == 2  # one found and one known, whichever leads
+    assert len(last) == 2  # one found and one baseline, whichever leads
     curve = json.loads((folder.study_folder.path / "rungs/3/0/curve.json").read_text())
     rates = [epoch["learning_rate"] for epoch in curve]
     assert len(rates) == 3

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from nas.commands import main
-from nas.results.estimates import StandingReader
+from nas.results.estimates import EstimateReader
 from nas.search.objective import KEPT_TRIALS, Objective
 from nas.search.prepare import prepare
 from nas.search.request import Request
@@ -19,8 +19,8 @@ def objective(folder, images):
     """The objective of a study of one trial; it trains nothing here."""
     assert main(words(images, trials=1)) == 0
     search = prepare(Request(study=folder.study_folder.name))
-    standing = StandingReader(search.definition.input_spec)
-    return Objective(search.definition, search.folder, search.loaded.space, None, standing)
+    estimates = EstimateReader(search.definition.input_spec)
+    return Objective(search.definition, search.folder, search.loaded.space, None, estimates)
 
 
 def make(folder, number, name="checkpoint.pt"):

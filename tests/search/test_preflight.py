@@ -13,7 +13,7 @@ from nas.network.presets import PRESETS
 from nas.results.forecast import Terms
 from nas.search import sizing
 from nas.search.preflight import describe_search
-from nas.search.prepare import find_known, prepare
+from nas.search.prepare import find_baselines, prepare
 from nas.search.request import Request, quote_command
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
@@ -43,7 +43,7 @@ def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
     search = prepare(request(images, epochs=3, workers=1))
     lines = {line.split()[0]: line for line in describe_search(search, 20)}
     assert list(lines)[:8] == [
-        *("study", "space", "plan", "recipe", "pruner", "resolves", "known", "time")
+        *("study", "space", "plan", "recipe", "pruner", "resolves", "baselines", "time")
     ]
     assert "resnet-5M-folder (new)" in lines["study"]
     counts = [int(text.replace(",", "")) for text in re.findall(r"[\d,]{5,}", lines["space"])]
@@ -122,7 +122,7 @@ def test_a_gpu_trains_one_at_a_time_and_is_timed_with_the_batch_of_the_plan(monk
     assert (found.recipe.batch_size, found.recipe.learning_rate) == (512, 2 * row.learning_rate)
 
 
-def test_known_networks_are_those_that_space_and_budget_hold_each_once(images):
+def test_baselines_are_those_that_space_and_budget_hold_each_once(images):
     loaded = load_space("resnet")
     spec = InputSpec(3, 32, 10)
     for budget, names in (
@@ -132,12 +132,12 @@ def test_known_networks_are_those_that_space_and_budget_hold_each_once(images):
         (100_000, []),
     ):
         space = BudgetedSpace(loaded.space, spec, Caps(budget))
-        assert list(find_known(loaded, space)) == names
+        assert list(find_baselines(loaded, space)) == names
     from dataclasses import replace
 
     same = replace(loaded, baseline=PRESETS["final"].architecture)
     space = BudgetedSpace(loaded.space, spec, Caps(5_000_000))
-    assert list(find_known(same, space)) == ["baseline", "basic-443"]
+    assert list(find_baselines(same, space)) == ["baseline", "basic-443"]
 
 
 def test_what_set_gives_stands_as_it_is_given_and_the_same_command_resumes(folder, images):

@@ -1,4 +1,4 @@
-"""What stands beside a budget: known networks, and the cost of a search."""
+"""What stands beside a budget: baselines, and the cost of a search."""
 
 import statistics
 
@@ -10,7 +10,7 @@ from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
 from nas.space import BudgetedSpace, load_space
-from nas.space.baselines import nearest_known, search_cost
+from nas.space.baselines import nearest_baselines, search_cost
 from tests.support.small_study import SPACE
 
 INPUT = InputSpec(3, 32, 10)
@@ -22,18 +22,18 @@ def budgeted(name, budget):
 
 
 def test_the_papers_net_stands_beside_its_budget_with_its_published_counts():
-    known = {entry.name: entry for entry in nearest_known(*budgeted("resnet", 5_000_000))}
-    final = known["final"]
+    nearest = {entry.name: entry for entry in nearest_baselines(*budgeted("resnet", 5_000_000))}
+    final = nearest["final"]
     assert (final.num_params, final.macs, final.is_in_space) == (4_997_194, 177_139_392, True)
-    assert known["row1"].num_params == 5_069_130
-    assert not known["row1"].is_in_space  # 2x2 kernels
-    assert "row3" not in known  # the final net by another name
+    assert nearest["row1"].num_params == 5_069_130
+    assert not nearest["row1"].is_in_space  # 2x2 kernels
+    assert "row3" not in nearest  # the final net by another name
 
 
 @pytest.mark.parametrize("budget", [20_000, 300_000, 10**9])
 def test_the_nearest_are_there_and_the_nearest_of_the_space(budget):
     space, baseline = budgeted("resnet", budget)
-    names = [entry.name for entry in nearest_known(space, baseline)]
+    names = [entry.name for entry in nearest_baselines(space, baseline)]
     networks = {**{name: preset.architecture for name, preset in PRESETS.items()}}
     sizes = {name: count(network, INPUT).num_params for name, network in networks.items()}
     order = sorted(sizes, key=lambda name: max(sizes[name] / budget, budget / sizes[name]))
@@ -47,7 +47,7 @@ def test_the_nearest_are_there_and_the_nearest_of_the_space(budget):
 def test_a_map_too_small_leaves_networks_out():
     loaded = load_space(SPACE)
     space = BudgetedSpace(loaded.space, InputSpec(1, 1, 2), Caps(8_000), loaded.name)
-    assert "row1" not in [entry.name for entry in nearest_known(space, loaded.baseline)]
+    assert "row1" not in [entry.name for entry in nearest_baselines(space, loaded.baseline)]
 
 
 def test_the_cost_is_three_forward_passes_of_the_mean_network():

@@ -131,7 +131,7 @@ def hand_made(depths):
         "[[Basic,3,16],[Basic,3,32],[Basic,3,64]]",
     ],
 )
-def test_resnet_contains_the_known_networks(notation, stem):
+def test_resnet_contains_the_published_networks(notation, stem):
     assert (
         load_space("resnet").space.encode(Architecture.from_notation(notation, stem)) is not None
     )

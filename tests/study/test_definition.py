@@ -54,7 +54,8 @@ def own(begun, folder):
         (["--epochs", "2"], "epochs: 1 -> 2"),
         (["--pruner", "none"], "pruner: median -> none"),
         (["--over-budget", "prune"], "over_budget: resample -> prune"),
-        (["--no-known"], "known: True -> False"),
+        (["--no-baselines"], "known: True -> False"),
+        (["--no-known"], "known: True -> False"),  # the old name of the option
         (["--space", "resnet"], "-> resnet"),
         (["--storage", "sqlite:////tmp/x.db"], "storage: None -> sqlite:////tmp/x.db"),
     ],

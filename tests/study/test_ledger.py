@@ -15,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 from nas.study import ledger as claims
 from nas.study.folder import StudyFolder
 from nas.study.ledger import Ledger
-from nas.study.lineage import GIVEN_BACK, count_fruitless, num_claimed
-from nas.study.liveness import WORKER, is_dead, is_elsewhere, presence
+from nas.study.lineage import GIVEN_BACK, count_failed_attempts, num_claimed
+from nas.study.liveness import WORKER, heartbeat, is_dead, is_elsewhere
 from nas.study.storage import open_storage
 from nas.study.trials import ID, NUM_PARAMS, REASON, RESUMES
 from tests.support.searching import PATIENCE_SECONDS, Running, wait_until
@@ -56,11 +56,11 @@ def add(ledger, state, x=None, steps=0, **attrs):
     return len(ledger.trials()) - 1
 
 
-def test_what_was_given_back_begins_before_what_waited_longer(ledger):
+def test_what_was_requeued_begins_before_what_waited_longer(ledger):
     ledger.study.enqueue_trial({"x": 1})
     dead = add(ledger, TrialState.RUNNING, x=2, id="two", worker={"host": "h", "pid": 1})
     ledger.study.enqueue_trial({"x": 3})
-    ledger.give_back(dead, "killed")
+    ledger.requeue(dead, "killed")
     begun = [ledger.begin({"host": "h"}) for _ in range(4)]
     assert [trial.suggest_int("x", 0, 9) for trial in begun[:3]] == [2, 1, 3]
     assert [trial.number for trial in begun] == [3, 0, 2, 4]
@@ -68,27 +68,27 @@ def test_what_was_given_back_begins_before_what_waited_longer(ledger):
     assert all(trial.user_attrs[WORKER] == {"host": "h"} for trial in begun)
 
 
-def test_giving_back_is_finished_by_whoever_comes_next_and_done_once(ledger):
+def test_requeueing_is_finished_by_whoever_comes_next_and_done_once(ledger):
     number = add(ledger, TrialState.RUNNING, x=2)
     ledger.withdraw(number, "killed", **{GIVEN_BACK: True})  # and here the process died
     for _ in range(3):
-        ledger.revive_dead()
+        ledger.requeue_dead()
     waiting = ledger.trials(TrialState.WAITING)
     assert [trial.system_attrs["fixed_params"] for trial in waiting] == [{"x": 2}]
-    ledger.give_back(number, "killed")
+    ledger.requeue(number, "killed")
     assert len(ledger.trials()) == 2
 
 
 def test_a_trial_without_a_network_is_not_enqueued_again(ledger):
     number = add(ledger, TrialState.RUNNING)
-    ledger.give_back(number, "killed")
+    ledger.requeue(number, "killed")
     assert [trial.state for trial in ledger.trials()] == [TrialState.FAIL]
 
 
 def test_an_ended_trial_stays_as_it_is(ledger):
     number = add(ledger, TrialState.COMPLETE, x=1)
     ledger.withdraw(number, "surplus")
-    ledger.give_back(number, "killed")
+    ledger.requeue(number, "killed")
     (trial,) = ledger.trials()
     assert trial.state == TrialState.COMPLETE
     assert REASON not in trial.user_attrs
@@ -154,17 +154,17 @@ def test_deaths_count_while_no_epoch_ends_between_them(ledger):
     first = add(ledger, TrialState.FAIL, x=1, reason="killed", **begun)
     second = add(ledger, TrialState.FAIL, x=1, reason="error: Boom", resumes=first, **begun)
     third = add(ledger, TrialState.RUNNING, x=1, resumes=second, **begun)
-    assert count_fruitless(ledger.trials(), third, "killed") == 3
-    assert count_fruitless(ledger.trials(), third, "interrupted") == 0
-    assert count_fruitless(ledger.trials(), third, "machine: disk full") == 0
+    assert count_failed_attempts(ledger.trials(), third, "killed") == 3
+    assert count_failed_attempts(ledger.trials(), third, "interrupted") == 0
+    assert count_failed_attempts(ledger.trials(), third, "machine: disk full") == 0
     ahead = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=second, **begun)
-    assert count_fruitless(ledger.trials(), ahead, "killed") == 0
+    assert count_failed_attempts(ledger.trials(), ahead, "killed") == 0
     heir = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=ahead, **begun)
-    assert count_fruitless(ledger.trials(), heir, "killed") == 1
+    assert count_failed_attempts(ledger.trials(), heir, "killed") == 1
 
 
 def _live_and_wait(workers, record_path):
-    with presence(workers) as worker:
+    with heartbeat(workers) as worker:
         record_path.write_text(json.dumps(worker))
         time.sleep(PATIENCE_SECONDS)
 
@@ -196,7 +196,7 @@ def test_a_process_lives_until_the_kernel_says_it_is_gone(tmp_path):
 
 
 def test_a_process_number_that_was_given_to_another_process_is_not_the_worker(tmp_path):
-    with presence(tmp_path) as worker:
+    with heartbeat(tmp_path) as worker:
         old = {**worker, "started_at": worker["started_at"] - 100, "lock": "gone.lock"}
         trial = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: old})
         assert is_dead(trial, tmp_path)

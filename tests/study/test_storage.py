@@ -244,7 +244,7 @@ def test_a_study_whose_database_fails_as_it_begins_goes_on_with_the_same_command
 
     argv = [*words(images), "--storage", f"sqlite:///{tmp_path}/x.db"]
     with monkeypatch.context() as patch:
-        patch.setattr(nas.search.open_study, "_enqueue_known", fail)
+        patch.setattr(nas.search.open_study, "_enqueue_baselines", fail)
         assert main(argv) == 1
     assert main(argv) == 0
     assert_sound(folder, 3)

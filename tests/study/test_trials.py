@@ -130,7 +130,7 @@ def test_the_pareto_front_is_what_nothing_as_small_or_smaller_reaches(pairs):
     assert [(one.num_params, one.val_accuracy) for one in front] == sorted(expected)
 
 
-def test_the_time_of_a_trial_is_not_that_of_the_known_networks():
+def test_the_time_of_a_trial_is_not_that_of_the_baselines():
     known = [row(n, elapsed_seconds=100.0, source="known") for n in range(2)]
     sampled = [row(n, elapsed_seconds=2.0) for n in range(2, 8)]
     assert mean_seconds([*known, *sampled]) == 2.0

@@ -183,7 +183,7 @@ def test_every_trial_of_a_search_and_its_rung_is_told_by_network_and_epoch(
         assert closed[1]["num_params"] == trial.user_attrs["num_params"]
     rung = [calls for name, calls in told.items() if name.startswith("tiny-8k-folder@3-trial")]
     assert [[call[1] for call in calls[1:-1]] for calls in rung] == [[1, 2, 3]] * 2
-    assert len(told) == 3 + 2  # the best, and the best known one
+    assert len(told) == 3 + 2  # the best, and the best baseline
 
 
 @pytest.mark.parametrize("fails_at", ["open", "log", "close"])
