@@ -25,7 +25,7 @@ from nas.commands.arguments import (
 from nas.commands.common import storage_url
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
-from nas.network.caps import Caps, parse_count, parse_targets
+from nas.network.caps import Caps, parse_budgets, parse_count
 from nas.study.rungs import parse_rungs
 from nas.units import parse_duration, parse_hours, parse_share
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--targets",
-        type=parse_targets,
+        type=parse_budgets,
         metavar="N,N,...",
         help="several budgets for one study, 0.3e6,1e6,5e6: proposals take turns among them, and "
         "`best --budget 1e6` reads them; the largest is the --budget, which may be left out",
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     trials = parse_count(args.trials, "trials") if args.trials is not None else None
     require_at_least(args, 1, "epochs", "workers", "image_size")
     require_at_least(args, 0, "seed")
-    _take_targets(args)
+    _take_budgets(args)
     _check_budget(args)
     from rich.console import Console
 
@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
     return print_end(args, reason)
 
 
-def _take_targets(args: argparse.Namespace) -> None:
+def _take_budgets(args: argparse.Namespace) -> None:
     """Let the largest target be the budget, as it has to be where both are given."""
     if args.targets is None:
         return

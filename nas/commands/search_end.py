@@ -21,10 +21,10 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
         The exit code, 0.
     """
     from nas.results.audit import audit, describe_audit
+    from nas.results.budgets import budgets_record, describe_budgets
     from nas.results.rungs_text import describe_agreements, describe_deciding_rung, rungs_record
     from nas.results.spending import describe_spending
     from nas.results.summary import summary_record, table_of, verdict_lines
-    from nas.results.targets import describe_targets, targets_record
     from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
     opened = open_study(args)
@@ -37,7 +37,7 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
                 **summary_record(summary),
                 **rungs_record(study_rungs, definition.budget),
                 "spending": spending.to_dict(),
-                "targets": targets_record(opened.rows, definition.targets),
+                "targets": budgets_record(opened.rows, definition.targets),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
             }
         )
@@ -56,7 +56,7 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
     lines = [*describe_deciding_rung(study_rungs, definition.budget), *verdict_lines(summary)]
     print("\n".join([*lines, *describe_agreements(study_rungs)]))
     where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
-    for line in describe_targets(opened.rows, definition.targets, summary.val_images):
+    for line in describe_budgets(opened.rows, definition.targets, summary.val_images):
         print(line)
     spent, saved = describe_spending(spending)
     print(f"spent {spent}\nsaved {saved}")

@@ -26,35 +26,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.results.audit import audit
+    from nas.results.budgets import budgets_record
     from nas.results.forecast import seconds_left, terms_of
     from nas.results.rungs_text import rungs_record
     from nas.results.study_rungs import begun_rungs, rungs_of
     from nas.results.summary import summary_record
-    from nas.results.targets import targets_record
     from nas.study.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
     rungs = opened.study_rungs()
     summary = rungs.summarise(definition.budget)
-    target = int(opened.study.user_attrs.get(TARGET, 0))
+    num_trials = int(opened.study.user_attrs.get(TARGET, 0))
     seconds = mean_seconds(opened.rows)
     specs = rungs_of(opened.study.user_attrs)
     studies = (opened.study, *begun_rungs(definition, opened.storage, specs).values())
     workers = sum(count_workers(study, opened.folder.workers) for study in studies)
     terms = terms_of(definition, opened.study.user_attrs)
-    left = seconds_left(opened.rows, target, terms, workers)
+    left = seconds_left(opened.rows, num_trials, terms, workers)
     spending = opened.spending()
     if args.format == "json":
         print_json(
             {
                 **summary_record(summary),
                 **rungs_record(rungs, definition.budget),
-                "target_trials": target,
+                "target_trials": num_trials,
                 "seconds_per_trial": seconds,
                 "seconds_left": left,
                 "spending": spending.to_dict(),
-                "targets": targets_record(opened.rows, definition.targets),
+                "targets": budgets_record(opened.rows, definition.targets),
                 "audit": audit(opened.rows).to_dict() if definition.audit else None,
                 "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
                 "rungs_seconds_left": rungs.seconds_by_rung(workers),
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    print("\n".join(_lines(opened, rungs, summary, target, seconds, left, workers, spending)))
+    print("\n".join(_lines(opened, rungs, summary, num_trials, seconds, left, workers, spending)))
     return 0
 
 
@@ -71,18 +71,18 @@ def _lines(
     opened: OpenedStudy,
     rungs: StudyRungs,
     summary: Summary,
-    target: int,
+    num_trials: int,
     seconds: float | None,
     left: float | None,
     workers: int,
     spending: Spending,
 ) -> list[str]:
     from nas.results.audit import audit, describe_audit
+    from nas.results.budgets import describe_budgets
     from nas.results.question import describe_answer
     from nas.results.rungs_text import describe_agreements, describe_rungs
     from nas.results.spending import describe_spending
     from nas.results.summary import percent
-    from nas.results.targets import describe_targets
     from nas.study.trials import DEVICE_HOURS
 
     definition, funnel = opened.definition, summary.funnel
@@ -97,7 +97,7 @@ def _lines(
         f"pruner {definition.pruner}",
         f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images, "
         f"{plan.device}",
-        f"trained   {funnel.counted} of {target}: {funnel.complete} to the end, "
+        f"trained   {funnel.counted} of {num_trials}: {funnel.complete} to the end, "
         f"{funnel.pruned} pruned, {funnel.broken} broken",
         f"rejected  {funnel.num_over_budget} over budget and {funnel.num_repeats} repeats, "
         "before training",
@@ -122,8 +122,8 @@ def _lines(
             f"{best.notation or best.id}" + (f", after {epochs} epochs" if rungs.upper else "")
         )
     lines += [
-        f"target    {line}"
-        for line in describe_targets(opened.rows, definition.targets, summary.val_images)
+        f"budget    {line}"
+        for line in describe_budgets(opened.rows, definition.targets, summary.val_images)
     ]
     lines += describe_rungs(rungs)
     by_rung = rungs.seconds_by_rung(workers)

@@ -1,6 +1,6 @@
-"""Augmentations that mix images of a batch, and their targets with them.
+"""Augmentations that mix images of a batch, and their labels with them.
 
-Each is a function `(images, targets, alpha, rng) -> (images, targets)` and one row of `MIXERS`.
+Each is a function `(images, labels, alpha, rng) -> (images, labels)` and one row of `MIXERS`.
 Boxes are drawn on the host, one per batch, so nothing waits for the device; partners are found by
 rolling the batch, which the data order has shuffled already.
 """
@@ -17,12 +17,12 @@ from torch import Tensor
 Mixer = Callable[[Tensor, Tensor, float, Random], tuple[Tensor, Tensor]]
 
 
-def cutmix(images: Tensor, targets: Tensor, alpha: float, rng: Random) -> tuple[Tensor, Tensor]:
-    """Paste one box of every image's partner over it; targets mix by the pasted area.
+def cutmix(images: Tensor, labels: Tensor, alpha: float, rng: Random) -> tuple[Tensor, Tensor]:
+    """Paste one box of every image's partner over it; labels mix by the pasted area.
 
     Args:
         images: (N, C, H, W).
-        targets: (N, K) probabilities.
+        labels: (N, K) probabilities.
         alpha: Both parameters of the beta distribution of the share that is kept.
         rng: The source of all randomness.
 
@@ -38,15 +38,15 @@ def cutmix(images: Tensor, targets: Tensor, alpha: float, rng: Random) -> tuple[
     mixed = images.clone()
     mixed[..., top:bottom, left:right] = images.roll(shift, 0)[..., top:bottom, left:right]
     pasted = (bottom - top) * (right - left) / (height * width)
-    return mixed, torch.lerp(targets, targets.roll(shift, 0), pasted)
+    return mixed, torch.lerp(labels, labels.roll(shift, 0), pasted)
 
 
-def ricap(images: Tensor, targets: Tensor, alpha: float, rng: Random) -> tuple[Tensor, Tensor]:
-    """Put together every image from random crops of four; targets mix by the four areas.
+def ricap(images: Tensor, labels: Tensor, alpha: float, rng: Random) -> tuple[Tensor, Tensor]:
+    """Put together every image from random crops of four; labels mix by the four areas.
 
     Args:
         images: (N, C, H, W).
-        targets: (N, K) probabilities.
+        labels: (N, K) probabilities.
         alpha: Both parameters of the beta distribution of the boundary's position.
         rng: The source of all randomness.
 
@@ -55,7 +55,7 @@ def ricap(images: Tensor, targets: Tensor, alpha: float, rng: Random) -> tuple[T
     height, width = images.shape[-2:]
     row = round(height * rng.betavariate(alpha, alpha))
     column = round(width * rng.betavariate(alpha, alpha))
-    mixed, mixed_targets = torch.empty_like(images), torch.zeros_like(targets)
+    mixed, mixed_labels = torch.empty_like(images), torch.zeros_like(labels)
     for top, bottom in ((0, row), (row, height)):
         for left, right in ((0, column), (column, width)):
             h, w = bottom - top, right - left
@@ -63,8 +63,8 @@ def ricap(images: Tensor, targets: Tensor, alpha: float, rng: Random) -> tuple[T
             shift = rng.randrange(len(images))
             crop = images.roll(shift, 0)[..., y : y + h, x : x + w]
             mixed[..., top:bottom, left:right] = crop
-            mixed_targets += targets.roll(shift, 0) * (h * w / (height * width))
-    return mixed, mixed_targets
+            mixed_labels += labels.roll(shift, 0) * (h * w / (height * width))
+    return mixed, mixed_labels
 
 
 MIXERS: dict[str, Mixer] = {"cutmix": cutmix, "ricap": ricap}

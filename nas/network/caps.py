@@ -88,26 +88,26 @@ def parse_count(text: str, name: str = "budget") -> int:
     return int(value)
 
 
-def parse_targets(text: str) -> tuple[int, ...]:
+def parse_budgets(text: str) -> tuple[int, ...]:
     """Read several budgets, ``300k,1e6,5M``; the smallest comes first.
 
     Raises:
         BudgetError: One is no count as `parse_count` reads it, or there are not two or more
             different ones.
     """
-    targets = tuple(parse_count(part, "targets") for part in text.split(","))
-    require_targets(targets)
-    return tuple(sorted(targets))
+    budgets = tuple(parse_count(part, "targets") for part in text.split(","))
+    require_budgets(budgets)
+    return tuple(sorted(budgets))
 
 
-def require_targets(targets: Sequence[int]) -> None:
-    """Refuse target budgets that are not two or more different ones.
+def require_budgets(budgets: Sequence[int]) -> None:
+    """Refuse budgets that are not two or more different ones.
 
     Raises:
         BudgetError: So.
     """
-    if len(targets) < 2 or len(set(targets)) < len(targets):
-        shown = ",".join(map(str, targets))
+    if len(budgets) < 2 or len(set(budgets)) < len(budgets):
+        shown = ",".join(map(str, budgets))
         raise BudgetError(
             f"targets must be two or more different budgets, but got {shown!r}; "
             "write them as 0.3e6,1e6,5e6; for a single one give --budget"

@@ -111,13 +111,13 @@ def expected_epochs(num_trials: int, num_complete: int, share: float, terms: Ter
 
 
 def seconds_left(
-    rows: Sequence[TrialRow], target: int, terms: Terms, workers: int = 1
+    rows: Sequence[TrialRow], num_trials: int, terms: Terms, workers: int = 1
 ) -> float | None:
     """Return the expected seconds until a study has its trials, None before the first one ended.
 
     Args:
         rows: Every trial of the study, by number.
-        target: The trials it is to have in total.
+        num_trials: The trials it is to have in total.
         terms: What its trials have in common.
         workers: Trainings that run at once.
     """
@@ -129,8 +129,8 @@ def seconds_left(
     num_complete = sum(row.state in ("complete", "broken") for row in rows)
     share = _pruned_share(rows, terms)
     open_rows = [row for row in rows if row.state in ("running", "waiting") and costs[row.number]]
-    target = min(target, terms.num_networks or target)
-    num_left = max(target - sum(row.is_counted for row in rows), 0)
+    num_trials = min(num_trials, terms.num_networks or num_trials)
+    num_left = max(num_trials - sum(row.is_counted for row in rows), 0)
     open_rows = open_rows[:num_left]
     epochs_each = expected_epochs(num_left, num_complete, share, terms) / max(num_left, 1)
     unit_epochs = sum(

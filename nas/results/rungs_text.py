@@ -19,7 +19,7 @@ def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
                 "study": item.study,
                 "epochs": item.epochs,
                 "count": item.spec.count if item.spec is not None else None,
-                "target_trials": item.target,
+                "target_trials": item.num_trials,
                 "counted": item.num_trained,
                 "broken": sum(row.state == "broken" for row in item.rows),
                 "running": sum(row.state == "running" for row in item.rows),
@@ -41,7 +41,7 @@ def describe_deciding_rung(study_rungs: StudyRungs, budget: int) -> list[str]:
     else:
         lines = [
             f"Accuracies after {rung.epochs} epochs, of rung @{rung.epochs}: "
-            f"{rung.num_trained} of {rung.target or rung.spec.count} trained."
+            f"{rung.num_trained} of {rung.num_trials or rung.spec.count} trained."
         ]
     if silent:
         names = ", ".join(f"@{item.epochs}" for item in silent)
@@ -68,11 +68,11 @@ def describe_rungs(study_rungs: StudyRungs) -> list[str]:
     lines = []
     for rung in study_rungs.upper:
         assert rung.spec is not None
-        if rung.target is None:
+        if rung.num_trials is None:
             text = f"the {rung.spec.count} best, when the rung below is done"
             text += f"; {rung.num_trained} trained so far" if rung.num_trained else ""
         else:
-            text = f"{rung.num_trained} of {rung.target} trained"
+            text = f"{rung.num_trained} of {rung.num_trials} trained"
             broken = sum(row.state == "broken" for row in rung.rows)
             text += f", {broken} broken" if broken else ""
         lines.append(f"{f'rung @{rung.epochs}':<10}{text}")

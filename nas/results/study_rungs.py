@@ -38,15 +38,15 @@ class Rung:
         spec: What it trains; None is the search itself.
         epochs: Epochs of each of its trials.
         study: Its Optuna study.
-        target: Trials it is to have, as far as there are networks; None while a rung's networks
-            are not chosen, or no more as the rungs or the trials below have changed.
+        num_trials: Trials it is to have, as far as there are networks; None while a rung's
+            networks are not chosen, or no more as the rungs or the trials below have changed.
         rows: Its trials; those of a rung under the numbers of the search's trials.
     """
 
     spec: RungSpec | None
     epochs: int
     study: str
-    target: int | None
+    num_trials: int | None
     rows: tuple[TrialRow, ...]
 
     @property
@@ -57,7 +57,7 @@ class Rung:
     @property
     def has_ended(self) -> bool:
         """Tell whether it has its trials."""
-        return self.target is not None and self.num_trained >= self.target
+        return self.num_trials is not None and self.num_trained >= self.num_trials
 
     def accuracies(self) -> dict[int, float]:
         """Return the accuracy of every network that was trained to its end, by trial."""
@@ -85,7 +85,7 @@ class StudyRungs:
         """Return the rung whose trials are trained now or next, the highest where none is."""
         rung = self.rungs[0]
         for above in self.upper:
-            if not rung.has_ended or above.target is None:
+            if not rung.has_ended or above.num_trials is None:
                 break
             rung = above
         return rung
@@ -195,22 +195,22 @@ def read_study_rungs(
     """
     attrs = study.user_attrs
     own = tuple(EstimateReader(definition.input_spec).read(study) if rows is None else rows)
-    target = attrs.get(TARGET)
-    if target is not None and attrs.get(NUM_NETWORKS):
-        target = min(target, attrs[NUM_NETWORKS])
-    found_rungs = [Rung(None, definition.plan.epochs, definition.name, target, own)]
+    num_trials = attrs.get(TARGET)
+    if num_trials is not None and attrs.get(NUM_NETWORKS):
+        num_trials = min(num_trials, attrs[NUM_NETWORKS])
+    found_rungs = [Rung(None, definition.plan.epochs, definition.name, num_trials, own)]
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
     for spec in rungs:
         name, below = rung_study(definition.name, spec.epochs), found_rungs[-1]
-        target, found = None, []
+        num_trials, found = None, []
         if spec in begun:
             found = read_rung_rows(begun[spec])
             upper_attrs = begun[spec].user_attrs
             basis = basis_of(below.study, below.rows, spec)
             if upper_attrs.get(CANDIDATES, {}).get("basis") == basis:
-                target = upper_attrs.get(TARGET)
-        found_rungs.append(Rung(spec, spec.epochs, name, target, tuple(found)))
+                num_trials = upper_attrs.get(TARGET)
+        found_rungs.append(Rung(spec, spec.epochs, name, num_trials, tuple(found)))
     return StudyRungs(definition, tuple(found_rungs))
 
 

@@ -74,9 +74,9 @@ def _time_epoch(run: RunSpec, run_data: RunData, micro_batch: int) -> float:
     timings: list[float] = []
     started = lap = time.perf_counter()
     steps = feed_epoch(batches.train, recipe, 0, run.epochs, run.seed)
-    for number, (images, targets, progress) in enumerate(steps, start=1):
+    for number, (images, labels, progress) in enumerate(steps, start=1):
         set_learning_rate(state.optimizer, recipe.learning_rate_at(progress))
-        step(images.contiguous(memory_format=engine.memory_format), targets)
+        step(images.contiguous(memory_format=engine.memory_format), labels)
         float(totals.loss)  # sync
         now = time.perf_counter()
         timings, lap = [*timings, now - lap], now

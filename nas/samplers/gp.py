@@ -41,7 +41,7 @@ class GaussianProcess:
         x: Standardised features.  # (n, d)
         hyperparameters: Length scale and noise.
         factor: Lower Cholesky factor of the kernel with noise.  # (n, n)
-        weights: Kernel with noise, inverted, times the targets.  # (n,)
+        weights: Kernel with noise, inverted, times y.  # (n,)
         signal_variance: Variance of the signal.
     """
 
@@ -77,8 +77,8 @@ def choose_hyperparameters(
 
     Args:
         x: Standardised features.  # (n, d)
-        y: Targets around zero.  # (n,)
-        noise_ratios: Noise variance of each target in units of the common one.  # (n,)
+        y: Scores around zero.  # (n,)
+        noise_ratios: Noise variance of each score in units of the common one.  # (n,)
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, equation 5.8, with
     the signal's variance at its maximum.
@@ -109,8 +109,8 @@ def condition(
 
     Args:
         x: Standardised features.  # (n, d)
-        y: Targets around zero.  # (n,)
-        noise_ratios: Noise variance of each target in units of the common one.  # (n,)
+        y: Scores around zero.  # (n,)
+        noise_ratios: Noise variance of each score in units of the common one.  # (n,)
         hyperparameters: Length scale and noise.
     """
     kernel = _matern(cdist(x, x) / hyperparameters.length_scale) + _linear(x, x)

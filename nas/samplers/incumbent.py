@@ -34,9 +34,9 @@ def estimate_scores(
         return {item.number: item.score for item in complete}
     surrogate = fitter.fit(observations, {})
     assert surrogate is not None
-    targets = surrogate.targets
+    y = surrogate.y
     x = fitter.features_at([(item.key, item.choices) for item in complete])
-    means = targets.centre + targets.scale * surrogate.process.predict(x)[0]
+    means = y.centre + y.scale * surrogate.process.predict(x)[0]
     return {
         item.number: float(mean + SHRINKAGE_WEIGHT * (item.score - mean))
         for item, mean in zip(complete, means, strict=True)

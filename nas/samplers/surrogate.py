@@ -15,7 +15,7 @@ from nas.samplers.gp import (
     choose_hyperparameters,
     condition,
 )
-from nas.samplers.targets import Targets, make_targets
+from nas.samplers.scaled_scores import ScaledScores, scale_scores
 
 MIN_COMPLETE = 4  # complete trials below which a model says nothing
 REFIT_EVERY = 5  # observations; in between the hyperparameters stay
@@ -25,15 +25,15 @@ REFERENCE_SIZE = 512  # uniform feasible networks that say how far a feature spr
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The process, and the targets it was taught.
+    """The process, and the scores it was taught.
 
     Args:
         process: The process given observations and pending networks.
-        targets: Targets of the observations.
+        y: Scaled scores of the observations.
     """
 
     process: GaussianProcess
-    targets: Targets
+    y: ScaledScores
 
 
 @dataclass(frozen=True)
@@ -99,19 +99,19 @@ class SurrogateFitter:
         """
         if sum(item.status == "complete" for item in observations) < MIN_COMPLETE:
             return None
-        targets = make_targets(observations)
+        y = scale_scores(observations)
         x = self.features_at([(item.key, item.choices) for item in observations])
         hyperparameters = self._choose_hyperparameters(observations, x)
-        process = condition(x, targets.values, targets.noise_ratios, hyperparameters)
+        process = condition(x, y.values, y.noise_ratios, hyperparameters)
         if pending:
             z = self.features_at(list(pending.items()))
             process = condition(
                 np.concatenate([x, z]),
-                np.concatenate([targets.values, process.predict(z)[0]]),
-                np.concatenate([targets.noise_ratios, np.ones(len(z))]),
+                np.concatenate([y.values, process.predict(z)[0]]),
+                np.concatenate([y.noise_ratios, np.ones(len(z))]),
                 hyperparameters,
             )
-        return Surrogate(process, targets)
+        return Surrogate(process, y)
 
     def _choose_hyperparameters(
         self, observations: Sequence[Observation], x: np.ndarray
@@ -123,13 +123,11 @@ class SurrogateFitter:
             prefix, size = tuple(observations), len(observations)
         signature = tuple((item.number, item.status, item.score) for item in prefix)
         if self._fitted is None or self._fitted[0] != signature:
-            targets = make_targets(prefix)
-            chosen = _spread(targets.values, MAX_FIT_SIZE)
+            y = scale_scores(prefix)
+            chosen = _spread(y.values, MAX_FIT_SIZE)
             self._fitted = (
                 signature,
-                choose_hyperparameters(
-                    x[:size][chosen], targets.values[chosen], targets.noise_ratios[chosen]
-                ),
+                choose_hyperparameters(x[:size][chosen], y.values[chosen], y.noise_ratios[chosen]),
             )
         return self._fitted[1]
 

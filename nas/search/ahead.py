@@ -44,10 +44,10 @@ def lacking(study_rungs: StudyRungs | None, request: Request) -> tuple[int, floa
     if study_rungs is None:
         return request.trials or DEFAULT_TRIALS, math.inf
     own = study_rungs.rungs[0]
-    target = request.trials or own.target or DEFAULT_TRIALS
-    counts = [target - own.num_trained]
+    num_trials = request.trials or own.num_trials or DEFAULT_TRIALS
+    counts = [num_trials - own.num_trained]
     counts += [rung.spec.count - rung.num_trained for rung in study_rungs.upper if rung.spec]
-    seconds = seconds_left(own.rows, target, terms_of(study_rungs.definition))
+    seconds = seconds_left(own.rows, num_trials, terms_of(study_rungs.definition))
     by_rung = study_rungs.seconds_by_rung()
     if seconds is None or by_rung is None:
         return max(counts), math.inf

@@ -55,14 +55,14 @@ class OpenRung:
     spec: RungSpec | None = None
 
     @property
-    def target(self) -> int:
+    def num_trials(self) -> int:
         """Return the trials that it is to have."""
         return int(self.ledger.study.user_attrs[TARGET])
 
     @property
     def lacks_trials(self) -> bool:
-        """Tell whether trials are missing to its target."""
-        return sum(map(is_counted, self.ledger.trials())) < self.target
+        """Tell whether it has fewer trials than it is to have."""
+        return sum(map(is_counted, self.ledger.trials())) < self.num_trials
 
     def rows(self) -> list[TrialRow]:
         """Return its trials, under the numbers of the search's."""
@@ -161,9 +161,9 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
     for number in chosen:
         if number not in origins:
             _enqueue(ledger.study, own[number])
-    target = len(chosen) + sum(origin not in chosen for origin in origins)
-    if ledger.study.user_attrs.get(TARGET) != target:
-        ledger.study.set_user_attr(TARGET, target)
+    num_trials = len(chosen) + sum(origin not in chosen for origin in origins)
+    if ledger.study.user_attrs.get(TARGET) != num_trials:
+        ledger.study.set_user_attr(TARGET, num_trials)
 
 
 def _enqueue(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -147,9 +147,9 @@ class Objective:
         trial.set_user_attr(MACS, cost.macs)
         trial.set_user_attr(ACTIVATIONS, cost.activations)
         trial.set_user_attr(SHARE, format_share(cost.num_params, caps.budget))
-        targets = self.definition.targets
-        if targets and TARGET_BUDGET not in trial.user_attrs:
-            holding = (target for target in targets if cost.num_params <= target)
+        budgets = self.definition.targets
+        if budgets and TARGET_BUDGET not in trial.user_attrs:
+            holding = (budget for budget in budgets if cost.num_params <= budget)
             trial.set_user_attr(TARGET_BUDGET, next(holding, caps.budget))
         caps = replace(caps, budget=trial.user_attrs.get(TARGET_BUDGET, caps.budget))
         for name, value in caps.constraints(cost).items():

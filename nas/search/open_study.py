@@ -204,10 +204,10 @@ def _settle_changes(study: optuna.Study, search: Search, request: Request) -> di
     rungs = request.rungs
     if rungs is None:
         rungs = parse_rungs(current.get(RUNGS, NO_RUNGS))
-    target = request.trials or current.get(TARGET, DEFAULT_TRIALS)
-    check_rungs(rungs, target, search.definition.plan.epochs)
+    num_trials = request.trials or current.get(TARGET, DEFAULT_TRIALS)
+    check_rungs(rungs, num_trials, search.definition.plan.epochs)
     return {
-        TARGET: target,
+        TARGET: num_trials,
         SAMPLER: request.sampler or current.get(SAMPLER, DEFAULT_SAMPLER),
         RUNGS: format_rungs(rungs),
         WORKERS: request.workers or "auto",

@@ -25,7 +25,7 @@ def describe_search(search: Search, num_trials: int) -> list[str]:
     lines = [
         f"study     {definition.name} ({'new' if search.is_new else 'exists, resumed'})",
         f"space     {describe_space(search.space)}",
-        *_describe_targets(search),
+        *_describe_budgets(search),
         f"plan      {_describe_plan(search)}",
         f"recipe    {definition.recipe_name}: {recipe['optimizer']}, {recipe['schedule']} to "
         f"{recipe['floor_learning_rate']:g} from {recipe['learning_rate']:g}, "
@@ -43,11 +43,11 @@ def describe_search(search: Search, num_trials: int) -> list[str]:
     return lines
 
 
-def _describe_targets(search: Search) -> list[str]:
-    targets = search.definition.targets
-    if not targets:
+def _describe_budgets(search: Search) -> list[str]:
+    budgets = search.definition.targets
+    if not budgets:
         return []
-    return [f"targets   {', '.join(f'{target:,}' for target in targets)}: each trial has one"]
+    return [f"budgets   {', '.join(f'{budget:,}' for budget in budgets)}: each trial has one"]
 
 
 def describe_space(space: BudgetedSpace) -> str:

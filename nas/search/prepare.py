@@ -25,7 +25,7 @@ from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
-from nas.results.targets import spread
+from nas.results.budgets import spread
 from nas.samplers import SAMPLERS
 from nas.search.ahead import lacking, read_ahead
 from nas.search.request import (
@@ -149,7 +149,7 @@ def _prepare_new(request: Request, folder: StudyFolder) -> Search:
     )
     caps = Caps(request.budget, request.max_macs, request.max_activations)
     space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
-    spread(space, request.targets or ())  # refuses a target that no network keeps
+    spread(space, request.targets or ())  # refuses a budget that no network keeps
     baselines = find_baselines(loaded, space) if request.known is not False else {}
     sizing = size_trials(request, device, row, space, data, baselines)
     plan, workers = sizing.plan, (sizing.workers, sizing.is_short)

@@ -25,7 +25,7 @@ from nas.units import format_duration
 
 def compose_line(
     rows: Sequence[TrialRow],
-    target: int,
+    num_trials: int,
     budget: int,
     val_images: int,
     terms: Terms,
@@ -36,7 +36,7 @@ def compose_line(
 
     Args:
         rows: Every trial of the study.
-        target: The trials the study is to have in total.
+        num_trials: The trials the study is to have in total.
         budget: Parameters a network may have.
         val_images: Images an accuracy was measured on.
         terms: What the trials have in common, for the time left.
@@ -44,7 +44,7 @@ def compose_line(
         rung_epochs: Epochs of the rung that the trials are of; None is the search itself.
     """
     funnel = count_funnel(rows)
-    parts = [f"{funnel.counted}/{target} trained"]
+    parts = [f"{funnel.counted}/{num_trials} trained"]
     if rung_epochs is not None:
         parts.insert(0, f"rung @{rung_epochs}")
     else:
@@ -65,7 +65,7 @@ def compose_line(
     per_trial = mean_seconds(rows)
     if per_trial is not None:
         parts.append(f"{per_trial:.1f} s/trial")
-    left = seconds_left(rows, target, terms, workers)
+    left = seconds_left(rows, num_trials, terms, workers)
     if left is not None:
         parts.append(f"{format_duration(left)} left")
     return " · ".join(parts)
@@ -80,7 +80,7 @@ class ProgressLine:
     Args:
         console: Where it goes; standard error in the command line.
         definition: The study.
-        target: The trials the study is to have in total.
+        num_trials: The trials the study is to have in total.
         terms: What the trials have in common, for the time left.
         workers: Trainings that run at once.
     """
@@ -89,14 +89,14 @@ class ProgressLine:
         self,
         console: Console,
         definition: StudyDefinition,
-        target: int,
+        num_trials: int,
         terms: Terms,
         workers: int = 1,
     ) -> None:
         """Take what does not change while the search runs."""
         self._console = console
         self._definition = definition
-        self._target = target
+        self._num_trials = num_trials
         self._terms = terms
         self._workers = workers
         self._rung_epochs: int | None = None
@@ -127,11 +127,11 @@ class ProgressLine:
             self._draw(self._live.stop)
 
     def turn_to_rung(
-        self, definition: StudyDefinition, target: int, terms: Terms, opening: str
+        self, definition: StudyDefinition, num_trials: int, terms: Terms, opening: str
     ) -> None:
         """Go on with the trials of a rung; the line so far stays, a line that opens it follows."""
         before = self._line
-        self._definition, self._target, self._terms = definition, target, terms
+        self._definition, self._num_trials, self._terms = definition, num_trials, terms
         self._rung_epochs = definition.plan.epochs
         self._line, self._ended, self._now = "", None, ""
         for line in [before] * self._is_live + [opening]:
@@ -143,7 +143,7 @@ class ProgressLine:
         definition = self._definition
         line = compose_line(
             rows,
-            self._target,
+            self._num_trials,
             definition.budget,
             definition.plan.val_images,
             self._terms,
@@ -206,7 +206,7 @@ class Display:
             definition = self._definition.at_rung(rung.epochs)
             opening = "" if rung.has_ended else self._opening(study_rungs, rung)
             self._progress.turn_to_rung(
-                definition, rung.target or 0, terms_of(definition), opening
+                definition, rung.num_trials or 0, terms_of(definition), opening
             )
         self._progress.update(rung.rows)
 
@@ -224,6 +224,6 @@ class Display:
             seconds = by_rung[study_rungs.upper.index(rung)]
             left = f", about {format_duration(seconds)} left"
         return (
-            f"rung @{rung.epochs}: {rung.target} networks again from scratch, {rung.epochs} "
+            f"rung @{rung.epochs}: {rung.num_trials} networks again from scratch, {rung.epochs} "
             f"epochs each{left}"
         )

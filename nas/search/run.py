@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from nas.errors import StorageError
+from nas.results.budgets import spread
 from nas.results.estimates import EstimateReader
 from nas.results.forecast import terms_of
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import spend
-from nas.results.targets import spread
 from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.fill_rungs import OpenRung, fill_rungs
@@ -37,13 +37,13 @@ __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
 
 
 def run(search: Search, request: Request, console: Any) -> str:
-    """Run a search to its target, its time limit or the last network of its space.
+    """Run a search to its number of trials, its time limit or the last network of its space.
 
     Then its rungs, where it has any.
 
     Args:
         search: The prepared search.
-        request: Target and time limit.
+        request: Number of trials and time limit.
         console: The rich console of the progress line.
 
     Returns:
@@ -59,7 +59,9 @@ def run(search: Search, request: Request, console: Any) -> str:
             search, ledger = open_study(search, request)
         first = OpenRung(search, ledger)
         terms = terms_of(search.definition, ledger.study.user_attrs)
-        progress = ProgressLine(console, search.definition, first.target, terms, search.workers)
+        progress = ProgressLine(
+            console, search.definition, first.num_trials, terms, search.workers
+        )
         with progress, store_errors(f"the study {search.folder.path}"):
             display = Display(progress, search.definition, ledger, search.workers)
             display.show()

@@ -80,7 +80,7 @@ class Wait:
 
 
 def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
-    """Train trials until the target, the deadline, or the last network of the space.
+    """Train until the study has its trials, the deadline, or the last network of the space.
 
     Returns:
         Why it stopped: `FINISHED`, `TIME_LIMIT`, `HOURS_SPENT`, `EXHAUSTED` or `ELSEWHERE`.
@@ -128,10 +128,10 @@ def stop_reason(context: WorkerContext) -> str | None:
     """Return why no trial is to be begun now, or None."""
     ledger = context.ledger
     trials = ledger.trials()
-    target = int(ledger.study.user_attrs[TARGET])
-    if sum(map(is_counted, trials)) >= target:
+    num_trials = int(ledger.study.user_attrs[TARGET])
+    if sum(map(is_counted, trials)) >= num_trials:
         return FINISHED
-    if num_claimed(trials) >= target:
+    if num_claimed(trials) >= num_trials:
         return ELSEWHERE
     if _is_over(context.deadline):
         return TIME_LIMIT

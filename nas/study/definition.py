@@ -10,7 +10,7 @@ from typing import Any
 from nas.errors import UsageError
 from nas.fields import read_fields
 from nas.network.architecture import InputSpec
-from nas.network.caps import Caps, parse_count, require_targets
+from nas.network.caps import Caps, parse_count, require_budgets
 from nas.study.rungs import rung_study
 from nas.training.recipe import Recipe
 
@@ -117,13 +117,13 @@ class StudyDefinition:
         values = read_fields(cls, "a study", record, ValueError)
         plan = Plan(**read_fields(Plan, "plan", values["plan"], ValueError))
         definition = cls(**{**values, "plan": plan})
-        targets = definition.targets
+        budgets = definition.targets
         try:
-            if targets:
-                require_targets([parse_count(str(target), "targets") for target in targets])
+            if budgets:
+                require_budgets([parse_count(str(budget), "targets") for budget in budgets])
             _ = definition.caps, definition.input_spec, Recipe.from_dict(definition.recipe)
         except UsageError as error:
             raise ValueError(str(error)) from error
-        if targets and (list(targets) != sorted(targets) or targets[-1] != definition.budget):
+        if budgets and (list(budgets) != sorted(budgets) or budgets[-1] != definition.budget):
             raise ValueError("targets must rise to the budget")
         return definition

@@ -3,8 +3,8 @@
 The rules:
 
 - The processes that share a study's folder take its lock in turn.
-- The target counts trials that count and trials that run. Of a race between machines the lower
-  number trains, the higher one is withdrawn: FAIL, never proposed again.
+- A study's number of trials is that of trials that count and trials that run. Of a race between
+  machines the lower number trains, the higher one is withdrawn: FAIL, never proposed again.
 - An id is written into the trial before training; of two that run the lower number trains.
 - A trial whose process died is told FAIL by whoever is next, and its network is enqueued again,
   before everything else that waits.
@@ -106,10 +106,10 @@ class Ledger:
             self.withdraw(self.storage.get_trial(trial_id).number, f"not begun: {error}", **attrs)
             raise
 
-    def refusal(self, number: int, target: int) -> str | None:
+    def refusal(self, number: int, num_trials: int) -> str | None:
         """Return why a claimed trial is not to be trained, or None."""
         trials = self._settled(number)
-        if num_claimed(trials[:number]) >= target:
+        if num_claimed(trials[:number]) >= num_trials:
             return "surplus: the study has its trials"
         own_id = trials[number].user_attrs[ID]
         for other in trials:

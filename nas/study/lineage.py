@@ -13,7 +13,7 @@ KILLED, INTERRUPTED = "killed", "interrupted"
 
 
 def num_claimed(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many trials count to the target or run."""
+    """Return how many trials count, or run."""
     return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
 
 

@@ -142,7 +142,7 @@ class Batches:
 def feed_epoch(
     loader: DeviceLoader, recipe: Recipe, epoch: int, epochs: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, float]]:
-    """Yield an epoch's images, their targets, and the progress of the whole training.
+    """Yield an epoch's images, their labels, and the progress of the whole training.
 
     Progress is taken at the middle of each step, so that neither the warm-up's first nor the
     annealing's last step is spent at rate 0.
@@ -166,8 +166,8 @@ def feed_epoch(
         if recipe.mixing == "none":
             yield images, labels, progress
             continue
-        targets = F.one_hot(labels, num_classes).float()
+        labels = F.one_hot(labels, num_classes).float()
         is_on = progress < 1.0 - recipe.mixing_off_share
         if is_on and rng.random() < recipe.mixing_probability:
-            images, targets = MIXERS[recipe.mixing](images, targets, recipe.mixing_alpha, rng)
-        yield images, targets, progress
+            images, labels = MIXERS[recipe.mixing](images, labels, recipe.mixing_alpha, rng)
+        yield images, labels, progress

@@ -64,30 +64,30 @@ class GraphedStep:
         """Tell whether there is a capture that is replayed."""
         return self._replay is not None
 
-    def __call__(self, images: Tensor, targets: Tensor) -> None:
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
         """Train on one batch."""
         if self._failed:
-            self._step(images, targets)
+            self._step(images, labels)
         elif self._warm_steps < WARMUP_STEPS:
             self._warm_steps += 1
-            self._warm_up(lambda: self._step(images, targets))
-        elif self._replay is None and not self._try_capture(images, targets):
-            self._step(images, targets)
+            self._warm_up(lambda: self._step(images, labels))
+        elif self._replay is None and not self._try_capture(images, labels):
+            self._step(images, labels)
         else:
-            self._run(images, targets)
+            self._run(images, labels)
 
-    def _run(self, images: Tensor, targets: Tensor) -> None:
+    def _run(self, images: Tensor, labels: Tensor) -> None:
         assert self._batch is not None
         assert self._replay is not None
-        if images.shape != self._batch[0].shape or targets.shape != self._batch[1].shape:
-            self._step(images, targets)
+        if images.shape != self._batch[0].shape or labels.shape != self._batch[1].shape:
+            self._step(images, labels)
             return
         self._batch[0].copy_(images)
-        self._batch[1].copy_(targets)
+        self._batch[1].copy_(labels)
         self._replay()
 
-    def _try_capture(self, images: Tensor, targets: Tensor) -> bool:
-        batch = (images.clone(), targets.clone())
+    def _try_capture(self, images: Tensor, labels: Tensor) -> bool:
+        batch = (images.clone(), labels.clone())
         try:
             self._replay = self._capture(lambda: self._step(*batch))
         except RuntimeError as error:

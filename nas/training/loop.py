@@ -155,14 +155,14 @@ def _train_epoch(
     recipe, num_images, num_passes, learning_rate = spec.recipe, 0, 0, 0.0
     engine.seed_generators(derive_seed(spec.seed, "dropout", state.epoch))
     totals.reset()
-    for images, targets, progress in feed_epoch(
+    for images, labels, progress in feed_epoch(
         batches.train, recipe, state.epoch, spec.epochs, spec.seed
     ):
         learning_rate = recipe.learning_rate_at(progress)
         set_learning_rate(state.optimizer, learning_rate)
         if recipe.momentum_dip:
             set_momentum(state.optimizer, recipe.momentum_at(progress))
-        step(images.contiguous(memory_format=engine.memory_format), targets)
+        step(images.contiguous(memory_format=engine.memory_format), labels)
         num_images += len(images)
         num_passes += -(-len(images) // state.micro_batch)
     for model in (state.model, *([state.average.shadow] if state.average else [])):

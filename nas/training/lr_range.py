@@ -207,13 +207,13 @@ def _attempt(
     )
     every = max(1, ramp.num_steps // NUM_VALIDATIONS)
     steps: list[RangeStep] = []
-    for number, (images, targets) in zip(
+    for number, (images, labels) in zip(
         range(ramp.num_steps), _endless(spec, batches), strict=False
     ):
         rate = ramp.rate(number)
         set_learning_rate(state.optimizer, rate)
         totals.reset()
-        step(images.contiguous(memory_format=engine.memory_format), targets)
+        step(images.contiguous(memory_format=engine.memory_format), labels)
         loss, accuracy = totals.read(len(images))  # sync
         if not math.isfinite(loss):
             if not steps:
@@ -231,10 +231,8 @@ def _attempt(
 
 def _endless(spec: TrainSpec, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
     for epoch in count_from():
-        for images, targets, _ in feed_epoch(
-            batches.train, spec.recipe, epoch, ENDLESS, spec.seed
-        ):
-            yield images, targets
+        for images, labels, _ in feed_epoch(batches.train, spec.recipe, epoch, ENDLESS, spec.seed):
+            yield images, labels
 
 
 def _smoothed(steps: Sequence[RangeStep], num_steps: int) -> tuple[list[float], list[float]]:

@@ -34,11 +34,11 @@ class EpochTotals:
         self.loss.zero_()
         self.num_correct.zero_()
 
-    def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Add a batch: its mean loss, logits (N, K), and targets (N,) or (N, K)."""
-        labels = targets if targets.ndim == 1 else targets.argmax(1)
-        self.loss += loss.detach() * len(targets)
-        self.num_correct += (logits.detach().argmax(1) == labels).sum()
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its mean loss, logits (N, K), labels (N,) or their probabilities (N, K)."""
+        classes = labels if labels.ndim == 1 else labels.argmax(1)
+        self.loss += loss.detach() * len(labels)
+        self.num_correct += (logits.detach().argmax(1) == classes).sum()
 
     def read(self, num_images: int) -> tuple[float, float]:
         """Return mean loss and accuracy over the images added."""
@@ -70,25 +70,25 @@ def make_step(
     """
     forward = torch.compile(model) if engine.compile else model
 
-    def add_gradients(images: Tensor, targets: Tensor, into: EpochTotals | None) -> None:
-        pieces = zip(images.split(micro_batch), targets.split(micro_batch), strict=True)
-        for piece, piece_targets in pieces:  # (n, C, H, W), (n,) or (n, K)
+    def add_gradients(images: Tensor, labels: Tensor, into: EpochTotals | None) -> None:
+        pieces = zip(images.split(micro_batch), labels.split(micro_batch), strict=True)
+        for piece, piece_labels in pieces:  # (n, C, H, W), (n,) or (n, K)
             with engine.autocast(recipe.precision):
                 logits = forward(piece)
                 loss = F.cross_entropy(
-                    logits, piece_targets, label_smoothing=recipe.label_smoothing
+                    logits, piece_labels, label_smoothing=recipe.label_smoothing
                 )
             (loss * (len(piece) / len(images))).backward()
             if into is not None:
-                into.add(loss, logits, piece_targets)
+                into.add(loss, logits, piece_labels)
 
-    def take_step(images: Tensor, targets: Tensor) -> None:
+    def take_step(images: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
-        add_gradients(images, targets, into=totals)
+        add_gradients(images, labels, into=totals)
         if recipe.sam_rho > 0:
             add_sharpness(
                 model,
-                lambda: add_gradients(images, targets, into=None),
+                lambda: add_gradients(images, labels, into=None),
                 recipe.sam_rho,
                 recipe.sam_adaptive,
             )

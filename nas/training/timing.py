@@ -184,17 +184,17 @@ def _make_probe(
     side = input_spec.image_size
     images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
     images = images.contiguous(memory_format=engine.memory_format)
-    targets = torch.arange(num_images, device=engine.device) % input_spec.num_classes
+    labels = torch.arange(num_images, device=engine.device) % input_spec.num_classes
     num_steps, num_first = (WARMUP_STEPS + 1, num_images) if engine.is_cuda else (1, 2)
     for _ in range(num_steps):  # the last of a GPU is captured, what follows is replayed
-        step(images[:num_first], targets[:num_first])
+        step(images[:num_first], labels[:num_first])
 
     def evaluate() -> object:
         model.eval()
         with torch.inference_mode(), engine.autocast(recipe.precision):
             return model(images)
 
-    return _Probe(lambda: step(images, targets), evaluate)
+    return _Probe(lambda: step(images, labels), evaluate)
 
 
 def _time_steps(

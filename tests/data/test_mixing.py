@@ -17,9 +17,9 @@ def constant_images():
 @pytest.mark.parametrize("name", MIXERS)
 @pytest.mark.parametrize("seed", range(20))
 def test_targets_are_the_shares_of_the_pixels(name, seed):
-    images, targets = constant_images()
-    mixed, mixed_targets = MIXERS[name](images, targets, 1.0, Random(seed))
-    for image, target in zip(mixed, mixed_targets, strict=True):
+    images, labels = constant_images()
+    mixed, mixed_labels = MIXERS[name](images, labels, 1.0, Random(seed))
+    for image, target in zip(mixed, mixed_labels, strict=True):
         counts = torch.bincount(image[0].flatten().long(), minlength=CLASSES)
         torch.testing.assert_close(target, counts / SIZE**2)
     assert mixed.is_contiguous(memory_format=torch.channels_last)
@@ -46,8 +46,8 @@ def test_cutmix_keeps_on_average_what_its_beta_says():
     rng = Random(0)
     pasted = []
     for _ in range(3000):
-        mixed, targets = MIXERS["cutmix"](images, torch.eye(2), 1.0, rng)
-        if targets[0, 0] < 1 or mixed[0].any():
+        mixed, labels = MIXERS["cutmix"](images, torch.eye(2), 1.0, rng)
+        if labels[0, 0] < 1 or mixed[0].any():
             pasted.append(mixed[0].mean().item())
     # integral over u = r^2 in (0, 1) of u (1 - sqrt(u)/4)^2 = 1/2 - 1/5 + 1/48; a roll by 0 of
     # 2 images pastes an image on itself and is left out; flooring to even pixels loses a little
@@ -57,7 +57,7 @@ def test_cutmix_keeps_on_average_what_its_beta_says():
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_equal_seeds_mix_equally(name):
-    images, targets = constant_images()
-    first, second = (MIXERS[name](images, targets, 0.3, Random(5)) for _ in range(2))
+    images, labels = constant_images()
+    first, second = (MIXERS[name](images, labels, 0.3, Random(5)) for _ in range(2))
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])

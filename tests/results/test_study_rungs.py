@@ -18,12 +18,12 @@ from tests.support.small_study import definition
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]
 
 
-def study_rungs(*rungs, own=OWN, own_target=4):
+def study_rungs(*rungs, own=OWN, own_num_trials=4):
     """A study of 4 epochs a trial; rungs as (count, epochs, target, rows)."""
-    found = [Rung(None, 4, "stated", own_target, tuple(own))]
-    for count, epochs, target, rows in rungs:
+    found = [Rung(None, 4, "stated", own_num_trials, tuple(own))]
+    for count, epochs, num_trials, rows in rungs:
         found.append(
-            Rung(RungSpec(count, epochs), epochs, f"stated@{epochs}", target, tuple(rows))
+            Rung(RungSpec(count, epochs), epochs, f"stated@{epochs}", num_trials, tuple(rows))
         )
     return StudyRungs(definition(val_images=10**6), tuple(found))
 
@@ -106,10 +106,10 @@ def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
     # trial 1 and all of trial 2; then trial 0 is promoted
     assert study.seconds_by_rung() == [20 * 2 + 30 * 3, 100 * 2]
     assert study.seconds_by_rung(workers=2) == [65, 200]
-    assert study_rungs((2, 30, None, []), own=[], own_target=4).seconds_by_rung() is None
+    assert study_rungs((2, 30, None, []), own=[], own_num_trials=4).seconds_by_rung() is None
     assert study_rungs().seconds_by_rung() == []
     # trials 0 and 1, and one that the search has yet to find: 2.5 s an epoch in the mean
-    early = study_rungs((3, 10, None, []), own=own[:2], own_target=9)
+    early = study_rungs((3, 10, None, []), own=own[:2], own_num_trials=9)
     assert early.seconds_by_rung() == [10 * 1 + 10 * 2 + 10 * 1.5]
 
 

@@ -13,20 +13,20 @@ from optuna.storages.journal import JournalFileBackend
 
 from nas.network.caps import Caps
 from nas.network.model import build_model
-from nas.results.targets import spread
+from nas.results.budgets import spread
 from nas.samplers import SAMPLERS, make_rotation
 from nas.samplers.contract import SpaceExhausted
 from nas.space import BudgetedSpace
 from tests.support.sampling import INPUT, SMALL, TINY, ask, new_study, run, score_of
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = (12_000, 25_000, 60_000)
+BUDGETS = (12_000, 25_000, 60_000)
 every_sampler = pytest.mark.parametrize("name", sorted(SAMPLERS))
 
 
-def spaces(record=SMALL, targets=TARGETS):
-    largest = BudgetedSpace(record, INPUT, Caps(targets[-1]))
-    return spread(largest, targets)
+def spaces(record=SMALL, budgets=BUDGETS):
+    largest = BudgetedSpace(record, INPUT, Caps(budgets[-1]))
+    return spread(largest, budgets)
 
 
 def rotate(name, num_trials, seed=0):
@@ -47,7 +47,7 @@ def test_each_proposal_fits_its_own_target_and_none_comes_twice(name):
     assert len({largest.key(choices) for choices in proposed}) == 60
     for number, choices in enumerate(proposed):
         assert sampler.proposal(number).arm == number % 3
-        assert size_of(largest, choices) <= TARGETS[number % 3]
+        assert size_of(largest, choices) <= BUDGETS[number % 3]
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_eight_asks_without_an_answer_give_eight_networks(name, num_before):
     asked = [ask(study, largest).params for _ in range(8)]
     assert len({largest.key(choices) for choices in asked}) == 8
     for number, choices in enumerate(asked, start=num_before):
-        assert size_of(largest, choices) <= TARGETS[number % 3]
+        assert size_of(largest, choices) <= BUDGETS[number % 3]
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def trained(trials):
 
 
 def assert_sound_rung(folder, epochs, count):
-    """What holds of every rung that reached its target, whatever happened on the way."""
+    """What holds of every rung that reached its number of trials, whatever happened on the way."""
     own = folder.trials()
     trials = rung_trials(folder, epochs)
     counted = [trial for trial in trials if is_counted(trial)]

@@ -98,9 +98,9 @@ def test_of_two_trials_with_one_network_the_lower_number_trains(ledger):
     low = add(ledger, TrialState.RUNNING, x=1, id="a")
     high = add(ledger, TrialState.RUNNING, x=1, id="a")
     other = add(ledger, TrialState.RUNNING, x=2, id="b")
-    assert ledger.refusal(low, target=9) is None
-    assert ledger.refusal(high, target=9) == f"repeat of trial {low}"
-    assert ledger.refusal(other, target=9) is None
+    assert ledger.refusal(low, num_trials=9) is None
+    assert ledger.refusal(high, num_trials=9) == f"repeat of trial {low}"
+    assert ledger.refusal(other, num_trials=9) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_of_two_trials_with_one_network_the_lower_number_trains(ledger):
 def test_a_network_is_a_repeat_if_it_was_measured(ledger, state, steps, is_repeat):
     add(ledger, state, x=1, steps=steps, id="a")
     number = add(ledger, TrialState.RUNNING, x=1, id="a")
-    assert (ledger.refusal(number, target=9) is not None) == is_repeat
+    assert (ledger.refusal(number, num_trials=9) is not None) == is_repeat
 
 
 def test_beyond_the_target_the_higher_numbers_are_withdrawn(ledger):
@@ -123,7 +123,7 @@ def test_beyond_the_target_the_higher_numbers_are_withdrawn(ledger):
     add(ledger, TrialState.FAIL, x=2, id="b")
     add(ledger, TrialState.PRUNED, x=3, id="c")
     numbers = [add(ledger, TrialState.RUNNING, x=x, id=str(x)) for x in (4, 5, 6)]
-    refusals = [ledger.refusal(number, target=3) for number in numbers]
+    refusals = [ledger.refusal(number, num_trials=3) for number in numbers]
     assert [refusal is None for refusal in refusals] == [True, True, False]
     assert "surplus" in refusals[2]
     assert num_claimed(ledger.trials()) == 4
@@ -145,7 +145,7 @@ def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=say_it_in_the_third_wait)
     monkeypatch.setattr(claims, "time", clock)
     monkeypatch.setattr(claims, "SETTLE_SECONDS", PATIENCE_SECONDS)
-    assert shared.refusal(high, target=9) == f"repeat of trial {low}"
+    assert shared.refusal(high, num_trials=9) == f"repeat of trial {low}"
     assert len(waits) == 3
 
 

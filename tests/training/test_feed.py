@@ -31,9 +31,9 @@ def test_mixing_is_off_at_the_end_and_targets_stay_probabilities():
     batches = make_batches(spec, num_train=640)
     mixed = []
     for epoch in range(2):
-        for _, targets, progress in feed_epoch(batches.train, spec.recipe, epoch, 2, 0):
-            torch.testing.assert_close(targets.sum(1), torch.ones(32))
-            mixed.append((progress, bool((targets.max(1).values < 1).any())))
+        for _, labels, progress in feed_epoch(batches.train, spec.recipe, epoch, 2, 0):
+            torch.testing.assert_close(labels.sum(1), torch.ones(32))
+            mixed.append((progress, bool((labels.max(1).values < 1).any())))
     assert not any(is_mixed for progress, is_mixed in mixed if progress >= 0.75)
     assert sum(is_mixed for progress, is_mixed in mixed if progress < 0.75) >= 25  # of 30
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nas.samplers.contract import Observation
-from nas.samplers.targets import CLIP, PARTIAL_NOISE, make_targets
+from nas.samplers.scaled_scores import CLIP, PARTIAL_NOISE, scale_scores
 
 
 def seen(number, score, status="complete", curve=()):
@@ -16,15 +16,15 @@ COMPLETE = [  # each gains 0.2 from step 1 on; median 0.6, upper quartile 0.7
 
 
 def target_of(*others):
-    targets = make_targets([*COMPLETE, *others])
-    return targets.centre + targets.scale * targets.values
+    y = scale_scores([*COMPLETE, *others])
+    return y.centre + y.scale * y.values
 
 
 def test_zero_is_the_median_and_one_the_upper_quartile_of_the_complete():
-    targets = make_targets(COMPLETE)
-    np.testing.assert_allclose(targets.values, [-2.0, -1.0, 0.0, 1.0, 2.0])
-    assert targets.centre == pytest.approx(0.6)
-    assert targets.scale == pytest.approx(0.1)
+    y = scale_scores(COMPLETE)
+    np.testing.assert_allclose(y.values, [-2.0, -1.0, 0.0, 1.0, 2.0])
+    assert y.centre == pytest.approx(0.6)
+    assert y.scale == pytest.approx(0.1)
 
 
 def test_a_pruned_trial_ends_where_the_gain_of_the_others_leads():
@@ -50,16 +50,16 @@ def test_a_diverged_trial_is_the_lower_quartile_where_none_was_pruned():
 
 
 def test_what_was_not_trained_to_the_end_is_noisier():
-    targets = make_targets([*COMPLETE, seen(5, 0.2, "pruned", (0.2,)), seen(6, 0.0, "diverged")])
-    assert targets.noise_ratios.tolist() == [1.0] * 5 + [PARTIAL_NOISE] * 2
+    y = scale_scores([*COMPLETE, seen(5, 0.2, "pruned", (0.2,)), seen(6, 0.0, "diverged")])
+    assert y.noise_ratios.tolist() == [1.0] * 5 + [PARTIAL_NOISE] * 2
 
 
 def test_a_very_bad_score_is_clipped():
-    targets = make_targets([*COMPLETE, seen(5, 0.0)])
-    assert targets.values.min() == -CLIP
+    y = scale_scores([*COMPLETE, seen(5, 0.0)])
+    assert y.values.min() == -CLIP
 
 
 @pytest.mark.parametrize("scores", [(0.5,), (0.5, 0.5, 0.5), (0.1, 0.5, 0.5, 0.5)])
 def test_equal_scores_give_finite_targets(scores):
-    targets = make_targets([seen(number, score) for number, score in enumerate(scores)])
-    assert np.all(np.isfinite(targets.values))
+    y = scale_scores([seen(number, score) for number, score in enumerate(scores)])
+    assert np.all(np.isfinite(y.values))

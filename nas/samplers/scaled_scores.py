@@ -2,9 +2,9 @@
 
 complete    its score
 pruned      its last score plus what complete trials gained from that step on (median), at most
-            the median of the complete scores, since that is why it was pruned; a target with
+            the median of the complete scores, since that is why it was pruned; a score with
             `PARTIAL_NOISE` times the noise
-diverged    the lowest of all other targets, with the same noise: no lower than a pruned one
+diverged    the lowest of all other scores, with the same noise: no lower than a pruned one
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 
 from nas.samplers.contract import Observation
 
-CLIP = 2.5  # a target is no further below the median, in scales: how bad a bad net is says little
+CLIP = 2.5  # a score is no further below the median, in scales: how bad a bad net is says little
 PARTIAL_NOISE = 4.0  # noise variance of a partial result in units of a complete one's
 
 
 @dataclass(frozen=True)
-class Targets:
+class ScaledScores:
     """Scores made ready for a surrogate; zero is the median of the complete ones.
 
     Args:
@@ -38,8 +38,8 @@ class Targets:
     scale: float
 
 
-def make_targets(observations: Sequence[Observation]) -> Targets:
-    """Return the targets of observations, in their order; at least one must be complete."""
+def scale_scores(observations: Sequence[Observation]) -> ScaledScores:
+    """Return the scaled scores of observations, in their order; at least one must be complete."""
     complete = [item for item in observations if item.status == "complete"]
     scores = np.array([item.score for item in complete])
     centre = float(np.median(scores))
@@ -57,7 +57,7 @@ def make_targets(observations: Sequence[Observation]) -> Targets:
     estimated = measured | pruned
     filled = np.array([estimated.get(item.number, low) for item in observations])
     is_partial = np.array([item.status != "complete" for item in observations])
-    return Targets(
+    return ScaledScores(
         values=np.maximum((filled - centre) / scale, -CLIP),
         noise_ratios=np.where(is_partial, PARTIAL_NOISE, 1.0),
         centre=centre,

@@ -1,0 +1,58 @@
+"""Several budgets in one study: each trial is proposed for one of them, in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nas.results.summary import percent
+from nas.space import BudgetedSpace
+from nas.study.trials import TrialRow, rank
+
+
+def spread(space: BudgetedSpace, budgets: Sequence[int]) -> tuple[BudgetedSpace, ...]:
+    """Return the space under each budget; the space alone where there is none.
+
+    Raises:
+        BudgetError: No network of the space keeps a budget; the smallest network is named.
+    """
+    budgets = budgets or (space.caps.budget,)
+    return tuple(space if own == space.caps.budget else space.under(own) for own in budgets)
+
+
+def budgets_record(rows: Sequence[TrialRow], budgets: Sequence[int]) -> list[dict[str, Any]]:
+    """Return for each budget its best trial and how many were proposed for it, JSON-ready."""
+    record: list[dict[str, Any]] = []
+    for budget in budgets:
+        best = next(iter(rank(rows, budget)), None)
+        record.append(
+            {
+                "budget": budget,
+                "num_trials": _num_trained(rows, budget),
+                "best_trial": best.number if best else None,
+                "val_accuracy": best.val_accuracy if best else None,
+                "num_params": best.num_params if best else None,
+            }
+        )
+    return record
+
+
+def describe_budgets(
+    rows: Sequence[TrialRow], budgets: Sequence[int], val_images: int
+) -> list[str]:
+    """Return a line for each budget: its best trial, and how many were proposed for it."""
+    lines = []
+    for budget in budgets:
+        best = next(iter(rank(rows, budget)), None)
+        what = "no trial was trained to its end"
+        if best is not None:
+            what = (
+                f"trial {best.number}: {percent(best.val_accuracy or 0.0, val_images)}, "
+                f"{best.num_params:,} parameters"
+            )
+        lines.append(f"within {budget:,}: {what}; {_num_trained(rows, budget)} proposed for it")
+    return lines
+
+
+def _num_trained(rows: Sequence[TrialRow], budget: int) -> int:
+    return sum(row.is_counted and row.target_budget == budget for row in rows)
