@@ -23,7 +23,7 @@ from nas.data.datasets import load_training
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps, parse_count
 from nas.space import BudgetedSpace, load_space
-from nas.training.batches import make_batches, place_search_parts
+from nas.training.batches import make_batches, place_search_splits
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
 from nas.training.loop import TrainSpec, train
@@ -40,7 +40,7 @@ def main() -> None:
     )
     rng = np.random.default_rng(args.seed)
     networks = [space.decode(space.sample(rng)) for _ in range(args.networks)]
-    parts = place_search_parts(data, args.seed, args.images, args.val_images, "cpu")
+    splits = place_search_splits(data, args.seed, args.images, args.val_images, "cpu")
     row = fit_batch(get_recipe("short"), args.images)
     recipes = [row.with_overrides([f"{args.field}={value}"]) for value in args.values]
     engine = Engine("cpu", args.threads)
@@ -51,7 +51,7 @@ def main() -> None:
 
     def accuracy(network: Architecture, recipe: Recipe) -> float:
         train_spec = TrainSpec(network, spec, recipe, args.epochs, args.seed)
-        result = train(train_spec, make_batches(parts, recipe, args.seed), engine)
+        result = train(train_spec, make_batches(splits, recipe, args.seed), engine)
         return result.val_accuracy or 0.0 if result.status == "finished" else 0.0
 
     pairs = []

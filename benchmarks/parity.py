@@ -3,8 +3,8 @@
     python benchmarks/parity.py --data DIR                  # an image folder, say CIFAR-10's
 
 Both train the same network with the same recipe on the same images, from weights of the same
-distribution; a validation split of the training part tells. Prints every seed, and the mean of
-the paired differences with its standard error.
+distribution; a validation split taken from the training split tells. Prints every seed, and the
+mean of the paired differences with its standard error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nas.data.datasets import load_training
 from nas.data.images import labelled_images
 from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
-from nas.training.batches import Batches, make_batches, place_search_parts
+from nas.training.batches import Batches, make_batches, place_search_splits
 from nas.training.engine import Engine, hardware
 from nas.training.evaluate import evaluate
 from nas.training.fitting import fit_batch
@@ -39,12 +39,12 @@ def main() -> None:
     args = _parse()
     network = resolve_architecture(args.network)
     data = load_training("folder", args.data)
-    parts = place_search_parts(data, 0, args.images, args.val_images, "cpu")
+    splits = place_search_splits(data, 0, args.images, args.val_images, "cpu")
     recipe = fit_batch(get_recipe("short"), args.images)
     plain_engine = Engine("cpu", args.threads, channels_last=False)
     is_half = choose_bfloat16(network, data.input_spec, recipe, plain_engine)
     engine = Engine("cpu", args.threads, bfloat16=is_half)
-    part = labelled_images(parts.train.images, parts.train.labels, data.train.class_names)
+    split = labelled_images(splits.train.images, splits.train.labels, data.train.class_names)
     print(
         f"{args.network}, {args.epochs} epochs on {args.images} images, batch {recipe.batch_size}"
     )
@@ -52,9 +52,9 @@ def main() -> None:
     print(f"engine in {'bfloat16' if is_half else 'float32'}, plain loop in float32")
     differences = []
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Pictures(Path(folder), part, data.mean, data.std)
+        pictures = Pictures(Path(folder), split, data.mean, data.std)
         for seed in range(args.seeds):
-            batches = make_batches(parts, recipe, seed)
+            batches = make_batches(splits, recipe, seed)
             started = time.perf_counter()
             spec = TrainSpec(network, data.input_spec, recipe, args.epochs, seed)
             ours = train(spec, batches, engine).val_accuracy or 0.0

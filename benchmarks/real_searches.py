@@ -5,7 +5,7 @@
 The searches of one seed run at the same time, on a core each, so that whatever slows the machine
 slows both. Each names its best network as `best` does. The winners are then trained again from
 scratch, with seeds that no search saw, and measured on many images: what a search says of its own
-winner is flattered by the choosing. The test part is not opened.
+winner is flattered by the choosing. The test split is not opened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.differences import describe_points
 from nas.data.datasets import load_training
 from nas.data.images import TrainingData
 from nas.network.architecture import Architecture
-from nas.training.batches import make_batches, place_search_parts
+from nas.training.batches import make_batches, place_search_splits
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
 from nas.training.loop import TrainSpec, train
@@ -114,9 +114,9 @@ def _judge(
     recipe = fit_batch(get_recipe("short"), args.images)
     accuracies = []
     for seed in range(JUDGE_SEED, JUDGE_SEED + args.judge_seeds):
-        parts = place_search_parts(data, seed, args.images, args.judge_images, "cpu")
+        splits = place_search_splits(data, seed, args.images, args.judge_images, "cpu")
         spec = TrainSpec(network, data.input_spec, recipe, args.epochs, seed)
-        result = train(spec, make_batches(parts, recipe, seed), engine)
+        result = train(spec, make_batches(splits, recipe, seed), engine)
         accuracies.append(result.val_accuracy or 0.0 if result.status == "finished" else 0.0)
     return accuracies
 

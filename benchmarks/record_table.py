@@ -27,7 +27,7 @@ from nas.data.datasets import load_training
 from nas.files import write_text_atomically
 from nas.network.architecture import Architecture, Stage, Stem
 from nas.network.complexity import count
-from nas.training.batches import make_batches, place_search_parts
+from nas.training.batches import make_batches, place_search_splits
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
 from nas.training.loop import TrainSpec, train
@@ -64,7 +64,7 @@ def main() -> None:
     args = _parse()
     table: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     data = load_training("folder" if args.data else "digits", args.data, args.image_size)
-    parts = place_search_parts(data, 0, args.images, args.val_images, "cpu")
+    splits = place_search_splits(data, 0, args.images, args.val_images, "cpu")
     recipe = fit_batch(get_recipe("short"), args.images)
     engine = Engine("cpu", 1)
     todo = [item for item in networks() if item[0] not in table]
@@ -79,7 +79,7 @@ def main() -> None:
         accuracies = []
         for seed in range(args.seeds):
             spec = TrainSpec(network, data.input_spec, recipe, args.epochs, seed)
-            result = train(spec, make_batches(parts, recipe, seed), engine)
+            result = train(spec, make_batches(splits, recipe, seed), engine)
             finished = result.status == "finished"
             accuracies.append(round(result.val_accuracy or 0.0, 5) if finished else 0.0)
         table[code] = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from nas.data.images import labelled_images
 from nas.data.loader import place
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.training.batches import PlacedParts, feed_epoch, make_batches
+from nas.training.batches import PlacedSplits, feed_epoch, make_batches
 from nas.training.cuda_graph import GraphedStep, with_graph
 from nas.training.engine import Engine
 from nas.training.optimizer import set_learning_rate
@@ -74,7 +74,7 @@ class Lab:
         handler.emit = lambda record: self.warnings.append(record.getMessage())  # type: ignore[method-assign]  # a list is all it takes
         logging.getLogger("nas").addHandler(handler)
 
-    def parts(self, num_images: int, resident: bool = True) -> PlacedParts:
+    def parts(self, num_images: int, resident: bool = True) -> PlacedSplits:
         """Return random images of ten classes, a training and a validation part.
 
         Args:
@@ -88,7 +88,7 @@ class Lab:
         part = labelled_images(images, torch.arange(num_images) % SPEC.num_classes, names)
         scale, device = ((0.5,) * 3, (0.25,) * 3), torch.device(self.device)
         placed = place(part, *scale, device, None if resident else 0)
-        return PlacedParts(placed, place(part, *scale, device), True)
+        return PlacedSplits(placed, place(part, *scale, device), True)
 
 
 class Loop:

@@ -27,7 +27,7 @@ from nas.data.images import LabelledImages, labelled_images
 from nas.data.loader import PlacedImages, place
 from nas.network.architecture import Architecture
 from nas.network.model import build_model, scale_branches
-from nas.training.batches import PlacedParts, feed_epoch, make_batches
+from nas.training.batches import PlacedSplits, feed_epoch, make_batches
 from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep, with_graph
 from nas.training.engine import Engine, tf32
 from nas.training.evaluate import evaluate
@@ -124,7 +124,7 @@ class OurLoop:
         resident: bool = True,
     ) -> None:
         self.engine, self.recipe = engine, recipe
-        self.parts = PlacedParts(pictures.place(engine, resident), None, flip_is_lawful=True)
+        self.parts = PlacedSplits(pictures.place(engine, resident), None, flip_is_lawful=True)
         self.loader = make_batches(self.parts, recipe, seed=0).train
         placed_at = time.perf_counter()
         spec = TrainSpec(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)

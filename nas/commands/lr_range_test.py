@@ -3,7 +3,7 @@
 The rate rises from step to step over a few hundred steps; where the loss begins to fall and where
 it stops falling are the bounds of a cyclic schedule. ARCH is a preset, a JSON file or the paper's
 notation. Writes lr_range.csv and lr_range.png, and prints the command that trains with the rates
-it found. The test part of the data is not read.
+it found. The test split of the data is not read.
 
   cli.py lr-range-test final --dataset cifar10
   cli.py lr-range-test '[[Basic,2,16],[Basic,2,32]]' --dataset digits --set optimizer=sgd
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--validate",
         action="store_true",
-        help="measure on the validation part too, 20 times on the way",
+        help="measure on the validation split too, 20 times on the way",
     )
     group.add_argument(
         "--out",
@@ -102,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
     seed = args.seed or 0
     spec = TrainSpec(architecture, data.input_spec, recipe, 1, seed)
     folder = _make_folder(args, spec)
-    parts = place_all(data, device, seed, holdout=True)
+    splits = place_all(data, device, seed, holdout=True)
     print(_announce(spec, ramp), file=sys.stderr)
-    test = run_range_test(spec, parts, Engine(device), ramp, args.validate, _show(ramp))
+    test = run_range_test(spec, splits, Engine(device), ramp, args.validate, _show(ramp))
     record = _write(args, spec, ramp, test, folder)
     if args.format == "json":
         print_json(record)

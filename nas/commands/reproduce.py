@@ -1,7 +1,7 @@
 """Train a row of the paper's Table 1 with the row's settings, and compare with what it printed.
 
 ROW is 1 to 8, `final` (row 3) or `all`. For every setting it says whether the paper states it for
-this row, states it in general, or we chose it. The test part is read once, at the end. Each row
+this row, states it in general, or we chose it. The test split is read once, at the end. Each row
 has its folder <studies>/reproduce/row<ROW>-seed<k>; table.csv beside them is the last table.
 
   cli.py reproduce final

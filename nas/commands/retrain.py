@@ -1,6 +1,6 @@
 """Train one network in full, and measure it on the test set once.
 
-Training and validation part are merged, unless --holdout keeps the validation part apart. The
+Training and validation split are merged, unless --holdout keeps the validation split apart. The
 result is that of the last epoch. The folder <studies>/<study>/retrain/<id>-seed<k> (with --arch:
 <studies>/retrain/<id>-seed<k>) gets weights, curves, metrics and a checkpoint of the last epoch
 (on a GPU, of one in the last 20 seconds or so); --resume goes on from it.
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--holdout",
         action="store_true",
-        help="keep the validation part out and measure on it every epoch",
+        help="keep the validation split out and measure on it every epoch",
     )
     add_continuing(group)
     add_study(parser)

@@ -1,7 +1,7 @@
 """Test a claim of the paper: train its arms with paired seeds and judge it, uncertainty included.
 
 Without NAME it lists the studies; each is a file in studies/, which fixes number of seeds, metric
-and direction beforehand. All is measured on validation images; the test part is never read. The
+and direction beforehand. All is measured on validation images; the test split is never read. The
 same command goes on where it was interrupted. Scales:
 
   tiny    small networks with the same contrast, 1,500 images, 12 epochs: minutes on two cores

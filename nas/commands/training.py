@@ -33,7 +33,7 @@ def add_continuing(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--restart",
         action="store_true",
-        help="discard what the folder holds, but for the record of the test part's openings",
+        help="discard what the folder holds, but for the record of the test split's openings",
     )
 
 
@@ -93,11 +93,11 @@ def _make_trackers(track: Sequence[str], item: RunSpec, run_data: RunData) -> Tr
 def _describe(item: RunSpec, run_data: RunData, seconds: float | None) -> str:
     from nas.training.engine import hardware
 
-    parts = run_data.parts
-    val = f", {len(parts.val):,} held out" if parts.val is not None else ""
+    splits = run_data.splits
+    val = f", {len(splits.val):,} held out" if splits.val is not None else ""
     time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
     return (
-        f"seed {item.seed}: {item.epochs} epochs on {len(parts.train):,} images{val}, recipe "
+        f"seed {item.seed}: {item.epochs} epochs on {len(splits.train):,} images{val}, recipe "
         f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}\n"
         f"        {time} in all -> {item.folder.path}"
     )

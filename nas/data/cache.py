@@ -29,8 +29,8 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "nas"
 
 
-def read_part(path: Path, key: str) -> LabelledImages | None:
-    """Return what `write_part` wrote under this key; None where that is not there, whole.
+def read_split(path: Path, key: str) -> LabelledImages | None:
+    """Return what `write_split` wrote under this key; None where that is not there, whole.
 
     The images are mapped, not copied, and hashed once (0.2 s for 150 MB).
 
@@ -46,22 +46,22 @@ def read_part(path: Path, key: str) -> LabelledImages | None:
             if (meta.get("version"), meta.get("key")) != (str(VERSION), key):
                 return None
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-        part = LabelledImages(
+        split = LabelledImages(
             images, labels, tuple(json.loads(meta["class_names"])), meta["fingerprint"]
         )
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    intact = fingerprint(part.images, part.labels, part.class_names) == part.fingerprint
-    return part if intact else None
+    intact = fingerprint(split.images, split.labels, split.class_names) == split.fingerprint
+    return split if intact else None
 
 
-def write_part(path: Path, key: str, part: LabelledImages) -> None:
-    """Write a part so that `read_part` finds it; atomic.
+def write_split(path: Path, key: str, split: LabelledImages) -> None:
+    """Write a split so that `read_split` finds it; atomic.
 
     Args:
         path: The file; its directory is made where absent.
         key: What the content was made from.
-        part: The images.
+        split: The images.
 
     Raises:
         StorageError: The directory cannot be written or the disk is full; nothing is left behind.
@@ -71,10 +71,10 @@ def write_part(path: Path, key: str, part: LabelledImages) -> None:
     meta = {
         "version": str(VERSION),
         "key": key,
-        "fingerprint": part.fingerprint,
-        "class_names": json.dumps(part.class_names),
+        "fingerprint": split.fingerprint,
+        "class_names": json.dumps(split.class_names),
     }
-    content = save({"images": part.images, "labels": part.labels}, meta)
+    content = save({"images": split.images, "labels": split.labels}, meta)
     make_directory(path.parent)
     write_atomically(path, lambda file: file.write(content))
 

@@ -14,7 +14,7 @@ from nas.errors import DataError, unknown_name
 from nas.network.architecture import InputSpec
 
 if TYPE_CHECKING:
-    from nas.data.images import LabelledImages, Parts, TrainingData
+    from nas.data.images import LabelledImages, Splits, TrainingData
 
 LARGEST_IMAGE_SIZE = 1024  # all images are held in memory
 FOLDER_IMAGE_SIZE = 32  # of a folder that is not read yet
@@ -58,13 +58,13 @@ DATASETS: dict[str, Dataset] = {
 class Source(Protocol):
     """What a module that reads data sets provides; both raise DataError or DownloadError."""
 
-    def training_parts(self, name: str, data_dir: Path | None, image_size: int | None) -> Parts:
-        """Return the training part, and the validation part where the data set has one."""
+    def training_splits(self, name: str, data_dir: Path | None, image_size: int | None) -> Splits:
+        """Return the training split, and the validation split where the data set has one."""
 
-    def test_part(
+    def test_split(
         self, name: str, data_dir: Path | None, image_size: int | None
     ) -> LabelledImages:
-        """Return the test part."""
+        """Return the test split."""
 
 
 def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -> InputSpec:
@@ -94,7 +94,7 @@ def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -
 def load_training(
     name: str, data_dir: Path | None = None, image_size: int | None = None
 ) -> TrainingData:
-    """Load what a search may see; the test part is neither returned nor kept.
+    """Load what a search may see; the test split is neither returned nor kept.
 
     Args:
         name: A key of `DATASETS`.
@@ -109,15 +109,17 @@ def load_training(
     from nas.data.images import TrainingData, mean_and_std
 
     row, source = _find(name, image_size)
-    parts = source.training_parts(name, data_dir, image_size)
-    mean, std = mean_and_std(parts.train.images)
-    return TrainingData(name, parts.train, parts.val, mean, std, row.flip_is_lawful, parts.notes)
+    splits = source.training_splits(name, data_dir, image_size)
+    mean, std = mean_and_std(splits.train.images)
+    return TrainingData(
+        name, splits.train, splits.val, mean, std, row.flip_is_lawful, splits.notes
+    )
 
 
 def load_test(
     name: str, data_dir: Path | None = None, image_size: int | None = None
 ) -> LabelledImages:
-    """Load the test part: for `retrain` and `evaluate`, once, at the end.
+    """Load the test split: for `retrain` and `evaluate`, once, at the end.
 
     Args:
         name: A key of `DATASETS`.
@@ -130,7 +132,7 @@ def load_test(
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
     _, source = _find(name, image_size)
-    return source.test_part(name, data_dir, image_size)
+    return source.test_split(name, data_dir, image_size)
 
 
 def _find(name: str, image_size: int | None) -> tuple[Dataset, Source]:

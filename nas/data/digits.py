@@ -1,6 +1,6 @@
 """The data set `digits`: 1,797 handwritten digits, 8x8, one channel, part of scikit-learn.
 
-It has no test part: 20% are set aside first, stratified, with seed 0 whatever the study's seed.
+It has no test split: 20% are set aside first, stratified, with seed 0 whatever the study's seed.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
 """
@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.data.images import LabelledImages, Parts, labelled_images, resize, select
+from nas.data.images import LabelledImages, Splits, labelled_images, resize, select
 from nas.data.split import set_aside
 
 _MAX_VALUE = 16  # scikit-learn's pixels are 0..16
 
 
-def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> Parts:
+def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Splits:
     """Return the four fifths to train on."""
     everything = _load(image_size)
     train, _ = set_aside(everything.labels)
-    return Parts(select(everything, train))
+    return Splits(select(everything, train))
 
 
-def test_part(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
     """Return the fifth that was set aside."""
     everything = _load(image_size)
     _, test = set_aside(everything.labels)

@@ -1,7 +1,7 @@
 """The data set `folder`: the user's own images in `train/CLASS/*`, optional `val/` and `test/`.
 
 Files are decoded once, into the cache directory; the folder itself is only read. What lies under
-`test/` is opened by `test_part` alone; a training looks at the names of its classes. Without
+`test/` is opened by `test_split` alone; a training looks at the names of its classes. Without
 `test/`, 20% of `train/` are set aside first: they are decoded in the same pass, so that a broken
 file is found before the first training, and go to a cache file that a training does not open.
 """
@@ -17,15 +17,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.data.cache import cache_dir, read_part, write_part
+from nas.data.cache import cache_dir, read_split, write_split
 from nas.data.decode import decode, to_channels
-from nas.data.images import LabelledImages, Parts, labelled_images, select
+from nas.data.images import LabelledImages, Splits, labelled_images, select
 from nas.data.listing import (
     Listing,
     check_counts,
     check_same_classes,
     class_folders,
-    has_part,
+    has_split,
     require_root,
     scan,
 )
@@ -35,7 +35,7 @@ from nas.errors import DataError, StorageError
 _NAMED_FAILURES = 5
 
 
-def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> Parts:
+def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Splits:
     """Return `train/`, less what is set aside where there is no `test/`, and `val/` if present.
 
     Costs a listing of the folder and a read of the cache; the first time a decoding of all files.
@@ -53,37 +53,37 @@ def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> 
     layout = _read_layout(data_dir)
     names = ["train"] if layout.val is None else ["train", "val"]
     notes: list[str] = []
-    parts = _cached(layout, names, image_size)
-    if parts is None:
-        parts, notes = _build(layout, image_size)
+    splits = _cached(layout, names, image_size)
+    if splits is None:
+        splits, notes = _build(layout, image_size)
     if image_size is None:
-        size = parts["train"].input_spec.image_size
+        size = splits["train"].input_spec.image_size
         notes = [f"images are read as {size}x{size}; --image-size N changes it", *notes]
-    return Parts(parts["train"], parts.get("val"), tuple(notes))
+    return Splits(splits["train"], splits.get("val"), tuple(notes))
 
 
-def test_part(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
     """Return `test/`, or what was set aside of `train/` where there is none.
 
-    Images get the size and channels of the training part.
+    Images get the size and channels of the training split.
 
     Raises:
-        DataError: As `training_parts`.
+        DataError: As `training_splits`.
     """
     layout = _read_layout(data_dir)
     if not layout.has_test:
-        parts = _cached(layout, ["test"], image_size) or _build(layout, image_size)[0]
-        return parts["test"]
-    spec = training_parts(name, data_dir, image_size).train.input_spec
+        splits = _cached(layout, ["test"], image_size) or _build(layout, image_size)[0]
+        return splits["test"]
+    spec = training_splits(name, data_dir, image_size).train.input_spec
     listing = scan(layout.root, "test")
     key = _key([listing], f"{spec.channels}x{spec.image_size}")
     path = _cache_path(layout.root, "test", spec.image_size)
-    part = read_part(path, key)
-    if part is None:
+    split = read_split(path, key)
+    if split is None:
         images = to_channels(_decode(layout.root, [listing], spec.image_size), spec.channels)
-        part = _part(listing, images)
-        _write(path, key, part)
-    return part
+        split = _as_split(listing, images)
+        _write(path, key, split)
+    return split
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class _Layout:
 def _read_layout(data_dir: Path | None) -> _Layout:
     root = require_root(data_dir)
     train = scan(root, "train")
-    val = scan(root, "val") if has_part(root, "val") else None
-    has_test = has_part(root, "test")
+    val = scan(root, "val") if has_split(root, "val") else None
+    has_test = has_split(root, "test")
     if val is not None:
         check_same_classes(root, "val", val.class_names, train.class_names)
     if has_test:
@@ -115,32 +115,32 @@ def _cached(
     layout: _Layout, names: Sequence[str], image_size: int | None
 ) -> dict[str, LabelledImages] | None:
     key = _key(layout.listings, f"{layout.has_test}/{image_size}")
-    parts = {}
+    splits = {}
     for name in names:
-        part = read_part(_cache_path(layout.root, name, image_size), key)
-        if part is None:
+        split = read_split(_cache_path(layout.root, name, image_size), key)
+        if split is None:
             return None
-        parts[name] = part
-    return parts
+        splits[name] = split
+    return splits
 
 
 def _build(layout: _Layout, image_size: int | None) -> tuple[dict[str, LabelledImages], list[str]]:
-    """Decode `train/` and `val/`, set a test part aside where there is none, write the cache."""
+    """Decode `train/` and `val/`, set a test split aside where there is none, write the cache."""
     images = _decode(layout.root, layout.listings, image_size)
     num_train = len(layout.train.files)
-    parts = {"train": _part(layout.train, images[:num_train])}
+    splits = {"train": _as_split(layout.train, images[:num_train])}
     if layout.val is not None:
-        parts["val"] = _part(layout.val, images[num_train:])
+        splits["val"] = _as_split(layout.val, images[num_train:])
     if not layout.has_test:
-        rest, test = set_aside(parts["train"].labels)
-        parts |= {"train": select(parts["train"], rest), "test": select(parts["train"], test)}
+        rest, test = set_aside(splits["train"].labels)
+        splits |= {"train": select(splits["train"], rest), "test": select(splits["train"], test)}
     key = _key(layout.listings, f"{layout.has_test}/{image_size}")
     notes = [
         note
-        for name, part in parts.items()
-        if (note := _write(_cache_path(layout.root, name, image_size), key, part))
+        for name, split in splits.items()
+        if (note := _write(_cache_path(layout.root, name, image_size), key, split))
     ]
-    return parts, notes[:1]
+    return splits, notes[:1]
 
 
 def _decode(root: Path, listings: Sequence[Listing], image_size: int | None) -> Tensor:
@@ -158,7 +158,7 @@ def _decode(root: Path, listings: Sequence[Listing], image_size: int | None) -> 
     return decoded.images
 
 
-def _part(listing: Listing, images: Tensor) -> LabelledImages:
+def _as_split(listing: Listing, images: Tensor) -> LabelledImages:
     labels = torch.tensor(listing.labels, dtype=torch.int64)
     return labelled_images(images, labels, listing.class_names)
 
@@ -168,15 +168,15 @@ def _key(listings: Sequence[Listing], options: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _cache_path(root: Path, part: str, image_size: int | None) -> Path:
-    """Return one file per folder, size and part: a changed folder replaces its old cache."""
+def _cache_path(root: Path, split: str, image_size: int | None) -> Path:
+    """Return one file per folder, size and split: a changed folder replaces its old cache."""
     place = hashlib.blake2b(str(root.resolve()).encode(), digest_size=6).hexdigest()
-    return cache_dir() / "folder" / f"{place}-{image_size or 'own'}-{part}.safetensors"
+    return cache_dir() / "folder" / f"{place}-{image_size or 'own'}-{split}.safetensors"
 
 
-def _write(path: Path, key: str, part: LabelledImages) -> str | None:
+def _write(path: Path, key: str, split: LabelledImages) -> str | None:
     try:
-        write_part(path, key, part)
+        write_split(path, key, split)
     except StorageError as error:
         return f"decoded images are not kept for the next time: {error}"
     return None

@@ -48,7 +48,7 @@ class LabelledImages:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The training part of a data set, and its validation part where it has one of its own.
+    """The training split of a data set, and its validation split where it has one of its own.
 
     Args:
         name: A key of `nas.data.datasets.DATASETS`.
@@ -81,7 +81,7 @@ class TrainingData:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Splits:
     """What a source reads for a training: `train`, an own `val` or None, and notes."""
 
     train: LabelledImages
@@ -112,9 +112,9 @@ def fingerprint(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) ->
     return digest.hexdigest()
 
 
-def select(part: LabelledImages, indices: Tensor) -> LabelledImages:
+def select(split: LabelledImages, indices: Tensor) -> LabelledImages:
     """Return the images at `indices` (int64, (M,)), in that order."""
-    return labelled_images(part.images[indices], part.labels[indices], part.class_names)
+    return labelled_images(split.images[indices], split.labels[indices], split.class_names)
 
 
 def resize(images: Tensor, image_size: int) -> Tensor:

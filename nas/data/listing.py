@@ -18,7 +18,7 @@ _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # left by file managers, like name
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of one part of a folder.
+    """The files of one split of a folder.
 
     Args:
         class_names: Sorted; the position is the label.
@@ -57,48 +57,48 @@ def require_root(data_dir: Path | None) -> Path:
     return root
 
 
-def has_part(root: Path, part: str) -> bool:
-    """Tell whether the folder has this part."""
+def has_split(root: Path, split: str) -> bool:
+    """Tell whether the folder has this split."""
     with _readable(root):
-        return (root / part).is_dir()
+        return (root / split).is_dir()
 
 
-def class_folders(root: Path, part: str) -> tuple[str, ...]:
-    """Return the names of the classes of a part, sorted; looks at names alone.
+def class_folders(root: Path, split: str) -> tuple[str, ...]:
+    """Return the names of the classes of a split, sorted; looks at names alone.
 
     Raises:
         DataError: The directory cannot be read.
     """
-    entries = _entries(root / part)
+    entries = _entries(root / split)
     return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 
 
-def scan(root: Path, part: str) -> Listing:
-    """List a part's files by class, those in sub-directories of a class included.
+def scan(root: Path, split: str) -> Listing:
+    """List a split's files by class, those in sub-directories of a class included.
 
     Args:
         root: The folder.
-        part: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"`` or ``"test"``.
 
     Raises:
         DataError: A directory cannot be read, there are fewer than two classes, or one is empty.
     """
-    class_names = class_folders(root, part)
+    class_names = class_folders(root, split)
     if len(class_names) < 2:
         raise DataError(
-            f"a data set has at least two classes, each a directory in {part}/, but "
-            f"{root / part} has {len(class_names)} ({', '.join(class_names) or 'none'})"
+            f"a data set has at least two classes, each a directory in {split}/, but "
+            f"{root / split} has {len(class_names)} ({', '.join(class_names) or 'none'})"
         )
     files: list[str] = []
     labels: list[int] = []
     digest = hashlib.blake2b(digest_size=16)
     for label, class_name in enumerate(class_names):
-        found = sorted(_files(root, f"{part}/{class_name}"))
+        found = sorted(_files(root, f"{split}/{class_name}"))
         files += [name for name, _, _ in found]
         labels += [label] * len(found)
         digest.update(repr((class_name, found)).encode())
     filled = set(labels)
-    empty = [f"{part}/{name}" for i, name in enumerate(class_names) if i not in filled]
+    empty = [f"{split}/{name}" for i, name in enumerate(class_names) if i not in filled]
     if empty:
         raise DataError(
             f"every class needs images, but {len(empty)} in {root} have none: "
@@ -108,9 +108,9 @@ def scan(root: Path, part: str) -> Listing:
 
 
 def check_same_classes(
-    root: Path, part: str, found: tuple[str, ...], wanted: tuple[str, ...]
+    root: Path, split: str, found: tuple[str, ...], wanted: tuple[str, ...]
 ) -> None:
-    """Check that a part has the classes of `train/`.
+    """Check that a split has the classes of `train/`.
 
     Raises:
         DataError: A class is missing or extra; both are named.
@@ -123,13 +123,13 @@ def check_same_classes(
             if names
         ]
         raise DataError(
-            f"{part}/ must have the classes of train/, but in {root} it differs "
+            f"{split}/ must have the classes of train/, but in {root} it differs "
             f"({'; '.join(differences)}); make the directories' names equal"
         )
 
 
 def check_counts(root: Path, train: Listing, needed: int) -> None:
-    """Check that each class can give an image to each part that is split off `train/`.
+    """Check that each class can give an image to each split that is taken from `train/`.
 
     Raises:
         DataError: A class has fewer than `needed` images.

@@ -1,6 +1,6 @@
 """Batches for training and evaluation, from images that lie on the device as bytes.
 
-`place` puts a part on the device once; all trainings of a process share it. What does not fit
+`place` puts a split on the device once; all trainings of a process share it. What does not fit
 stays on the host and is fetched ahead of use. Either way the images of epoch k are decided by
 (seed, k) alone: the same batches come after a resume, and on any device.
 
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PlacedImages:
-    """A part of a data set where batches are made from it.
+    """A split of a data set where batches are made from it.
 
     Args:
         images: uint8, (N, C, H, W), on `device`, or on the CPU where it did not fit.
@@ -64,16 +64,16 @@ class PlacedImages:
 
 
 def place(
-    part: LabelledImages,
+    split: LabelledImages,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     device: torch.device,
     memory_limit_bytes: int | None = None,
 ) -> PlacedImages:
-    """Put a part on a device, once for all trainings there.
+    """Put a split on a device, once for all trainings there.
 
     Args:
-        part: The images.
+        split: The images.
         mean: Per channel, in [0, 1].
         std: Per channel, in [0, 1] units, above 0.
         device: Where batches are wanted.
@@ -82,14 +82,14 @@ def place(
     """
     if memory_limit_bytes is None and device.type == "cuda":
         memory_limit_bytes = int(_FREE_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
-    fits = memory_limit_bytes is None or part.images.nbytes <= memory_limit_bytes
+    fits = memory_limit_bytes is None or split.images.nbytes <= memory_limit_bytes
     means, stds = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
     return PlacedImages(
-        images=part.images.to(device) if fits else part.images,
-        labels=part.labels.to(device),
+        images=split.images.to(device) if fits else split.images,
+        labels=split.labels.to(device),
         scale=(1 / (255 * stds)).to(device),
         shift=(-means / stds).to(device),
-        input_spec=part.input_spec,
+        input_spec=split.input_spec,
         device=device,
         is_resident=fits,
     )

@@ -1,7 +1,7 @@
 """CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST: torchvision's addresses and checksums, our reading.
 
-torchvision's own classes open the test files to construct the training part (CIFAR) or check
-nothing but names (Fashion-MNIST); here a part opens its own files alone, and all are checked.
+torchvision's own classes open the test files to construct the training split (CIFAR) or check
+nothing but names (Fashion-MNIST); here a split opens its own files alone, and all are checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from nas.data.archives import RemoteFile, find, obtain, unpacked, user_dirs
-from nas.data.images import LabelledImages, Parts, labelled_images, resize
+from nas.data.images import LabelledImages, Splits, labelled_images, resize
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ _SIZE_BYTES = {
 }
 
 
-def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> Parts:
-    """Return the training part; no file of the test part is opened.
+def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Splits:
+    """Return the training split; no file of the test split is opened.
 
     Args:
         name: ``"cifar10"``, ``"cifar100"``, ``"svhn"`` or ``"fashion-mnist"``.
@@ -56,11 +56,11 @@ def training_parts(name: str, data_dir: Path | None, image_size: int | None) -> 
         DownloadError: The data are absent and the download failed.
         StorageError: The cache cannot be written.
     """
-    return Parts(_READERS[name](name, "train", data_dir, image_size))
+    return Splits(_READERS[name](name, "train", data_dir, image_size))
 
 
-def test_part(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
-    """Return the test part.
+def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+    """Return the test split.
 
     Raises:
         DataError: A file found has another content than the published one.
@@ -71,12 +71,12 @@ def test_part(name: str, data_dir: Path | None, image_size: int | None) -> Label
 
 
 def _read_cifar(
-    name: str, part: str, data_dir: Path | None, image_size: int | None
+    name: str, split: str, data_dir: Path | None, image_size: int | None
 ) -> LabelledImages:
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = CIFAR100 if name == "cifar100" else CIFAR10
-    files = dict(kind.train_list if part == "train" else kind.test_list)
+    files = dict(kind.train_list if split == "train" else kind.test_list)
     meta = kind.meta["filename"]
     remote = _remote(name, kind.filename, kind.url, kind.tgz_md5)
     directory = unpacked(remote, kind.base_folder, files | {meta: kind.meta["md5"]}, data_dir)
@@ -85,29 +85,29 @@ def _read_cifar(
     key = "labels" if name == "cifar10" else "fine_labels"
     labels = np.concatenate([np.asarray(entry[key]) for entry in entries])
     class_names = tuple(_unpickle(directory / meta)[kind.meta["key"]])
-    return _part(pixels, labels, class_names, image_size)
+    return _as_split(pixels, labels, class_names, image_size)
 
 
 def _read_svhn(
-    name: str, part: str, data_dir: Path | None, image_size: int | None
+    name: str, split: str, data_dir: Path | None, image_size: int | None
 ) -> LabelledImages:
     from scipy.io import loadmat
     from torchvision.datasets import SVHN
 
-    url, file, md5 = SVHN.split_list[part]
+    url, file, md5 = SVHN.split_list[split]
     path = find({file: md5}, user_dirs(data_dir, ["svhn", "SVHN"]))
     raw = loadmat(path or obtain(_remote(name, file, url, md5), data_dir))
     pixels = raw["X"].transpose(3, 2, 0, 1)  # (H, W, C, N) -> (N, C, H, W)
     labels = raw["y"].reshape(-1) % 10  # the file calls the digit 0 "10"
-    return _part(pixels, labels, tuple("0123456789"), image_size)
+    return _as_split(pixels, labels, tuple("0123456789"), image_size)
 
 
 def _read_fashion_mnist(
-    name: str, part: str, data_dir: Path | None, image_size: int | None
+    name: str, split: str, data_dir: Path | None, image_size: int | None
 ) -> LabelledImages:
     from torchvision.datasets import FashionMNIST
 
-    prefix = "train" if part == "train" else "t10k"
+    prefix = "train" if split == "train" else "t10k"
     directories = user_dirs(data_dir, ["FashionMNIST/raw", "raw", "fashion-mnist"])
     packed_md5 = dict(FashionMNIST.resources)
     arrays = []
@@ -121,7 +121,7 @@ def _read_fashion_mnist(
         shape = np.frombuffer(content, ">i4", count=rank, offset=4)
         arrays.append(np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape))
     images, labels = arrays
-    return _part(images[:, None], labels, tuple(FashionMNIST.classes), image_size)
+    return _as_split(images[:, None], labels, tuple(FashionMNIST.classes), image_size)
 
 
 def _find_unpacked(file: str, directories: Sequence[Path]) -> bytes | None:
@@ -144,7 +144,7 @@ def _find_unpacked(file: str, directories: Sequence[Path]) -> bytes | None:
     return None
 
 
-def _part(
+def _as_split(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.integer],
     class_names: tuple[str, ...],

@@ -86,8 +86,8 @@ def train_and_val(data: TrainingData, seed: int) -> tuple[LabelledImages, Labell
     """Return the images to train on and to validate on: the data set's own, else 10% split off.
 
     Args:
-        data: The training part.
-        seed: Seed of the split; without effect where the data set has a validation part.
+        data: The training split.
+        seed: Seed of the split; without effect where the data set has a validation split.
 
     Raises:
         DataError: A class has fewer than two images to split.
@@ -99,13 +99,13 @@ def train_and_val(data: TrainingData, seed: int) -> tuple[LabelledImages, Labell
 
 
 def set_aside(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Split off the test part of a data set that comes without one: 20%, seed 0, always the same.
+    """Set aside the test split of a data set that comes without one: 20%, seed 0, always the same.
 
     Args:
         labels: int64, (N,).
 
     Returns:
-        Indices of the rest, and of the test part.
+        Indices of the rest, and of the test split.
 
     Raises:
         DataError: A class has fewer than two images.

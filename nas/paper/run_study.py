@@ -4,7 +4,7 @@
     <studies>/<name>/<scale>/result.json           what was found, with every verdict
 
 A seed decides split, slice, weights and order, the same for all arms: so their differences are
-paired. Validation images come from the training part; the test part is never read.
+paired. Validation images come from the training split; the test split is never read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from nas.paper.study import (
 )
 from nas.paper.verdict import Verdict, judge
 from nas.retraining.run_folder import RunFolder, refuse_other_settings
-from nas.training.batches import PlacedParts, make_batches, merge
+from nas.training.batches import PlacedSplits, make_batches, merge
 from nas.training.engine import Engine, hardware
 from nas.training.fitting import fit_batch
 from nas.training.loop import train
@@ -109,17 +109,17 @@ def make_train_spec(sitting: Sitting, arm: Arm, seed: int) -> TrainSpec:
     return TrainSpec(network, sitting.data.input_spec, recipe, epochs, seed)
 
 
-def split(sitting: Sitting, seed: int) -> PlacedParts:
-    """Put the two parts of a seed on the device: both from what a search may see."""
+def place_splits(sitting: Sitting, seed: int) -> PlacedSplits:
+    """Put the two splits of a seed on the device: both from what a search may see."""
     data, (num_train, num_val) = sitting.data, sitting.sizes()
     whole = merge(data)
     rest, val = stratified_split(whole.labels, num_val / len(whole), seed)
-    train_part = select(whole, rest)
-    if num_train < len(train_part):
-        train_part = select(train_part, stratified_subset(train_part.labels, num_train, seed))
+    train_split = select(whole, rest)
+    if num_train < len(train_split):
+        train_split = select(train_split, stratified_subset(train_split.labels, num_train, seed))
     device = torch.device(sitting.engine.device)
-    return PlacedParts(
-        place(train_part, data.mean, data.std, device),
+    return PlacedSplits(
+        place(train_split, data.mean, data.std, device),
         place(select(whole, val), data.mean, data.std, device),
         data.flip_is_lawful,
     )
@@ -142,13 +142,13 @@ def run_study(sitting: Sitting, on_training: Callable[[Record, bool], None]) -> 
         for arm in sitting.comparison.arms
     }  # all are read first: a folder of another study is refused before an hour of training
     for seed in sitting.seeds:
-        parts: PlacedParts | None = None
+        splits: PlacedSplits | None = None
         for arm in sitting.comparison.arms:
             record = done[arm.name, seed]
             is_new = record is None
             if record is None:
-                parts = parts or split(sitting, seed)
-                record = _train(sitting, arm, seed, parts)
+                splits = splits or place_splits(sitting, seed)
+                record = _train(sitting, arm, seed, splits)
                 done[arm.name, seed] = record
             on_training(record, is_new)
     records = {key: record for key, record in done.items() if record is not None}
@@ -202,10 +202,10 @@ def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
     return record
 
 
-def _train(sitting: Sitting, arm: Arm, seed: int, parts: PlacedParts) -> Record:
+def _train(sitting: Sitting, arm: Arm, seed: int, splits: PlacedSplits) -> Record:
     spec, path = make_train_spec(sitting, arm, seed), _path(sitting, arm, seed)
     checkpoint = path.with_suffix(".pt")
-    batches = make_batches(parts, spec.recipe, seed)
+    batches = make_batches(splits, spec.recipe, seed)
     result = train(spec, batches, sitting.engine, checkpoint_path=checkpoint, resume=True)
     record = {
         "arm": arm.name,

@@ -83,7 +83,7 @@ GENERAL: tuple[Setting, ...] = (
     Setting("architecture", "row", _TABLE),
     Setting("stem", "ours", _STEM_OPEN),
     Setting("dropout", "row", f"{_TABLE}: the network's own"),
-    Setting("data", "general", "CIFAR-10, the training part whole; no size of a held-out part"),
+    Setting("data", "general", "CIFAR-10, the training split whole; no size of a held-out split"),
     Setting("epochs", "general", '"the majority of our models were ran between 100 and 200"', 200),
     Setting("optimizer", "general", 'AdamW "performed much better than Adam"'),
     Setting("learning_rate", "ours", "none is given for AdamW: by a range test of resnet20"),

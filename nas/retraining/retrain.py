@@ -1,4 +1,4 @@
-"""The full training of one network, and the one time the test part is read.
+"""The full training of one network, and the one time the test split is read.
 
 The folder of a run is described in `nas.retraining.run_folder`.
 """
@@ -43,7 +43,7 @@ def find_ended(run: RunSpec, data: TrainingData, mode: str) -> dict[str, Any] | 
 
     Args:
         run: What is to be trained.
-        data: The training part of its data set.
+        data: The training split of its data set.
         mode: As for `retrain`.
 
     Raises:
@@ -91,19 +91,19 @@ def retrain(
     mode: str = "begin",
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> dict[str, Any]:
-    """Train a network in full, measure it on the test part once, and write its folder.
+    """Train a network in full, measure it on the test split once, and write its folder.
 
     Args:
         run: What is trained.
         run_data: What `place_run_data` gave for it.
         mode: ``begin`` refuses a folder with an unfinished run; ``resume`` goes on from its
             checkpoint, or begins where there is none; ``restart`` discards what is there, the
-            record of the test part's openings excepted.
+            record of the test split's openings excepted.
         on_epoch: Called after every epoch that is trained now.
 
     Returns:
         The metrics, as in `metrics.json`. Where the training broke, `status` and `reason` say
-        so, there are no weights, and the test part was not read.
+        so, there are no weights, and the test split was not read.
 
     Raises:
         UsageError: As `find_ended`; or another process trains in the folder.
@@ -137,7 +137,7 @@ def retrain(
 
 
 def measure_test(run: RunSpec, data: TrainingData, model: nn.Module) -> dict[str, Any]:
-    """Read the test part and measure a network on it; the opening has been recorded."""
+    """Read the test split and measure a network on it; the opening has been recorded."""
     test = load_test(run.dataset, run.data_dir, run.image_size)
     loader = eval_loader(place_test(data, test, run.engine.device))
     with run.engine.applied():
@@ -173,7 +173,7 @@ def _train(
 
     return train(
         train_spec_of(run, run_data.data),
-        make_batches(run_data.parts, run.recipe, run.seed),
+        make_batches(run_data.splits, run.recipe, run.seed),
         run.engine,
         on_epoch=record,
         checkpoint_path=run.folder.checkpoint,
@@ -183,7 +183,7 @@ def _train(
 
 def _describe(run: RunSpec, run_data: RunData) -> dict[str, Any]:
     """Return the metrics of a run that begins."""
-    data, parts = run_data.data, run_data.parts
+    data, splits = run_data.data, run_data.splits
     return {
         "status": RUNNING,
         "reason": None,
@@ -191,8 +191,8 @@ def _describe(run: RunSpec, run_data: RunData) -> dict[str, Any]:
         **count(run.architecture, data.input_spec)._asdict(),
         "test_accuracy": None,
         "val_accuracy": None,
-        "train_images": len(parts.train),
-        "val_images": len(parts.val) if parts.val is not None else 0,
+        "train_images": len(splits.train),
+        "val_images": len(splits.val) if splits.val is not None else 0,
         "settings": settings_of(run, data),
         "input_spec": asdict(data.input_spec),
         "class_names": list(data.train.class_names),

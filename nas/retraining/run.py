@@ -10,7 +10,7 @@ from nas.data.images import TrainingData
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
 from nas.retraining.run_folder import RunFolder
-from nas.training.batches import PlacedParts, place_all
+from nas.training.batches import PlacedSplits, place_all
 from nas.training.engine import Engine
 from nas.training.recipe import Recipe
 from nas.training.state import TrainSpec
@@ -29,8 +29,8 @@ class RunSpec:
         epochs: Epochs.
         seed: Seed of weights, order and augmentation.
         engine: What it runs on.
-        holdout: Keep the validation part out of the training and measure on it every epoch.
-        split_seed: Seed of that split; a study's own, so that its validation part stays the same.
+        holdout: Keep the validation split out of the training and measure on it every epoch.
+        split_seed: Seed of that split; a study's own, so that its validation split stays the same.
         folder: The run's folder.
         command: The command line, recorded.
     """
@@ -54,7 +54,7 @@ class RunData:
     """The images that the runs of several seeds share: as they were read, and on the device."""
 
     data: TrainingData
-    parts: PlacedParts
+    splits: PlacedSplits
 
 
 def place_run_data(run: RunSpec, data: TrainingData) -> RunData:

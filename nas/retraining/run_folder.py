@@ -1,7 +1,7 @@
 """The folder of one full training: what lies in it, how it stands, and who works in it.
 
     architecture.json    the network, as `count`, `show` and `retrain --arch` read it
-    metrics.json         status, settings, what was measured, every opening of the test part
+    metrics.json         status, settings, what was measured, every opening of the test split
     weights.safetensors  the trained weights, by the names of `build_model`
     curve.csv curve.png  every epoch
     checkpoint.pt        the state after the last epoch, or on a GPU up to 20 seconds before
@@ -36,7 +36,7 @@ from nas.training.result import EpochRecord
 RUNNING = "running"
 ENDED = ("finished", "diverged")  # a repetition would end in the same way
 OPENINGS = "test_openings"
-PARTS = ("train", "val")
+SPLITS = ("train", "val")
 COLUMNS = (  # of curve.csv
     "epoch",
     "train_loss",
@@ -115,7 +115,7 @@ class RunFolder:
             ) from error
 
     def openings(self) -> list[dict[str, str]]:
-        """Return when the test part was read for this network; of damaged metrics, nothing."""
+        """Return when the test split was read for this network; of damaged metrics, nothing."""
         try:
             return list((self.read() or {OPENINGS: []})[OPENINGS])
         except StorageError:
@@ -162,12 +162,12 @@ class RunFolder:
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         epochs = [record.epoch for record in curve]
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            for part in PARTS:
-                values = [getattr(record, f"{part}_{name}") for record in curve]
+            for split in SPLITS:
+                values = [getattr(record, f"{split}_{name}") for record in curve]
                 if values[0] is not None:
-                    axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", label=part)
+                    axes.plot(epochs, values, marker="." if len(epochs) < 30 else "", label=split)
             if name == "accuracy" and (gap := curve[-1].accuracy_gap) is not None:
-                train, val = ([getattr(r, f"{p}_accuracy") for r in curve] for p in PARTS)
+                train, val = ([getattr(r, f"{p}_accuracy") for r in curve] for p in SPLITS)
                 label = f"gap, {100 * gap:+.1f} points at the end"
                 axes.fill_between(epochs, train, val, color="gray", alpha=0.2, label=label)
             axes.set_xlabel("epoch")
@@ -206,7 +206,7 @@ def run_folder(parent: Path, architecture: Architecture, seed: int) -> RunFolder
 
 
 def opening(command: str) -> dict[str, str]:
-    """Return the record of one opening of the test part."""
+    """Return the record of one opening of the test split."""
     return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
 
 

@@ -60,7 +60,7 @@ def estimate_seconds(run: RunSpec, run_data: RunData) -> float | None:
 def _time_epoch(run: RunSpec, run_data: RunData, micro_batch: int) -> float:
     """Return the seconds of an epoch: the median of a few steps, and a batch of validation."""
     engine, recipe = run.engine, run.recipe
-    batches = make_batches(run_data.parts, recipe, run.seed)
+    batches = make_batches(run_data.splits, recipe, run.seed)
     state = make_state(train_spec_of(run, run_data.data), engine, len(batches.train), micro_batch)
     totals = EpochTotals(engine.device)
     step = with_graph(
@@ -84,10 +84,10 @@ def _time_epoch(run: RunSpec, run_data: RunData, micro_batch: int) -> float:
         if number > warm_steps and is_enough:
             break
     seconds = len(batches.train) * statistics.median(timings[warm_steps:] or timings)
-    if run_data.parts.val is not None:
-        few = next(iter(EvalLoader(run_data.parts.val, recipe.batch_size)))
+    if run_data.splits.val is not None:
+        few = next(iter(EvalLoader(run_data.splits.val, recipe.batch_size)))
         lap = time.perf_counter()
         evaluate(state.result_model, [few], engine, recipe.precision)  # sync
         per_image = (time.perf_counter() - lap) / len(few.labels)
-        seconds += per_image * len(run_data.parts.val)
+        seconds += per_image * len(run_data.splits.val)
     return seconds

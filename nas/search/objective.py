@@ -50,7 +50,7 @@ from nas.study.trials import (
     TRAIN_ACCURACY,
     rank,
 )
-from nas.training.batches import PlacedParts, make_batches
+from nas.training.batches import PlacedSplits, make_batches
 from nas.training.engine import Engine
 from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe
@@ -90,7 +90,7 @@ class Objective:
         definition: The study.
         folder: Its folder.
         space: What the networks are chosen from.
-        parts: The images on the device, without the test part.
+        splits: The images on the device, without the test split.
         estimates: Says which trials are the best, whose folders stay.
         track: The trackers of every trial, by name.
         left_out: Those of them that failed: no further trial tries them.
@@ -99,7 +99,7 @@ class Objective:
     definition: StudyDefinition
     folder: StudyFolder
     space: SearchSpace
-    parts: PlacedParts
+    splits: PlacedSplits
     estimates: EstimateReader
     track: tuple[str, ...] = ()
     left_out: set[str] = field(default_factory=set)
@@ -201,7 +201,7 @@ class Objective:
             try:
                 result = train(
                     spec,
-                    make_batches(self.parts, recipe, definition.seed),
+                    make_batches(self.splits, recipe, definition.seed),
                     Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
                     on_epoch=on_epoch,
                     checkpoint_path=own / CHECKPOINT_FILE,

@@ -71,7 +71,7 @@ def _describe_plan(search: Search) -> str:
     definition, plan, data = search.definition, search.definition.plan, search.data
     total = len(data.train) + (len(data.val) if data.val is not None else 0)
     used = plan.train_images + plan.val_images
-    what = "the whole training part" if used == total else f"a stratified slice of {total:,}"
+    what = "the whole training split" if used == total else f"a stratified slice of {total:,}"
     return (
         f"{_describe_workers(search)}: {plan.epochs} epochs on {plan.train_images:,} + "
         f"{plan.val_images:,} images of {definition.dataset} ({what}), "

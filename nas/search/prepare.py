@@ -72,7 +72,7 @@ class Search:
         is_new: Whether the study does not exist yet.
         loaded: The space's file.
         space: The candidates under their caps.
-        data: The training part of the data.
+        data: The training split of the data.
         baselines: Published and baseline networks that fit space and budget, by name.
         workers: Trainings at once.
         is_short: As in `Sizing`.

@@ -31,7 +31,7 @@ from nas.study.liveness import heartbeat
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
 from nas.study.trials import DEVICE_HOURS, TARGET
-from nas.training.batches import PlacedParts, place_search_parts
+from nas.training.batches import PlacedSplits, place_search_splits
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
 
@@ -109,9 +109,9 @@ def _train_all(
 ) -> str:
     """Train what the search lacks, then what its rungs lack; return why that was the end."""
     outcome = FINISHED
-    with _placed(first.search) as (parts, worker):
+    with _placed(first.search) as (splits, worker):
         for rung in fill_rungs(first, guard):
-            objective = _make_objective(rung.search, parts, request.track)
+            objective = _make_objective(rung.search, splits, request.track)
             context = _assign(rung, first, objective, worker, deadline, on_change)
             reason = run_worker(context, guard)
             if reason not in (FINISHED, EXHAUSTED):
@@ -121,21 +121,21 @@ def _train_all(
 
 
 @contextmanager
-def _placed(search: Search) -> Iterator[tuple[PlacedParts, Mapping[str, Any]]]:
+def _placed(search: Search) -> Iterator[tuple[PlacedSplits, Mapping[str, Any]]]:
     """Put the images onto the device and show that a worker lives, until the block ends."""
     definition = search.definition
     plan = definition.plan
-    parts = place_search_parts(
+    splits = place_search_splits(
         search.data, definition.seed, plan.train_images, plan.val_images, plan.device
     )
     with heartbeat(search.folder.workers) as worker:
-        yield parts, worker
+        yield splits, worker
 
 
-def _make_objective(search: Search, parts: PlacedParts, track: tuple[str, ...]) -> Objective:
+def _make_objective(search: Search, splits: PlacedSplits, track: tuple[str, ...]) -> Objective:
     estimates = EstimateReader(search.definition.input_spec)
     return Objective(
-        search.definition, search.folder, search.loaded.space, parts, estimates, track
+        search.definition, search.folder, search.loaded.space, splits, estimates, track
     )
 
 

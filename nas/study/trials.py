@@ -53,7 +53,7 @@ class TrialRow:
 
     `state` is ``complete``, ``pruned`` (trained, stopped early), ``broken`` (diverged, out of
     memory), ``rejected`` (over budget, never trained), ``failed``, ``running`` or ``waiting``.
-    Accuracies are of the validation part, in [0, 1]; `val_accuracy` is None until the first epoch
+    Accuracies are of the validation split, in [0, 1]; `val_accuracy` is None until the first epoch
     ends. `elapsed_seconds` runs from the asking to the telling; None until then. `curve` has the
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
     by `nas.results.estimates`; None where nothing was estimated. `device_seconds` is what its own

@@ -23,61 +23,61 @@ MOST_EVAL_BATCH = 5_000
 
 
 @dataclass(frozen=True, eq=False)
-class PlacedParts:
-    """A training and a validation part on the device, shared by all trainings of a process."""
+class PlacedSplits:
+    """A training and a validation split on the device, shared by all trainings of a process."""
 
     train: PlacedImages
     val: PlacedImages | None
     flip_is_lawful: bool
 
 
-def place_search_parts(
+def place_search_splits(
     data: TrainingData, seed: int, train_images: int, val_images: int, device: str
-) -> PlacedParts:
-    """Split off the validation part, take stratified slices and put both on the device.
+) -> PlacedSplits:
+    """Set the validation split apart, take stratified slices and put both on the device.
 
     Args:
-        data: The training part of a data set.
+        data: The training split of a data set.
         seed: Decides the split and the slices.
         train_images: Images of the training slice.
         val_images: Images of the validation slice.
         device: Where batches are wanted.
 
     Raises:
-        DataError: A slice is larger than its part, or smaller than one image a class.
+        DataError: A slice is larger than its split, or smaller than one image a class.
     """
     train, val = train_and_val(data, seed)
-    return PlacedParts(
+    return PlacedSplits(
         _place(data, _slice(train, train_images, seed), device),
         _place(data, _slice(val, val_images, seed), device),
         data.flip_is_lawful,
     )
 
 
-def place_all(data: TrainingData, device: str, seed: int, holdout: bool) -> PlacedParts:
-    """Put all that may be trained on upon the device: training and validation part merged.
+def place_all(data: TrainingData, device: str, seed: int, holdout: bool) -> PlacedSplits:
+    """Put all that may be trained on upon the device: training and validation split merged.
 
     Args:
-        data: The training part of a data set.
+        data: The training split of a data set.
         device: Where batches are wanted.
         seed: Seed of the split that `holdout` keeps.
-        holdout: Keep the validation part out and measure on it after every epoch.
+        holdout: Keep the validation split out and measure on it after every epoch.
     """
     if holdout:
         train, val = train_and_val(data, seed)
-        return PlacedParts(
+        return PlacedSplits(
             _place(data, train, device), _place(data, val, device), data.flip_is_lawful
         )
-    return PlacedParts(_place(data, merge(data), device), None, data.flip_is_lawful)
+    return PlacedSplits(_place(data, merge(data), device), None, data.flip_is_lawful)
 
 
 def place_test(data: TrainingData, test: LabelledImages, device: str) -> PlacedImages:
-    """Put the test part on the device, normalised like the training part."""
+    """Put the test split on the device, normalised like the training split."""
     return _place(data, test, device)
 
 
 def merge(data: TrainingData) -> LabelledImages:
-    """Return the training part with the data set's own validation part, if it has one."""
+    """Return the training split with the data set's own validation split, if it has one."""
     if data.val is None:
         return data.train
     return LabelledImages(
@@ -88,25 +88,25 @@ def merge(data: TrainingData) -> LabelledImages:
     )
 
 
-def make_batches(parts: PlacedParts, recipe: Recipe, seed: int) -> Batches:
+def make_batches(splits: PlacedSplits, recipe: Recipe, seed: int) -> Batches:
     """Return the batches of one training.
 
     Args:
-        parts: The images on the device.
+        splits: The images on the device.
         recipe: Batch size and augmentation; a flip that would change a class is left out.
         seed: Decides order and augmentation, with the epoch's number.
     """
-    side = parts.train.input_spec.image_size
+    side = splits.train.input_spec.image_size
     augmentation = Augmentation(
         rotation_degrees=recipe.rotation_degrees,
-        flip=recipe.flip and parts.flip_is_lawful,
+        flip=recipe.flip and splits.flip_is_lawful,
         crop_padding=recipe.crop_padding(side),
         cutout_size=recipe.cutout_size(side),
         policy=recipe.policy,
     )
     return Batches(
-        DeviceLoader(parts.train, recipe.batch_size, augmentation, seed),
-        eval_loader(parts.val) if parts.val is not None else None,
+        DeviceLoader(splits.train, recipe.batch_size, augmentation, seed),
+        eval_loader(splits.val) if splits.val is not None else None,
     )
 
 
@@ -116,19 +116,19 @@ def eval_loader(placed: PlacedImages) -> EvalLoader:
     return EvalLoader(placed, MOST_EVAL_BATCH if is_cuda else EVAL_BATCH)
 
 
-def _slice(part: LabelledImages, size: int, seed: int) -> LabelledImages:
-    if size == len(part):
-        return part
-    return select(part, stratified_subset(part.labels, size, seed))
+def _slice(split: LabelledImages, size: int, seed: int) -> LabelledImages:
+    if size == len(split):
+        return split
+    return select(split, stratified_subset(split.labels, size, seed))
 
 
-def _place(data: TrainingData, part: LabelledImages, device: str) -> PlacedImages:
-    return place(part, data.mean, data.std, torch.device(device))
+def _place(data: TrainingData, split: LabelledImages, device: str) -> PlacedImages:
+    return place(split, data.mean, data.std, torch.device(device))
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """What a training sees of the data: never the test part.
+    """What a training sees of the data: never the test split.
 
     Args:
         train: The training batches.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.errors import RunError
 from nas.files import write_figure_atomically, write_table_atomically
-from nas.training.batches import Batches, PlacedParts, feed_epoch, make_batches
+from nas.training.batches import Batches, PlacedSplits, feed_epoch, make_batches
 from nas.training.engine import Engine, free_memory, is_out_of_memory
 from nas.training.evaluate import evaluate
 from nas.training.loop import SMALLEST_MICRO_BATCH
@@ -80,7 +80,7 @@ class RangeTest(NamedTuple):
 
 def run_range_test(
     spec: TrainSpec,
-    parts: PlacedParts,
+    splits: PlacedSplits,
     engine: Engine,
     ramp: Ramp,
     validate: bool = False,
@@ -94,7 +94,7 @@ def run_range_test(
 
     Args:
         spec: What is trained; its epochs have no effect.
-        parts: Training images, and validation images where `validate` is set.
+        splits: Training images, and validation images where `validate` is set.
         engine: Where.
         ramp: The rates.
         validate: Measure on the validation images `NUM_VALIDATIONS` times.
@@ -106,7 +106,7 @@ def run_range_test(
     """
     recipe = replace(spec.recipe, ema_half_life_share=0.0)
     spec = replace(spec, recipe=recipe)
-    batches = make_batches(parts, recipe, spec.seed)
+    batches = make_batches(splits, recipe, spec.seed)
     if not validate:
         batches = replace(batches, val=None)
     micro_batch = recipe.batch_size

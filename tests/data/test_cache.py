@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.data.cache import cache_dir, read_part, write_part
+from nas.data.cache import cache_dir, read_split, write_split
 from nas.data.images import labelled_images
 from nas.errors import StorageError
 
 
-def make_part(seed=0):
+def make_split(seed=0):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8, generator=generator)
     return labelled_images(images, torch.arange(20) % 2, ("cat", "dög"))
@@ -21,9 +21,9 @@ def path(tmp_path):
 
 
 def test_a_part_comes_back_as_it_was(path):
-    part = make_part()
-    write_part(path, "key", part)
-    back = read_part(path, "key")
+    part = make_split()
+    write_split(path, "key", part)
+    back = read_split(path, "key")
     assert torch.equal(back.images, part.images)
     assert torch.equal(back.labels, part.labels)
     assert (back.class_names, back.fingerprint) == (part.class_names, part.fingerprint)
@@ -31,34 +31,34 @@ def test_a_part_comes_back_as_it_was(path):
 
 
 def test_another_key_and_an_absent_file_read_as_nothing(path):
-    assert read_part(path, "key") is None
-    write_part(path, "key", make_part())
-    assert read_part(path, "other") is None
+    assert read_split(path, "key") is None
+    write_split(path, "key", make_split())
+    assert read_split(path, "other") is None
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 2000, -1])
 def test_a_truncated_file_reads_as_nothing(path, keep):
-    write_part(path, "key", make_part())
+    write_split(path, "key", make_split())
     content = path.read_bytes()
     path.write_bytes(content[:keep])
-    assert read_part(path, "key") is None
+    assert read_split(path, "key") is None
 
 
 def test_one_altered_byte_anywhere_reads_as_nothing(path):
-    write_part(path, "key", make_part())
+    write_split(path, "key", make_split())
     content = path.read_bytes()
     for position in range(0, len(content), 97):
         altered = bytearray(content)
         altered[position] ^= 1
         path.write_bytes(altered)
-        assert read_part(path, "key") is None, position
+        assert read_split(path, "key") is None, position
 
 
 def test_writing_to_what_a_reader_has_mapped_leaves_the_reader_whole(path):
-    first = make_part(0)
-    write_part(path, "key", first)
-    mapped = read_part(path, "key")
-    write_part(path, "key", make_part(1))
+    first = make_split(0)
+    write_split(path, "key", first)
+    mapped = read_split(path, "key")
+    write_split(path, "key", make_split(1))
     assert torch.equal(mapped.images, first.images)
 
 
@@ -66,7 +66,7 @@ def test_a_cache_that_cannot_be_written_is_a_storage_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(StorageError, match="NAS_CACHE=DIR"):
-        write_part(blocked / "part.safetensors", "key", make_part())
+        write_split(blocked / "part.safetensors", "key", make_split())
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch):

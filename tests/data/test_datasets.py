@@ -23,8 +23,8 @@ def test_the_table_names_what_the_readme_promises():
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_row_names_a_source_that_reads_both_parts(name):
     source = import_module(f"nas.data.{DATASETS[name].source}")
-    assert callable(source.training_parts)
-    assert callable(source.test_part)
+    assert callable(source.training_splits)
+    assert callable(source.test_split)
 
 
 def test_digits_are_scikit_learns_parted_once_and_for_all():

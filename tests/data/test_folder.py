@@ -66,13 +66,13 @@ def test_grayscale_images_have_one_channel_in_every_part(make_folder):
     assert load_test("folder", root).input_spec.channels == 1
 
 
-def test_a_folders_own_validation_part_is_used(make_folder):
+def test_a_folders_own_validation_split_is_used(make_folder):
     data = load_training("folder", make_folder(train=TRAIN, val=SOME, test=SOME))
     assert (len(data.train), len(data.val)) == (20, 8)
     assert not shades(data.train) & shades(data.val)
 
 
-def test_without_a_test_part_a_fifth_of_each_class_is_set_aside(make_folder):
+def test_without_a_test_split_a_fifth_of_each_class_is_set_aside(make_folder):
     root = make_folder(train={"cat": 20, "dog": 10})
     train, test = load_training("folder", root).train, load_test("folder", root)
     assert Counter(test.labels.tolist()) == {0: 4, 1: 2}
@@ -82,7 +82,7 @@ def test_without_a_test_part_a_fifth_of_each_class_is_set_aside(make_folder):
     assert again.fingerprint == test.fingerprint
 
 
-def test_training_opens_nothing_of_the_test_part(folder, own_cache):
+def test_training_opens_nothing_of_the_test_split(folder, own_cache):
     for path in folder.glob("test/*/*"):
         spoil(path)
     load_training("folder", folder)

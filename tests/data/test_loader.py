@@ -25,7 +25,7 @@ def placed(part=None, limit=None, device=CPU):
     return place(part or numbered(), (0.0,) * 3, (1 / 255,) * 3, device, limit)
 
 
-def random_part(num_images=100):
+def random_split(num_images=100):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (num_images, 3, 8, 8), dtype=torch.uint8, generator=generator)
     return LabelledImages(images, torch.arange(num_images) % 10, tuple("abcdefghij"), "")
@@ -69,7 +69,7 @@ def test_every_place_in_the_order_takes_every_image():
 
 def test_a_policy_acts_between_the_crop_and_the_normalising_and_is_the_seeds():
     plain, trivial = (
-        DeviceLoader(placed(random_part()), 50, Augmentation(flip=True, policy=policy), seed=3)
+        DeviceLoader(placed(random_split()), 50, Augmentation(flip=True, policy=policy), seed=3)
         for policy in ("none", "trivial")
     )
     assert batches_equal(trivial.epoch(1), trivial.epoch(1))
@@ -95,16 +95,16 @@ def test_epochs_and_seeds_give_other_orders():
 
 
 def test_an_epoch_is_the_same_whatever_ran_before():
-    whole = DeviceLoader(placed(random_part()), 32, EVERYTHING, seed=5)
+    whole = DeviceLoader(placed(random_split()), 32, EVERYTHING, seed=5)
     for epoch in range(3):
         list(whole.epoch(epoch))
         torch.rand(7)
-    resumed = DeviceLoader(placed(random_part()), 32, EVERYTHING, seed=5)
+    resumed = DeviceLoader(placed(random_split()), 32, EVERYTHING, seed=5)
     assert batches_equal(list(whole.epoch(3)), list(resumed.epoch(3)))
 
 
 def test_images_that_do_not_fit_give_the_same_batches():
-    part = random_part()
+    part = random_split()
     resident, fetched = placed(part), placed(part, limit=part.images.nbytes - 1)
     assert resident.is_resident
     assert not fetched.is_resident
@@ -123,7 +123,7 @@ def test_an_epoch_left_early_leaves_no_thread_behind():
 
 
 def test_training_batches_are_normalised_floats_channels_last():
-    loader = DeviceLoader(placed(random_part()), 32, EVERYTHING, seed=0)
+    loader = DeviceLoader(placed(random_split()), 32, EVERYTHING, seed=0)
     for batch in loader.epoch(0):
         assert batch.images.dtype == torch.float32
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -131,7 +131,7 @@ def test_training_batches_are_normalised_floats_channels_last():
 
 
 def test_batches_of_a_normalised_data_set_have_mean_0_and_deviation_1():
-    part = random_part(1000)
+    part = random_split(1000)
     values = part.images.double() / 255
     mean = tuple(values.mean((0, 2, 3)).tolist())
     std = tuple(values.std((0, 2, 3)).tolist())
@@ -168,7 +168,7 @@ def test_a_batch_of_no_images_is_refused(batch_size):
 @pytest.mark.gpu
 @pytest.mark.parametrize("limit", [None, 0])
 def test_a_gpu_gets_the_batches_of_the_cpu_without_waiting(limit):
-    part = random_part()
+    part = random_split()
     gpu = torch.device("cuda")
     loader = DeviceLoader(placed(part, limit, gpu), 32, EVERYTHING, seed=0)
     list(loader.epoch(0))  # the first use sets up memory pools

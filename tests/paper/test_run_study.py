@@ -60,7 +60,7 @@ def test_a_study_is_judged_by_its_paired_seeds(measured):
     assert (verdict["low"], verdict["high"]) == pytest.approx((expected.low, expected.high))
     decided = verdict["low"] > 0 or verdict["high"] < 0
     assert (verdict["word"] == "cannot tell") != decided
-    assert result["val_images"] == 359  # a quarter of the 1,438 digits that are not the test part
+    assert result["val_images"] == 359  # a quarter of the 1,438 digits that are not the test split
     seeds = {(training["arm"], training["seed"]) for training in result["trainings"]}
     assert seeds == {(arm, seed) for arm in ("cyclic", "constant") for seed in range(5)}
 

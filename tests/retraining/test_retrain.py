@@ -128,10 +128,10 @@ def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_acc
     assert metrics["test_accuracy_flip_tta"] is None  # a mirrored digit is another one
 
 
-def test_training_and_validation_part_are_merged(studies, capsys):
+def test_training_and_validation_split_are_merged(studies, capsys):
     assert main(words(epochs=1)) == 0
     metrics = metrics_of(only_run(studies).path)
-    # scikit-learn has 1,797 digits; 20% are the test part
+    # scikit-learn has 1,797 digits; 20% are the test split
     assert metrics["train_images"] == 1_797 - 359
     assert (metrics["val_images"], metrics["val_accuracy"]) == (0, None)
     assert metrics["test_images"] == 359
@@ -139,7 +139,7 @@ def test_training_and_validation_part_are_merged(studies, capsys):
     assert f"gap {gap:+.2f} points" in capsys.readouterr().out
 
 
-def test_a_folders_own_validation_part_is_trained_on_too(studies, tmp_path):
+def test_a_folders_own_validation_split_is_trained_on_too(studies, tmp_path):
     root = tmp_path / "images"
     for part, number in (("train", 8), ("val", 3), ("test", 2)):
         for label in ("cat", "dog"):
@@ -190,7 +190,7 @@ def test_holdout_keeps_the_searchs_validation_images_out_and_measures_on_them_ev
     assert len(placed[0].train) + len(val) == 1_797 - 359
 
 
-def test_the_test_part_is_opened_once_and_that_is_written_down_first(studies, monkeypatch):
+def test_the_test_split_is_opened_once_and_that_is_written_down_first(studies, monkeypatch):
     seen = []
 
     def spy(*args):
@@ -338,7 +338,7 @@ def test_resume_without_anything_begins(studies):
     assert metrics_of(only_run(studies).path)["status"] == "finished"
 
 
-def test_a_diverged_run_is_reported_and_the_test_part_stays_closed(studies, capsys):
+def test_a_diverged_run_is_reported_and_the_test_split_stays_closed(studies, capsys):
     line = words("--set", "learning_rate=100", "--set", "weight_decay=10", epochs=8)
     assert main([*line, "--format", "json"]) == 1
     (run,) = json.loads(capsys.readouterr().out)["runs"]

@@ -11,7 +11,7 @@ import torch
 from nas.commands import main
 from nas.network.model import build_model
 from nas.seeds import derive_seed
-from nas.training.batches import PlacedParts, feed_epoch, make_batches
+from nas.training.batches import PlacedSplits, feed_epoch, make_batches
 from nas.training.lr_range import Ramp, run_range_test
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
@@ -22,7 +22,7 @@ NOTATION = "[[Basic,1,8],[Basic,1,16]]"
 
 @pytest.fixture(scope="module")
 def parts():
-    return PlacedParts(part(0, 400), part(1500, 1600), flip_is_lawful=False)
+    return PlacedSplits(part(0, 400), part(1500, 1600), flip_is_lawful=False)
 
 
 @pytest.fixture
