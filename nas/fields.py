@@ -44,7 +44,7 @@ class Range(NamedTuple):
 
 
 POSITIVE = Range(1, math.inf, high_included=False)
-SHARE = Range(0, 1, high_included=False)
+FRACTION = Range(0, 1, high_included=False)
 _TYPES: dict[str, tuple[Any, str]] = {  # what a field of this type takes, and in words
     "str": (str, "text"),
     "int": (int, "a whole number"),

@@ -93,13 +93,15 @@ def _pearson(left: Sequence[float], right: Sequence[float]) -> float | None:
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """Return the 95% interval of a share of which `count` of `total` were seen.
+    """Return the 95% interval of a fraction of which `count` of `total` were seen.
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
-    share, weight = count / total, Z_95**2 / total
-    centre = (share + weight / 2) / (1 + weight)
-    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / total + weight / (4 * total))
+    fraction, weight = count / total, Z_95**2 / total
+    centre = (fraction + weight / 2) / (1 + weight)
+    half = (
+        Z_95 / (1 + weight) * math.sqrt(fraction * (1 - fraction) / total + weight / (4 * total))
+    )
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 

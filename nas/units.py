@@ -1,4 +1,4 @@
-"""Durations and shares as people write them. Standard library only."""
+"""Durations and fractions as people write them. Standard library only."""
 
 from __future__ import annotations
 
@@ -60,21 +60,21 @@ def parse_hours(text: str, name: str = "gpu-hours") -> float:
     return hours
 
 
-def parse_share(text: str, name: str = "audit") -> float:
-    """Read a share between 0 and 1, both included.
+def parse_fraction(text: str, name: str = "audit") -> float:
+    """Read a fraction between 0 and 1, both included.
 
     Raises:
         UsageError: The text is no such number.
     """
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
-        share = math.nan
-    if not 0.0 <= share <= 1.0:
+        fraction = math.nan
+    if not 0.0 <= fraction <= 1.0:
         raise UsageError(
-            f"{name} must be a share between 0 and 1, but got {text!r}; write 5% as 0.05"
+            f"{name} must be a fraction between 0 and 1, but got {text!r}; write 5% as 0.05"
         )
-    return share
+    return fraction
 
 
 def format_duration(seconds: float) -> str:

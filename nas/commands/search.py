@@ -27,7 +27,7 @@ from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.network.caps import Caps, parse_budgets, parse_count
 from nas.study.rungs import parse_rungs
-from nas.units import parse_duration, parse_hours, parse_share
+from nas.units import parse_duration, parse_fraction, parse_hours
 
 if TYPE_CHECKING:
     from nas.search.request import Request
@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--audit",
-        type=parse_share,
-        metavar="SHARE",
-        help="let this share of the trials that the pruner would stop run on, to learn how often "
-        "pruning costs one of the best, for example 0.05 (default: 0)",
+        type=parse_fraction,
+        metavar="FRACTION",
+        help="let this fraction of the trials that the pruner would stop run on, to learn how "
+        "often pruning costs one of the best, for example 0.05 (default: 0)",
     )
     group.add_argument(
         "--max-macs",

@@ -17,7 +17,7 @@ from pathlib import Path
 from nas.commands.arguments import add_format, require_at_least
 from nas.data.datasets import early_input_spec
 from nas.errors import UsageError
-from nas.network.caps import Caps, format_count, format_share, parse_count
+from nas.network.caps import Caps, format_count, format_percent, parse_count
 from nas.printing import print_json, print_table
 from nas.space import BudgetedSpace, list_spaces, load_space
 from nas.space.baselines import Baseline, SearchCost, nearest_baselines, search_cost
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         error = "" if fitting.is_exact else f" ± {fitting.standard_error:,.0f} (estimated)"
         print(
             f"fitting    {fitting.value:,}{error} within {args.budget:,} parameters "
-            f"({format_share(fitting.value, total)})"
+            f"({format_percent(fitting.value, total)})"
         )
     print(f"smallest   {small.num_params:,} parameters")
     print(f"largest    {large.num_params:,} parameters\n")
@@ -122,7 +122,7 @@ def _print_baselines(baselines: list[Baseline], budget: int) -> None:
         (
             network.name,
             f"{network.num_params:,}",
-            format_share(network.num_params, budget),
+            format_percent(network.num_params, budget),
             f"{network.macs:,}",
             "yes" if network.is_in_space else "no",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nas.commands.arguments import add_format, add_study
 from nas.commands.common import OpenedStudy, open_study
-from nas.network.caps import format_share
+from nas.network.caps import format_percent
 from nas.printing import print_json
 from nas.units import format_duration
 
@@ -118,7 +118,7 @@ def _lines(
             f"best      trial {best.number}: "
             f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
             f"{best.num_params:,} parameters "
-            f"({format_share(best.num_params or 0, summary.budget)} of the budget), "
+            f"({format_percent(best.num_params or 0, summary.budget)} of the budget), "
             f"{best.notation or best.id}" + (f", after {epochs} epochs" if rungs.upper else "")
         )
     lines += [

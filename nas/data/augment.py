@@ -99,8 +99,8 @@ def draw(
     if augmentation.cutout_size:
         cutout_centers = torch.randint(image_size, (2, num_images), generator=generator)
     if augmentation.rotation_degrees:
-        shares = 2 * torch.rand(num_images, generator=generator) - 1
-        angles = augmentation.rotation_degrees * shares
+        fractions = 2 * torch.rand(num_images, generator=generator) - 1
+        angles = augmentation.rotation_degrees * fractions
     return Draws(crop_offsets, flips, cutout_centers, angles)
 
 

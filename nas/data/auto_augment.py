@@ -27,7 +27,7 @@ class Strengths(NamedTuple):
     """The strengths that a policy uses an operation at.
 
     Args:
-        magnitudes: What there is to choose from; for translations, shares of the image size.
+        magnitudes: What there is to choose from; for translations, fractions of the image size.
         is_signed: Whether the magnitude is negated half of the time.
     """
 

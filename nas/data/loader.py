@@ -25,7 +25,7 @@ from nas.errors import DataError
 from nas.network.architecture import InputSpec
 from nas.seeds import derive_seed
 
-_FREE_MEMORY_SHARE = 0.5  # of the device's free memory that images may take
+_FREE_MEMORY_FRACTION = 0.5  # of the device's free memory that images may take
 _BATCHES_AHEAD = 2
 
 
@@ -81,7 +81,7 @@ def place(
             memory, and no limit on the CPU.
     """
     if memory_limit_bytes is None and device.type == "cuda":
-        memory_limit_bytes = int(_FREE_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0])
+        memory_limit_bytes = int(_FREE_MEMORY_FRACTION * torch.cuda.mem_get_info(device)[0])
     fits = memory_limit_bytes is None or split.images.nbytes <= memory_limit_bytes
     means, stds = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
     return PlacedImages(

@@ -24,14 +24,14 @@ TEST_FRACTION = 0.2
 def stratified_split(
     labels: Tensor, fraction: float, seed: int, purpose: str = "val"
 ) -> tuple[Tensor, Tensor]:
-    """Split indices in two so that both parts have every class in the same proportion.
+    """Split indices in two so that both have every class in the same proportion.
 
-    The second part has `fraction` of all images, rounded; each class gives its share within one
+    The second has `fraction` of all images, rounded; each class gives its share within one
     image, at least one, and keeps at least one.
 
     Args:
         labels: int64, (N,).
-        fraction: Share of the second part, in (0, 1), both exclusive.
+        fraction: Of all images, what the second split gets, in (0, 1), both exclusive.
         seed: Any whole number; splits of different seeds are independent.
         purpose: What the split is for; splits for different purposes are independent.
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.errors import ArchitectureError
-from nas.fields import POSITIVE, SHARE, Range, checked_field, read_fields, validate_fields
+from nas.fields import FRACTION, POSITIVE, Range, checked_field, read_fields, validate_fields
 
 MAX_STAGES = 6
 
@@ -76,7 +76,7 @@ class Stage:
     width: int = checked_field(POSITIVE)
     stride: int = checked_field(Range(1, 2))
     kernel: int = checked_field(POSITIVE, 3)
-    dropout: float = checked_field(SHARE, 0.0)
+    dropout: float = checked_field(FRACTION, 0.0)
 
     def __post_init__(self) -> None:
         validate_fields(self, ArchitectureError)

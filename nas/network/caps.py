@@ -52,7 +52,7 @@ class Caps:
     def describe_excess(self, complexity: Complexity) -> str | None:
         """Return which caps are exceeded and by how much, or None where all hold."""
         parts = [
-            f"{value:,} {unit} exceed {name} {cap:,} ({format_share(value, cap)})"
+            f"{value:,} {unit} exceed {name} {cap:,} ({format_percent(value, cap)})"
             for name, unit, value, cap in self._pairs(complexity)
             if value > cap
         ]
@@ -124,8 +124,8 @@ def format_count(value: int) -> str:
     return f"{scaled:.{2 - digits_before}f}{' kMGTPE'[thousands]}"
 
 
-def format_share(value: int, cap: int) -> str:
-    """Return the share of a cap in percent, never rounded across the cap.
+def format_percent(value: int, cap: int) -> str:
+    """Return the fraction of a cap in percent, never rounded across the cap.
 
     4,999,999 of 5,000,000 is ``99.9%`` and 5,000,001 is ``100.1%``.
     """

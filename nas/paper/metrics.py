@@ -11,7 +11,7 @@ METRICS = {
     "flat_share": "share of the training until 90% of the training loss's fall",
 }
 SHOWN_IN_PERCENT = ("val_accuracy", "flat_share")
-FLAT_SHARE = 0.9  # of the training loss's whole fall: from there on the curve is called flat
+FLAT_FRACTION = 0.9  # of the training loss's whole fall: from there on the curve is called flat
 
 
 def measure(metric: str, record: Mapping[str, Any], num_classes: int) -> float | None:
@@ -37,7 +37,7 @@ def flat_share(losses: Sequence[float]) -> float:
 
     The fall is from the first epoch's loss to the lowest; between epochs it is a straight line.
     """
-    target = losses[0] - FLAT_SHARE * (losses[0] - min(losses))
+    target = losses[0] - FLAT_FRACTION * (losses[0] - min(losses))
     last = next(index for index, loss in enumerate(losses) if loss <= target)
     if last == 0:
         return 1 / len(losses)

@@ -42,7 +42,7 @@ from nas.training.loop import train
 from nas.training.recipe import Recipe, get_recipe
 from nas.training.state import TrainSpec
 
-MOST_VAL_SHARE = 0.25
+MOST_VAL_FRACTION = 0.25
 
 Record = dict[str, Any]
 
@@ -75,7 +75,7 @@ class Sitting:
     def sizes(self) -> tuple[int, int]:
         """Return how many images are trained on, and how many validate."""
         total = len(self.data.train) + (len(self.data.val) if self.data.val is not None else 0)
-        num_val = min(self.scale.val_images, int(MOST_VAL_SHARE * total))
+        num_val = min(self.scale.val_images, int(MOST_VAL_FRACTION * total))
         return min(self.scale.train_images or total, total - num_val), num_val
 
 

@@ -77,7 +77,7 @@ class Comparison:
         num_seeds: Pairs.
         settings: Texts ``field=value`` that hold for all arms, over the recipe `paper`.
         params_tolerance: Where equal size is part of the claim: the largest difference in
-            parameters, as a share.
+            parameters, as a fraction.
     """
 
     section: str

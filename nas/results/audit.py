@@ -1,6 +1,6 @@
 """The pruning audit: what became of trials that pruning would have stopped.
 
-A random share of the trials that the pruner wants to stop runs on to its end, marked. What they
+A random fraction of the trials that the pruner wants to stop runs on to its end, marked. What they
 reach says how often pruning would have cost one of the best. No PyTorch needed.
 """
 
@@ -24,7 +24,7 @@ class Audit:
     Args:
         num_audited: Trials that pruning would have stopped and that ran to their end.
         num_top: Those of them that are among the `TOP` best of the study.
-        low: Lower end of the 95% interval of their share; None where none was audited.
+        low: Lower end of the 95% interval of their fraction; None where none was audited.
         high: Upper end.
     """
 
@@ -38,15 +38,15 @@ class Audit:
         return asdict(self)
 
 
-def is_audited(seed: int, number: int, share: float) -> bool:
+def is_audited(seed: int, number: int, fraction: float) -> bool:
     """Tell whether a trial runs on where the pruner would stop it.
 
     Args:
         seed: The study's seed.
         number: The trial's number; of one that continues a killed one, the first one's.
-        share: Of the trials, in [0, 1].
+        fraction: Of the trials, in [0, 1].
     """
-    return derive_seed(seed, "audit", number) < share * 2**63
+    return derive_seed(seed, "audit", number) < fraction * 2**63
 
 
 def audit(rows: Sequence[TrialRow]) -> Audit:

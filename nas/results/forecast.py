@@ -16,7 +16,7 @@ from typing import Any
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.study.folder import StudyDefinition
-from nas.study.pruners import STARTUP_TRIALS, WARMUP_SHARE
+from nas.study.pruners import STARTUP_TRIALS, WARMUP_FRACTION
 from nas.study.trials import KNOWN, NUM_NETWORKS, SAMPLED_UNITS, TrialRow
 
 # What an activation and a block's launches cost beside multiply-adds on a CPU: over 43 networks
@@ -24,13 +24,13 @@ from nas.study.trials import KNOWN, NUM_NETWORKS, SAMPLED_UNITS, TrialRow
 ACTIVATION_MACS, BLOCK_MACS = 130.0, 200_000.0
 # Of the epochs, over trials after the start-up ones: 0.5 of random networks (replayed curves),
 # 0.83 and 0.87 in two searches with the default sampler, whose proposals are seldom the worse half
-PRUNED_SHARE = 0.75
+PRUNED_FRACTION = 0.75
 # Of the space's mean cost, in trials, against that of the sampled ones: a sampler begins anywhere
 # and ends near the budget, where most networks of a space are
 UNITS_WEIGHT = 8.0
 RECENT = 20  # the last sampled trials, whose mean cost stands for that of those to come
 RECENCY = 0.9  # weight of a trial against that of the next one; half after seven
-SHARE_WEIGHT = 5.0  # of `PRUNED_SHARE`, in trials, against what the pruner did so far
+FRACTION_WEIGHT = 5.0  # of `PRUNED_FRACTION`, in trials, against what the pruner did so far
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,25 @@ def cost_units(architecture: Architecture, input_spec: InputSpec, is_cuda: bool)
     return cost.macs + ACTIVATION_MACS * cost.activations + BLOCK_MACS * num_blocks
 
 
-def pruned_share(epochs: int) -> float:
-    """Return the share of the epochs that a trial is expected to run once pruning has set in."""
-    earliest = (math.ceil(WARMUP_SHARE * epochs) + 1) / epochs
-    return max(PRUNED_SHARE, min(earliest, 1.0))
+def pruned_fraction(epochs: int) -> float:
+    """Return the fraction of the epochs that a trial is expected to run under pruning."""
+    earliest = (math.ceil(WARMUP_FRACTION * epochs) + 1) / epochs
+    return max(PRUNED_FRACTION, min(earliest, 1.0))
 
 
-def expected_epochs(num_trials: int, num_complete: int, share: float, terms: Terms) -> float:
+def expected_epochs(num_trials: int, num_complete: int, fraction: float, terms: Terms) -> float:
     """Return the epochs that the next trials run in sum.
 
     Args:
         num_trials: The next trials.
         num_complete: Trials that completed so far.
-        share: Of the epochs, of a trial after the pruning set in.
+        fraction: Of the epochs, of a trial after the pruning set in.
         terms: The study's.
     """
     num_full = num_trials
     if terms.num_startup is not None:
         num_full = min(num_trials, max(terms.num_startup - num_complete, 0))
-    return terms.epochs * (num_full + share * (num_trials - num_full))
+    return terms.epochs * (num_full + fraction * (num_trials - num_full))
 
 
 def seconds_left(
@@ -127,12 +127,12 @@ def seconds_left(
     if rate is None:
         return None
     num_complete = sum(row.state in ("complete", "broken") for row in rows)
-    share = _pruned_share(rows, terms)
+    fraction = _pruned_fraction(rows, terms)
     open_rows = [row for row in rows if row.state in ("running", "waiting") and costs[row.number]]
     num_trials = min(num_trials, terms.num_networks or num_trials)
     num_left = max(num_trials - sum(row.is_counted for row in rows), 0)
     open_rows = open_rows[:num_left]
-    epochs_each = expected_epochs(num_left, num_complete, share, terms) / max(num_left, 1)
+    epochs_each = expected_epochs(num_left, num_complete, fraction, terms) / max(num_left, 1)
     unit_epochs = sum(
         costs[row.number] * max(epochs_each - row.num_epochs, 0.0) for row in open_rows
     )
@@ -159,16 +159,16 @@ def _units(row: TrialRow, terms: Terms) -> float:
     return terms.units(Architecture.from_dict(dict(row.architecture)))
 
 
-def _pruned_share(rows: Sequence[TrialRow], terms: Terms) -> float:
-    """Return the share of the epochs that trials run after the pruning set in."""
+def _pruned_fraction(rows: Sequence[TrialRow], terms: Terms) -> float:
+    """Return the fraction of the epochs that trials run after the pruning set in."""
     if terms.num_startup is None:
         return 1.0
-    num_complete, shares = 0, []
+    num_complete, fractions = 0, []
     for row in rows:
         if num_complete >= terms.num_startup and row.is_counted and row.num_epochs:
-            shares.append(row.num_epochs / terms.epochs)
+            fractions.append(row.num_epochs / terms.epochs)
         num_complete += row.state in ("complete", "broken")
-    return _shrunk(shares, pruned_share(terms.epochs), SHARE_WEIGHT)
+    return _shrunk(fractions, pruned_fraction(terms.epochs), FRACTION_WEIGHT)
 
 
 def _shrunk(values: Sequence[float], prior: float, weight: float) -> float:

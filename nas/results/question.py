@@ -18,7 +18,7 @@ from nas.network.architecture import Architecture
 from nas.statistics import spearman, spearman_interval
 from nas.study.trials import TrialRow
 
-MIN_BUDGET_SHARE = 0.9
+MIN_BUDGET_FRACTION = 0.9
 MIN_CANDIDATES = 8
 CLAIMED_SIGNS = {"total depth": 1, "mean width": -1, "share of bottlenecks": 1}
 FAVOURS = "favours deep, narrow bottleneck networks"
@@ -79,7 +79,7 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
         for row in rows
         if row.state == "complete"
         and row.architecture is not None
-        and MIN_BUDGET_SHARE * budget <= (row.num_params or 0) <= budget
+        and MIN_BUDGET_FRACTION * budget <= (row.num_params or 0) <= budget
     ]
     if len(chosen) < MIN_CANDIDATES:
         return Answer(CANNOT_TELL, len(chosen), ())
@@ -122,16 +122,16 @@ def correlate(feature: str, values: Sequence[float], accuracies: Sequence[float]
 
 def describe_answer(answer: Answer) -> list[str]:
     """Return the answer in sentences."""
-    share = f"{100 * MIN_BUDGET_SHARE:.0f}%"
+    percent = f"{100 * MIN_BUDGET_FRACTION:.0f}%"
     if not answer.correlations:
         return [
             f"The paper's question: the study cannot tell; it takes {MIN_CANDIDATES} candidates "
-            f"that were trained to the end with at least {share} of the budget, and has "
+            f"that were trained to the end with at least {percent} of the budget, and has "
             f"{answer.num_candidates}."
         ]
     lines = [
         f"The paper's question: this study {answer.verdict} "
-        f"({answer.num_candidates} candidates with at least {share} of the budget)."
+        f"({answer.num_candidates} candidates with at least {percent} of the budget)."
     ]
     for item in answer.correlations:
         if item.coefficient is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.network.caps import format_share
+from nas.network.caps import format_percent
 from nas.results.question import Answer, answer_question, describe_answer
 from nas.statistics import Z_95, standard_error
 from nas.study.trials import (
@@ -165,7 +165,7 @@ def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tu
                 percent(row.val_accuracy or 0.0, summary.val_images),
                 *([f"{100 * row.score:.2f}%"] if summary.is_estimated else []),
                 f"{row.num_params:,}",
-                format_share(row.num_params or 0, summary.budget),
+                format_percent(row.num_params or 0, summary.budget),
                 f"{row.macs:,}",
                 ", ".join(filter(None, marks)),
                 f"{stem} {row.notation or row.id}".strip(),  # the notation has no stem

@@ -1,6 +1,6 @@
 """A Gaussian process with a trend and one length scale: no optimiser, no random start.
 
-    kernel(a, b) = Matern-5/2(|a - b| / length scale) + `LINEAR_SHARE` x (a . b) / columns
+    kernel(a, b) = Matern-5/2(|a - b| / length scale) + `LINEAR_WEIGHT` x (a . b) / columns
 
 The length scale and the noise are the best of a grid by the marginal likelihood; the variance of
 the signal follows in closed form. One eigendecomposition per length scale serves every noise.
@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist
 
 LENGTH_SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # in square roots of the columns
 NOISES = tuple(float(noise) for noise in np.logspace(-3, 0.5, 12))  # variance, in signal variances
-LINEAR_SHARE = 0.3  # variance of a linear trend over standardised columns, in signal variances
+LINEAR_WEIGHT = 0.3  # variance of a linear trend over standardised columns, in signal variances
 LOG_LENGTH_SCALE_SD = 1.4  # of the prior around one square root of the columns
 
 
@@ -63,7 +63,7 @@ class GaussianProcess:
         kernel = _matern(cdist(z, self.x) / self.hyperparameters.length_scale)  # (m, n)
         kernel += _linear(z, self.x)
         half = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
-        prior = 1.0 + LINEAR_SHARE * (z * z).mean(axis=1)
+        prior = 1.0 + LINEAR_WEIGHT * (z * z).mean(axis=1)
         variance = self.signal_variance * np.maximum(prior - (half * half).sum(axis=0), 1e-9)
         return kernel @ self.weights, np.sqrt(variance)
 
@@ -130,5 +130,5 @@ def _matern(distances: np.ndarray) -> np.ndarray:
 
 def _linear(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the covariance of the trend."""
-    covariance: np.ndarray = (LINEAR_SHARE / a.shape[1]) * (a @ b.T)
+    covariance: np.ndarray = (LINEAR_WEIGHT / a.shape[1]) * (a @ b.T)
     return covariance

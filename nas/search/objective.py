@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
-from nas.network.caps import format_share
+from nas.network.caps import format_percent
 from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.results.audit import is_audited
@@ -146,7 +146,7 @@ class Objective:
         trial.set_user_attr(NUM_PARAMS, cost.num_params)
         trial.set_user_attr(MACS, cost.macs)
         trial.set_user_attr(ACTIVATIONS, cost.activations)
-        trial.set_user_attr(SHARE, format_share(cost.num_params, caps.budget))
+        trial.set_user_attr(SHARE, format_percent(cost.num_params, caps.budget))
         budgets = self.definition.targets
         if budgets and TARGET_BUDGET not in trial.user_attrs:
             holding = (budget for budget in budgets if cost.num_params <= budget)

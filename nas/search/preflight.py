@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.network.caps import format_share
+from nas.network.caps import format_percent
 from nas.results.forecast import terms_of
 from nas.search.ahead import read_ahead
 from nas.search.plan import trial_seconds
@@ -53,17 +53,17 @@ def _describe_budgets(search: Search) -> list[str]:
 def describe_space(space: BudgetedSpace) -> str:
     """Return how many networks a space has and how many of them fit."""
     total, fitting = space.num_distinct(), space.count_feasible()
-    share = format_share(fitting.value, total)
+    percent = format_percent(fitting.value, total)
     within = f"{space.caps.budget:,} parameters"
     if space.caps.max_macs is not None:
         within += f", {space.caps.max_macs:,} multiply-adds"
     if space.caps.max_activations is not None:
         within += f", {space.caps.max_activations:,} activations"
     if fitting.is_exact:
-        return f"{space.name}: {total:,} networks, {fitting.value:,} ({share}) within {within}"
+        return f"{space.name}: {total:,} networks, {fitting.value:,} ({percent}) within {within}"
     return (
         f"{space.name}: {total:,} networks, about {fitting.value:,} "
-        f"± {fitting.standard_error:,.0f} ({share}) within {within} (estimated)"
+        f"± {fitting.standard_error:,.0f} ({percent}) within {within} (estimated)"
     )
 
 

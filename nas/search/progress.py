@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from nas.network.caps import format_count, format_share
+from nas.network.caps import format_count, format_percent
 from nas.results.forecast import Terms, seconds_left, terms_of
 from nas.results.study_rungs import Rung, StudyRungs, read_study_rungs
 from nas.study.folder import StudyDefinition
@@ -60,7 +60,7 @@ def compose_line(
         size = best.num_params or 0
         parts.append(
             f"best {100 * (best.val_accuracy or 0):.2f}% "
-            f"({format_count(size)}, {format_share(size, budget)} of budget)"
+            f"({format_count(size)}, {format_percent(size, budget)} of budget)"
         )
     per_trial = mean_seconds(rows)
     if per_trial is not None:

@@ -12,7 +12,7 @@ from nas.data.images import TrainingData
 from nas.data.split import train_and_val
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
-from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_share
+from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_fraction
 from nas.search.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
 from nas.search.request import DEFAULT_TRIALS, Request
 from nas.search.workers import pays_off, usable_cores, workers_in_memory
@@ -58,8 +58,8 @@ class Sizing:
     def search_seconds(self, num_trials: int, terms: Terms) -> float:
         """Return what the trials of the search take, one after the other."""
         baselines = self.baseline_speeds[:num_trials]
-        share = pruned_share(self.plan.epochs)
-        epochs = expected_epochs(num_trials - len(baselines), len(baselines), share, terms)
+        fraction = pruned_fraction(self.plan.epochs)
+        epochs = expected_epochs(num_trials - len(baselines), len(baselines), fraction, terms)
         typical = trial_seconds(self.speed, self.plan) * epochs / self.plan.epochs
         return typical + sum(trial_seconds(item, self.plan) for item in baselines)
 

@@ -109,8 +109,8 @@ class FeasibleSet:
         drawn = [num_params(self._draw_any(rng)) for _ in range(NUM_ESTIMATE_DRAWS)]
         built = np.array([number for number in drawn if number is not None], dtype=np.int64)
         placed = np.searchsorted(np.array(edges), built, side="left")
-        share = np.bincount(placed, minlength=len(edges) + 1)[1 : len(edges)] / len(drawn)
-        return [round(float(part) * self.num_distinct()) for part in share]
+        fraction = np.bincount(placed, minlength=len(edges) + 1)[1 : len(edges)] / len(drawn)
+        return [round(float(part) * self.num_distinct()) for part in fraction]
 
     # -- how ----------------------------------------------------------------------------------
 
@@ -163,8 +163,8 @@ class FeasibleSet:
         """Draw uniformly from the whole space."""
         space, rows = self.space, [stage.rows for stage in self.space.stages]
         weights = [math.prod(map(len, rows[:number])) for number in space.num_stages]
-        shares = np.array(weights, dtype=float) / sum(weights)
-        num_stages = space.num_stages[int(rng.choice(len(shares), p=shares))]
+        fractions = np.array(weights, dtype=float) / sum(weights)
+        num_stages = space.num_stages[int(rng.choice(len(fractions), p=fractions))]
         stem = space.stems[int(rng.integers(len(space.stems)))]
         dropout = space.dropouts[int(rng.integers(len(space.dropouts)))]
         stages = [row[int(rng.integers(len(row)))] for row in rows[:num_stages]]
@@ -174,8 +174,8 @@ class FeasibleSet:
     def _estimate(self) -> Count:
         rng = np.random.default_rng(0)
         hits = sum(self.fits(self.propose(rng)) for _ in range(NUM_ESTIMATE_DRAWS))
-        share = hits / NUM_ESTIMATE_DRAWS
+        fraction = hits / NUM_ESTIMATE_DRAWS
         # NOTE: the error is that of one hit more and one miss more, so that none is not certain
         smoothed = (hits + 1) / (NUM_ESTIMATE_DRAWS + 2)
         error = math.sqrt(smoothed * (1 - smoothed) / NUM_ESTIMATE_DRAWS)
-        return Count(round(share * self._num_proposable), error * self._num_proposable)
+        return Count(round(fraction * self._num_proposable), error * self._num_proposable)

@@ -11,21 +11,21 @@ from nas.errors import unknown_name
 
 DEFAULT_PRUNER = "median"
 STARTUP_TRIALS = 10
-WARMUP_SHARE = 0.2  # of the epochs; earlier, the best candidate is lost too often
+WARMUP_FRACTION = 0.2  # of the epochs; earlier, the best candidate is lost too often
 MIN_TRIALS = 5
 
 
 def _median(epochs: int) -> BasePruner:
     return MedianPruner(
         n_startup_trials=STARTUP_TRIALS,
-        n_warmup_steps=math.ceil(WARMUP_SHARE * epochs),
+        n_warmup_steps=math.ceil(WARMUP_FRACTION * epochs),
         n_min_trials=MIN_TRIALS,
     )
 
 
 def _halving(epochs: int) -> BasePruner:
     return SuccessiveHalvingPruner(
-        min_resource=max(1, math.ceil(WARMUP_SHARE * epochs)), reduction_factor=3
+        min_resource=max(1, math.ceil(WARMUP_FRACTION * epochs)), reduction_factor=3
     )
 
 

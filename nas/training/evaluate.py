@@ -1,4 +1,4 @@
-"""Accuracy of a network over images: a plain share of images, the ragged last batch included."""
+"""Accuracy of a network over images: a plain fraction, the ragged last batch included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Evaluation(NamedTuple):
     """A measured accuracy.
 
     Args:
-        accuracy: Share of the images classified right, in [0, 1].
+        accuracy: Fraction of the images classified right, in [0, 1].
         loss: Mean cross-entropy over the images, without label smoothing.
         num_images: Images measured.
     """

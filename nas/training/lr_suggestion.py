@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-WINDOW_SHARE = 1 / 40  # of the steps, to either side, that one smoothed value is the mean of
-BEGUN, DONE = 0.1, 0.9  # shares of the loss's whole fall
+WINDOW_FRACTION = 1 / 40  # of the steps, to either side, that one smoothed value is the mean of
+BEGUN, DONE = 0.1, 0.9  # fractions of the loss's whole fall
 DIVERGED = 4.0  # times the lowest loss so far
 FEW_ERRORS = 4.0  # a fall of fewer standard errors is noise: it is the largest of many
 NARROW = 10.0  # the least distance of maximum and minimum that is proposed
@@ -52,7 +52,7 @@ def smooth(values: Sequence[float], num_steps: int) -> list[float]:
 
 def half_window(num_steps: int) -> int:
     """Return how many steps to either side of one its smoothed value takes in."""
-    return max(1, round(WINDOW_SHARE * num_steps))
+    return max(1, round(WINDOW_FRACTION * num_steps))
 
 
 def has_diverged(losses: Sequence[float], num_steps: int) -> bool:

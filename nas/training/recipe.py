@@ -1,7 +1,7 @@
 """How a network is trained, as data: one flat record, one table row per recipe.
 
 To add a recipe, add one row to `RECIPES`; to add a field, add one line to `Recipe`, its range
-beside it. Durations are shares of the training and lengths shares of the image, so that a recipe
+beside it. Durations are fractions of the training, lengths of the image, so that a recipe
 fits any number of epochs and any image size. What only makes a training faster (device, threads,
 graphs) is no part of it: see `nas.training.engine.Engine`. Standard library only.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from nas.errors import RecipeError, unknown_name
 from nas.fields import (
-    SHARE,
+    FRACTION,
     OneOf,
     Range,
     checked_field,
@@ -43,27 +43,27 @@ class Recipe:
         learning_rate: The highest rate of the schedule.
         floor_learning_rate: The lowest rate of the schedule after the warm-up.
         schedule: A key of `nas.training.schedule.SCHEDULES`.
-        warmup_share: Share of the training over which the rate rises from 0.
+        warmup_share: Fraction of the training over which the rate rises from 0.
         cycles: Triangles of the schedule ``cyclic``.
         momentum: SGD's Nesterov momentum, or the first beta of Adam and AdamW.
-        momentum_dip: By how much the momentum is lower where the schedule ``cyclic`` or
+        momentum_dip: Cycled momentum: by how much it is lower where the schedule ``cyclic`` or
             ``one_cycle`` is at its highest rate; 0 is off.
         weight_decay: On the weights of convolutions and linear layers only.
         batch_size: Images a step.
-        label_smoothing: Share of the target spread over all classes.
+        label_smoothing: Fraction of the target spread over all classes.
         dropout: Probability of dropout in every block, in place of what the network's stages
             say; None leaves them.
         rotation_degrees: Largest angle of a random rotation to either side; 0 is off.
         flip: Mirror each image with probability 1/2, where the data set allows it.
-        crop_share: Padding of the random crop, as a share of the image size (4 of 32: 0.125).
-        cutout_share: Side of the erased square, as a share of the image size; 0 is off.
+        crop_share: Padding of the random crop, as a fraction of the image size (4 of 32: 0.125).
+        cutout_share: Side of the erased square, as a fraction of the image size; 0 is off.
         policy: ``none``; ``trivial``: TrivialAugment, one random operation on each image; or
             ``autoaugment``: AutoAugment's policy for CIFAR-10, up to two.
         mixing: ``none``, ``cutmix`` or ``ricap``.
         mixing_alpha: Both parameters of the beta distribution that draws the cut.
-        mixing_probability: Share of the batches that are mixed.
-        mixing_off_share: Share of the training, at its end, that mixes nothing.
-        ema_half_life_share: Half-life of the weight average, as a share of the training; 0 is
+        mixing_probability: Fraction of the batches that are mixed.
+        mixing_off_share: Fraction of the training, at its end, that mixes nothing.
+        ema_half_life_share: Half-life of the weight average, as a fraction of the training; 0 is
             off. With it, the average is the result.
         sam_rho: Radius of sharpness-aware minimisation; 0 is off. Doubles the cost of a step.
         sam_adaptive: Scale the radius by the weights (ASAM).
@@ -81,14 +81,14 @@ class Recipe:
     learning_rate: float = checked_field(POSITIVE_RATE, 0.1)
     floor_learning_rate: float = checked_field(Range(0, 100), 0.0)
     schedule: str = checked_field(OneOf(tuple(SCHEDULES)), "cosine")
-    warmup_share: float = checked_field(SHARE, 0.1)
+    warmup_share: float = checked_field(FRACTION, 0.1)
     cycles: int = checked_field(Range(1, 1000), 1)
     momentum: float = checked_field(Range(0, 1, False, False), 0.9)
-    momentum_dip: float = checked_field(SHARE, 0.0)
+    momentum_dip: float = checked_field(FRACTION, 0.0)
     weight_decay: float = checked_field(Range(0, 10), 5e-4)
     batch_size: int = checked_field(Range(2, 65536), 128)
-    label_smoothing: float = checked_field(SHARE, 0.0)
-    dropout: float | None = checked_field(SHARE, None)
+    label_smoothing: float = checked_field(FRACTION, 0.0)
+    dropout: float | None = checked_field(FRACTION, None)
     rotation_degrees: float = checked_field(Range(0, 180), 0.0)
     flip: bool = True
     crop_share: float = checked_field(Range(0, 0.5), 0.125)
@@ -113,10 +113,10 @@ class Recipe:
                 f"floor_learning_rate={self.floor_learning_rate:g}, "
                 f"learning_rate={self.learning_rate:g}"
             )
-        self._check_dip()
+        self._check_cycled_momentum()
 
     def learning_rate_at(self, progress: float) -> float:
-        """Return the learning rate at a share of the training in [0, 1]."""
+        """Return the learning rate at a fraction of the training in [0, 1]."""
         return learning_rate_at(
             progress,
             schedule=self.schedule,
@@ -127,7 +127,7 @@ class Recipe:
         )
 
     def momentum_at(self, progress: float) -> float:
-        """Return the momentum at a share of the training in [0, 1]."""
+        """Return the momentum at a fraction of the training in [0, 1]."""
         return momentum_at(
             progress,
             schedule=self.schedule,
@@ -170,8 +170,8 @@ class Recipe:
         """Return the record as JSON-ready values."""
         return asdict(self)
 
-    def _check_dip(self) -> None:
-        """Refuse a dip that no schedule takes, or that leaves no momentum."""
+    def _check_cycled_momentum(self) -> None:
+        """Refuse cycled momentum that no schedule takes, or that leaves no momentum."""
         if not self.momentum_dip:
             return
         moving = [name for name, schedule in SCHEDULES.items() if schedule.momentum is not None]

@@ -19,9 +19,9 @@ class EpochRecord:
     Args:
         epoch: From 1.
         train_loss: Mean loss of the epoch's images as they were trained on, augmented.
-        train_accuracy: Share of them classified right; of a mixed image, its largest part.
+        train_accuracy: Fraction of them classified right; of a mixed image, its largest part.
         val_loss: Mean cross-entropy on the validation images; None without any.
-        val_accuracy: Share of them classified right, in [0, 1]; None without any.
+        val_accuracy: Fraction of them classified right, in [0, 1]; None without any.
         learning_rate: Of the epoch's last step.
         elapsed_seconds: Since the training began, interruptions left out.
     """

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 Shape = Callable[[float, int], float]
 
-ONE_CYCLE_RISE = 0.3  # share of the training that the rate rises
+ONE_CYCLE_RISE = 0.3  # fraction of the training that the rate rises
 ONE_CYCLE_START = 1 / 25  # of the peak
 
 
@@ -100,11 +100,11 @@ def learning_rate_at(
     between `floor` and `peak`. At progress 1 the annealing schedules are exactly at `floor`.
 
     Args:
-        progress: Share of the training that is done, in [0, 1].
+        progress: Fraction of the training that is done, in [0, 1].
         schedule: A key of `SCHEDULES`.
         peak: The highest rate.
         floor: The lowest rate of the schedule; the warm-up starts from 0 all the same.
-        warmup_share: Share of the training spent on warm-up, in [0, 1).
+        warmup_share: Fraction of the training spent on warm-up, in [0, 1).
         cycles: Number of triangles of `cyclic`; no other schedule reads it.
     """
     shape = SCHEDULES[schedule].rate
@@ -126,10 +126,10 @@ def momentum_at(
     """Return the momentum at a point of the training: the higher the rate, the lower it is.
 
     Args:
-        progress: Share of the training that is done, in [0, 1].
+        progress: Fraction of the training that is done, in [0, 1].
         schedule: A key of `SCHEDULES`; where it moves no momentum, `momentum` holds throughout.
         momentum: At the lowest rate, and during the warm-up.
-        dip: By how much it is lower at the highest rate.
+        dip: Cycled momentum: by how much it is lower at the highest rate.
         warmup_share: As for `learning_rate_at`.
         cycles: As for `learning_rate_at`.
 
@@ -142,5 +142,5 @@ def momentum_at(
 
 
 def _after(warmup_share: float, progress: float) -> float:
-    """Return the share of the schedule that is done when the warm-up is over."""
+    """Return the fraction of the schedule that is done when the warm-up is over."""
     return (progress - warmup_share) / (1.0 - warmup_share)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import BudgetError, UsageError
-from nas.network.caps import Caps, format_count, format_share, parse_count
+from nas.network.caps import Caps, format_count, format_percent, parse_count
 from nas.network.complexity import Complexity
 
 FINAL = Complexity(num_params=4_997_194, macs=177_139_392, activations=376_768)
@@ -94,7 +94,7 @@ def test_counts_are_shown_with_three_digits(value, text):
     ],
 )
 def test_a_share_is_never_rounded_across_the_cap(value, text):
-    assert format_share(value, 5_000_000) == text
+    assert format_percent(value, 5_000_000) == text
 
 
 def test_a_cap_is_inclusive():

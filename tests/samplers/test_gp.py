@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import (
 
 from nas.samplers.gp import (
     LENGTH_SCALES,
-    LINEAR_SHARE,
+    LINEAR_WEIGHT,
     NOISES,
     Hyperparameters,
     choose_hyperparameters,
@@ -20,7 +20,7 @@ from nas.samplers.gp import (
 
 def peer_kernel(variance, length_scale, num_columns=5):
     """The kernel that the head of the module states, of scikit-learn's parts."""
-    trend = ConstantKernel(LINEAR_SHARE * variance / num_columns) * DotProduct(1e-12, "fixed")
+    trend = ConstantKernel(LINEAR_WEIGHT * variance / num_columns) * DotProduct(1e-12, "fixed")
     return ConstantKernel(variance) * Matern(length_scale, nu=2.5) + trend
 
 
