@@ -23,7 +23,7 @@ from nas.data.auto_augment import (
     draw_sub_policy,
     trivial_augment,
 )
-from nas.training.recipe import POLICIES as RECIPE_POLICIES
+from nas.training.recipe import POLICY_NAMES as RECIPE_POLICIES
 
 SIZES = (8, 28, 32, 64)
 AUTO = AutoAugment(AutoAugmentPolicy.CIFAR10)
