@@ -30,7 +30,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 NAS = f"{ROOT / 'nas'}/"
-SEARCH = "search --dataset digits --space resnet_small --device cpu --no-known --sampler random"
+SEARCH = (  # one worker: another process has a stack of its own
+    "search --dataset digits --space resnet_small --device cpu --no-known --sampler random "
+    "--workers 1"
+)
 
 Event = Callable[[FrameType], bool]
 
