@@ -259,7 +259,7 @@ class PlainLoop:
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
-        engine = replace(self.engine, channels_last=False, keep_memory=False)
+        engine = replace(self.engine, channels_last=False)
         with engine.applied(), tf32(True):  # TF32 is PyTorch's default; ours leaves it out
             started = _now(self.engine)
             for _ in range(num_steps):

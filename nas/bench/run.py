@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ from nas.bench.contenders import (
     peak_macs_per_second,
 )
 from nas.bench.pairs import interleaved, median_ratio
-from nas.bench.separate_process import SeparateProcess
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
 from nas.study.definition import GPU_EPOCHS
@@ -69,7 +69,6 @@ def bench_network(
     pictures: Pictures,
     plan: BenchPlan,
     with_tricks: bool,
-    separate: SeparateProcess,
 ) -> dict[str, Any]:
     """Return the figures of one network, as JSON-ready values.
 
@@ -77,15 +76,13 @@ def bench_network(
     `ratio_no_workers` the same without workers, `ratio_channels_last` with the plain loop's model
     in channels-last, or None without the tricks; all with their intervals. `seconds_per_trial`:
     a training of `GPU_EPOCHS` on `TRAIN_IMAGES` and its evaluations on `VAL_IMAGES`, with set-up.
-    The plain loops run in the separate process, which our engine has not tuned.
     """
     recipe = replace(recipe, batch_size=plan.batch_size)
     is_half = choose_bfloat16(architecture, pictures.input_spec, recipe, engine)
     engine = replace(engine, bfloat16=is_half)
     complexity = count(architecture, pictures.input_spec)
     peak = peak_macs_per_second(engine)
-    measured = _measure((architecture, recipe, engine, pictures), plan, with_tricks, separate)
-    separate.clear()
+    measured = _measure((architecture, recipe, engine, pictures), plan, with_tricks)
     free_memory(engine.device)
     macs_per_second = FORWARD_AND_BACKWARD * complexity.macs * measured["images_per_second"]
     return {
@@ -101,9 +98,7 @@ def bench_network(
     }
 
 
-def _measure(
-    arguments: LoopArguments, plan: BenchPlan, with_tricks: bool, separate: SeparateProcess
-) -> dict[str, Any]:
+def _measure(arguments: LoopArguments, plan: BenchPlan, with_tricks: bool) -> dict[str, Any]:
     """Make the loops, time them in turn, and return what follows from the timings.
 
     NOTE: All captures come before the first timing, and the captured steps live side by side.
@@ -111,18 +106,14 @@ def _measure(
     captured on a stream of its own. Clearing the workspaces between captures would do harm: a
     graph goes on writing to the one that its warm-up made.
     """
-    architecture, recipe, engine, pictures = arguments
     ours = OurLoop(*arguments)
     tricks = _tricks_off(arguments) if with_tricks else {}
     num_steps = _fitting_steps(ours.time_steps, plan)
-    num_workers = _fastest_workers(separate, arguments, plan, num_steps)
-    if with_tricks and not engine.is_cuda:
-        engine = replace(engine, keep_memory=False)
-        tricks["keep_memory"] = separate.make(OurLoop, architecture, recipe, engine, pictures)
+    num_workers = _fastest_workers(arguments, plan, num_steps)
     own = {"ours": ours.time_steps, "data": ours.time_data, **tricks}
     contenders = {
         **{name: Contender(time_steps, num_steps) for name, time_steps in own.items()},
-        **_plain_loops(separate, arguments, plan, num_steps, num_workers, with_tricks),
+        **_plain_loops(arguments, plan, num_steps, num_workers, with_tricks),
     }
     rounds = interleaved(list(contenders.values()), plan.num_pairs)
     seconds = {name: [row[i] for row in rounds] for i, name in enumerate(contenders)}
@@ -142,7 +133,7 @@ def _measure(
 
 
 def _tricks_off(arguments: LoopArguments) -> dict[str, TimeSteps]:
-    """Return our loop with each trick off in turn that needs no process of its own."""
+    """Return our loop with each trick off in turn."""
     architecture, recipe, engine, pictures = arguments
     engines = {"channels_last": replace(engine, channels_last=False)}
     if engine.prefers_bfloat16:
@@ -167,22 +158,20 @@ def _fitting_steps(time_steps: TimeSteps, plan: BenchPlan) -> int:
     return max(1, round(plan.seconds_per_timing / max(time_steps(1), 1e-9)))
 
 
-def _fastest_workers(
-    separate: SeparateProcess, arguments: LoopArguments, plan: BenchPlan, num_steps: int
-) -> int:
+def _fastest_workers(arguments: LoopArguments, plan: BenchPlan, num_steps: int) -> int:
     """Return the number of DataLoader workers with which the plain loop is fastest."""
     if len(plan.worker_counts) == 1:
         return plan.worker_counts[0]
     seconds = {}
     for number in plan.worker_counts:
-        contender = _plain_loop(separate, arguments, plan, num_steps, number)
+        contender = _plain_loop(arguments, plan, num_steps, number)
         seconds[number] = min(contender() for _ in range(2))
-        separate.clear()
+        del contender
+        gc.collect()  # a loop and its batches refer to each other; its workers end here
     return min(seconds, key=lambda number: seconds[number])
 
 
 def _plain_loops(
-    separate: SeparateProcess,
     arguments: LoopArguments,
     plan: BenchPlan,
     num_steps: int,
@@ -190,7 +179,7 @@ def _plain_loops(
     with_channels_last: bool,
 ) -> dict[str, Contender]:
     """Return the plain loop with so many workers, with none, and with the trick that is a line."""
-    shared = (separate, arguments, plan, num_steps)
+    shared = (arguments, plan, num_steps)
     loops = {PLAIN: _plain_loop(*shared, num_workers)}
     if num_workers > 0:
         loops[NO_WORKERS] = _plain_loop(*shared, 0)
@@ -200,7 +189,6 @@ def _plain_loops(
 
 
 def _plain_loop(
-    separate: SeparateProcess,
     arguments: LoopArguments,
     plan: BenchPlan,
     num_steps: int,
@@ -212,7 +200,7 @@ def _plain_loop(
     Without workers, where it is slowest and each of its steps is like the next, over fewer: as
     many as take as long as a timing of ours.
     """
-    time_steps = separate.make(PlainLoop, *arguments, num_workers, channels_last)
+    time_steps = PlainLoop(*arguments, num_workers, channels_last).time_steps
     if num_workers == 0:
         num_steps = min(num_steps, _fitting_steps(time_steps, plan))
     return Contender(time_steps, num_steps)

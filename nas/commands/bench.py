@@ -96,18 +96,15 @@ def _bench(
 
     from nas.bench.contenders import noise_pictures
     from nas.bench.run import bench_network
-    from nas.bench.separate_process import SeparateProcess
     from nas.training.recipe import get_recipe
 
     plan, recipe = _plan(args, engine.is_cuda), get_recipe("short")
-    with tempfile.TemporaryDirectory() as folder, SeparateProcess() as separate:
+    with tempfile.TemporaryDirectory() as folder:
         pictures = noise_pictures(Path(folder), NUM_PICTURES)
         for name, architecture in nets.items():
             print(f"timing {name}", file=sys.stderr)
             with_tricks = not args.quick or name == "resnet20"
-            yield bench_network(
-                name, architecture, recipe, engine, pictures, plan, with_tricks, separate
-            )
+            yield bench_network(name, architecture, recipe, engine, pictures, plan, with_tricks)
 
 
 def _write(path: Path | None, record: dict[str, Any]) -> None:

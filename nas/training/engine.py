@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +25,6 @@ _NOT_INITIALIZED = "STATUS_NOT_INITIALIZED"  # so is a broken installation, befo
 
 GRAPHS_VARIABLE = "NAS_CUDA_GRAPHS"  # 0 in the environment turns CUDA graphs off
 
-_KEEPING = {
-    -3: 2**30,  # M_MMAP_THRESHOLD: no piece below a GiB is a mapping of its own
-    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: the heap's top is not given back below 2 GiB
-    -2: 2**26,  # M_TOP_PAD: and grows by 64 MiB at once
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -47,7 +39,6 @@ class Engine:
         cuda_graph: Capture the whole step on CUDA and replay it; False by default where
             `GRAPHS_VARIABLE` is 0.
         compile: Compile the network's forward and backward; pays off in long trainings only.
-        keep_memory: On a CPU, keep freed memory in the process; see `keep_freed_memory`.
         bfloat16: What the recipe's precision `auto` means; None is bfloat16 on CUDA and float32
             elsewhere. See `nas.training.timing.choose_bfloat16`.
     """
@@ -58,7 +49,6 @@ class Engine:
     fused_optimizer: bool = True
     cuda_graph: bool = field(default_factory=lambda: os.environ.get(GRAPHS_VARIABLE) != "0")
     compile: bool = False
-    keep_memory: bool = True
     bfloat16: bool | None = None
 
     @property
@@ -90,12 +80,10 @@ class Engine:
     def applied(self) -> Iterator[None]:
         """Use this engine's device and threads; leave PyTorch's global state as it was found.
 
-        The random generators are put back too: a training neither reads nor moves them. What
-        `keep_freed_memory` does stays. Convolutions in float32 are float32: cuDNN would take
-        them in TF32, with 10 bits of mantissa.
+        The random generators are put back too: a training neither reads nor moves them.
+        Convolutions in float32 are float32: cuDNN would take them in TF32, with 10 bits of
+        mantissa.
         """
-        if self.keep_memory and not self.is_cuda:
-            keep_freed_memory()
         num_threads = torch.get_num_threads()
         torch.set_num_threads(self.num_threads or num_threads)
         devices = [torch.device(self.device)] if self.is_cuda else []
@@ -164,22 +152,6 @@ def hardware(engine: Engine) -> str:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     threads = engine.num_threads or torch.get_num_threads()
     return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Tell the allocator of this process to keep what is freed; return whether it was told.
-
-    A training step frees all it took. glibc gives large pieces back to the system, which hands
-    them out again page by page at the next step; kept, they cost nothing. Once told it stays
-    so; the process then holds the most it ever needed. Elsewhere than with glibc nothing happens.
-
-    Source: mallopt(3).
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    return all(libc.mallopt(name, value) for name, value in _KEEPING.items())
 
 
 def free_memory(device: str) -> None:

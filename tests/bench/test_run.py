@@ -2,7 +2,6 @@ import pytest
 
 from nas.bench.contenders import OurLoop, noise_pictures
 from nas.bench.run import BenchPlan, bench_network
-from nas.bench.separate_process import SeparateProcess
 from nas.network.architecture import Architecture, Stage, Stem
 from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep
 from nas.training.engine import Engine
@@ -54,12 +53,12 @@ def benched(tmp_path_factory):
 
     pictures = noise_pictures(tmp_path_factory.mktemp("pictures"), num_images=40)
     plan = BenchPlan(batch_size=8, num_pairs=7, seconds_per_timing=0.01, worker_counts=(0, 1))
-    with pytest.MonkeyPatch.context() as patch, SeparateProcess() as separate:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nas.bench.contenders.with_graph", graphs.with_graph)
         patch.setattr(OurLoop, "time_steps", note_and_time)
         patch.setattr(OurLoop, "time_evaluation", lambda _, num: num / VAL_IMAGES_PER_SECOND)
         figures = bench_network(
-            "net", NET, get_recipe("short"), Engine("cpu", 1), pictures, plan, True, separate
+            "net", NET, get_recipe("short"), Engine("cpu", 1), pictures, plan, True
         )
     return graphs, figures
 
@@ -67,7 +66,7 @@ def benched(tmp_path_factory):
 def test_each_loop_is_warmed_up_captured_and_replayed_before_the_first_timing(benched):
     graphs, figures = benched
     loops = [0, 1, 2]  # ours, without channels-last, without the fused optimizer
-    assert set(figures["without"]) == {"channels_last", "fused_optimizer", "keep_memory"}
+    assert set(figures["without"]) == {"channels_last", "fused_optimizer"}
     assert graphs.before_timing("capture") == loops
     assert graphs.before_timing("replay") == loops
     assert graphs.before_timing("warm-up") == sorted(loops * WARMUP_STEPS)

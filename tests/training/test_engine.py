@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,33 +108,3 @@ def test_graphs_are_off_where_the_environment_says_so(monkeypatch):
     assert Engine().cuda_graph
     monkeypatch.setenv(GRAPHS_VARIABLE, "0")
     assert not Engine().cuda_graph
-
-
-def test_freed_memory_is_kept_and_needs_no_new_pages():
-    code = """
-import resource, sys, torch
-from dataclasses import replace
-from nas.training.engine import Engine, keep_freed_memory
-engine = Engine("cpu", 1, keep_memory=sys.argv[1] == "keep")
-with engine.applied():
-    for step in range(20):
-        if step == 5:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for tensor in [torch.zeros(12 * 2**20) for _ in range(2)]:  # 48 MiB each
-            tensor += 1
-        del tensor
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    kept, given_back = (
-        int(
-            subprocess.run(
-                [sys.executable, "-c", code, word],
-                cwd=ROOT,
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
-        )
-        for word in ("keep", "give back")
-    )
-    assert kept < 1_000 < given_back  # 15 steps of 24,576 pages
