@@ -31,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     from nas.results.rungs_text import rungs_record
     from nas.results.study_rungs import begun_rungs, rungs_of
     from nas.results.summary import summary_record
-    from nas.study.trials import DEVICE_HOURS, TARGET, count_workers, mean_seconds
+    from nas.study.attributes import CHANGES, DEVICE_HOURS, TARGET
+    from nas.study.trials import count_workers, mean_seconds
 
     opened = open_study(args)
     definition = opened.definition
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
                 "device_hours": opened.study.user_attrs.get(DEVICE_HOURS),
                 "rungs_seconds_left": rungs.seconds_by_rung(workers),
                 "workers": workers,
-                "changes": opened.study.user_attrs.get("changes", []),
+                "changes": opened.study.user_attrs.get(CHANGES, []),
             }
         )
         return 0
@@ -83,7 +84,7 @@ def _lines(
     from nas.results.rungs_text import describe_agreements, describe_rungs
     from nas.results.spending import describe_spending
     from nas.results.summary import percent
-    from nas.study.trials import DEVICE_HOURS
+    from nas.study.attributes import DEVICE_HOURS, SAMPLER
 
     definition, funnel = opened.definition, summary.funnel
     plan = definition.plan
@@ -93,7 +94,7 @@ def _lines(
     lines = [
         f"study     {definition.name} in {opened.folder.path}",
         f"search    {definition.space}, at most {definition.budget:,} parameters, "
-        f"{definition.dataset}, sampler {opened.study.user_attrs.get('sampler')}, "
+        f"{definition.dataset}, sampler {opened.study.user_attrs.get(SAMPLER)}, "
         f"pruner {definition.pruner}",
         f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images, "
         f"{plan.device}",

@@ -27,14 +27,13 @@ import optuna
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.space.features import FeatureLayout
-from nas.study.trials import TrialRow, read_rows
+from nas.study.attributes import FEATURES
+from nas.study.trials import TrialRow, gather, read_rows
 
 if TYPE_CHECKING:
     from nas.samplers.contract import Observation
     from nas.samplers.surrogate import SurrogateFitter
     from nas.space import BudgetedSpace
-
-FEATURES = "features"  # user attribute of the study: what `record_features` returns
 
 
 def record_features(space: BudgetedSpace) -> dict[str, Any]:
@@ -61,11 +60,13 @@ class EstimateReader:
     def read(self, study: optuna.Study) -> list[TrialRow]:
         """Return every trial of the study, by number; complete ones with their estimate.
 
+        A network has one estimate, in the row that `nas.study.trials.gather` has it in.
+
         Below `nas.samplers.incumbent.MIN_OBSERVATIONS` complete trials, and in a study that was
         begun before features were recorded, there is none: the measured accuracy stands.
         """
         rows = read_rows(study)
-        ended = [row for row in rows if row.is_counted and row.architecture is not None]
+        ended = [row for row in gather(rows) if row.architecture is not None]
         if ended != self._cached[0]:
             self._cached = ended, self._estimate(ended, study.user_attrs.get(FEATURES))
         estimates = self._cached[1]

@@ -15,9 +15,10 @@ from typing import Any
 
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
+from nas.study.attributes import KNOWN, NUM_NETWORKS, SAMPLED_UNITS
 from nas.study.folder import StudyDefinition
 from nas.study.pruners import STARTUP_TRIALS, WARMUP_FRACTION
-from nas.study.trials import KNOWN, NUM_NETWORKS, SAMPLED_UNITS, TrialRow
+from nas.study.trials import TrialRow
 
 # What an activation and a block's launches cost beside multiply-adds on a CPU: over 43 networks
 # of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit.

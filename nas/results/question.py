@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.network.architecture import Architecture
 from nas.statistics import spearman, spearman_interval
-from nas.study.trials import TrialRow
+from nas.study.trials import TrialRow, gather
 
 MIN_BUDGET_FRACTION = 0.9
 MIN_CANDIDATES = 8
@@ -76,7 +76,7 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
     """
     chosen = [
         row
-        for row in rows
+        for row in gather(rows)
         if row.state == "complete"
         and row.architecture is not None
         and MIN_BUDGET_FRACTION * budget <= (row.num_params or 0) <= budget

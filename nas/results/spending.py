@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from nas.study.attributes import KNOWN
 from nas.study.lineage import INTERRUPTED
-from nas.study.trials import KNOWN, TrialRow
+from nas.study.trials import TrialRow
 from nas.units import format_duration
 
 SECONDS_PER_HOUR = 3_600.0

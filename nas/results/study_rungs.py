@@ -19,15 +19,12 @@ from nas.results.agreement import Agreement, compare_rungs
 from nas.results.estimates import EstimateReader
 from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, summarise
+from nas.study.attributes import CANDIDATES, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
 from nas.study.candidates import choose_candidates
 from nas.study.folder import StudyDefinition
 from nas.study.rungs import RungSpec, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
-from nas.study.trials import NUM_NETWORKS, ORIGIN, RUNGS, TARGET, TrialRow, rank, read_rows
-
-# Attribute of a rung's Optuna study: the search's trials that it trains again, and on what basis
-# they were chosen
-CANDIDATES = "candidates"
+from nas.study.trials import TrialRow, rank, read_rows
 
 
 @dataclass(frozen=True)

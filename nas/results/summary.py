@@ -10,15 +10,8 @@ from typing import Any
 from nas.network.caps import format_percent
 from nas.results.question import Answer, answer_question, describe_answer
 from nas.statistics import Z_95, standard_error
-from nas.study.trials import (
-    KNOWN,
-    Funnel,
-    TrialRow,
-    count_funnel,
-    pareto_front,
-    rank,
-    tied_with_first,
-)
+from nas.study.attributes import KNOWN
+from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank, tied_with_first
 
 TOP = 5
 PARETO_ROWS = 8

@@ -7,10 +7,10 @@ import math
 from nas.results.forecast import seconds_left, terms_of
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
 from nas.search.request import DEFAULT_TRIALS, Request
+from nas.study.attributes import TARGET
 from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.rungs import check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file
-from nas.study.trials import TARGET
 
 
 def read_ahead(

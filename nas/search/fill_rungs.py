@@ -15,10 +15,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyMismatchError
 from nas.results.estimates import EstimateReader
-from nas.results.study_rungs import CANDIDATES, basis_of, read_rung_rows, rungs_of
+from nas.results.study_rungs import basis_of, read_rung_rows, rungs_of
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.prepare import Search
 from nas.signals import InterruptGuard
+from nas.study.attributes import (
+    ARCHITECTURE,
+    CANDIDATES,
+    KNOWN_NAME,
+    ORIGIN,
+    RUNG_OF,
+    SOURCE,
+    TARGET,
+)
 from nas.study.candidates import choose_candidates
 from nas.study.folder import fresh_name
 from nas.study.ledger import Ledger
@@ -26,17 +35,8 @@ from nas.study.lineage import list_requeued
 from nas.study.pruners import make_pruner
 from nas.study.rungs import RungSpec, rung_study
 from nas.study.storage import has_study, load_study
-from nas.study.trials import (
-    ARCHITECTURE,
-    KNOWN_NAME,
-    ORIGIN,
-    SOURCE,
-    TARGET,
-    TrialRow,
-    is_counted,
-)
+from nas.study.trials import TrialRow, is_counted
 
-RUNG_OF = "rung_of"  # attribute of a rung's Optuna study: the study whose rung it is
 NETWORK_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network takes along
 
 

@@ -25,31 +25,11 @@ from nas.samplers.contract import Proposal
 from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space.budgeted import UNBUILDABLE
+from nas.study import attributes as names
 from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.ledger import WORST_ACCURACY
 from nas.study.lineage import ancestors, list_requeued
-from nas.study.trials import (
-    ACTIVATIONS,
-    ARCHITECTURE,
-    AUDITED_EPOCH,
-    DEVICE_SECONDS,
-    GIVEN_BACK,
-    ID,
-    MACS,
-    MICRO_BATCH,
-    NOTATION,
-    NUM_PARAMS,
-    OVER_BUDGET,
-    REASON,
-    REPEATS,
-    SECONDS,
-    SHAPE_ID,
-    SHARE,
-    SOURCE,
-    TARGET_BUDGET,
-    TRAIN_ACCURACY,
-    rank,
-)
+from nas.study.trials import rank
 from nas.training.batches import PlacedSplits, make_batches
 from nas.training.engine import Engine
 from nas.training.loop import TrainSpec, train
@@ -105,7 +85,7 @@ class Objective:
     left_out: set[str] = field(default_factory=set)
 
     def describe(self, trial: optuna.Trial, proposal: Proposal | None) -> Architecture:
-        """Ask the trial for its network and write down what it is, its id first of all.
+        """Ask the trial for its network and write down what it is, seed and id first of all.
 
         Args:
             trial: The trial.
@@ -113,21 +93,23 @@ class Objective:
         """
         architecture = self.space.suggest(trial)
         identity = identify(architecture)
-        trial.set_user_attr(ID, identity.id)
-        trial.set_user_attr(SHAPE_ID, identity.shape_id)
-        trial.set_user_attr(ARCHITECTURE, architecture.to_dict())
+        if names.SEED not in trial.user_attrs:
+            trial.set_user_attr(names.SEED, self.definition.seed)
+        trial.set_user_attr(names.ID, identity.id)  # from here on the training is claimed
+        trial.set_user_attr(names.SHAPE_ID, identity.shape_id)
+        trial.set_user_attr(names.ARCHITECTURE, architecture.to_dict())
         try:
-            trial.set_user_attr(NOTATION, architecture.to_notation())
+            trial.set_user_attr(names.NOTATION, architecture.to_notation())
         except ArchitectureError:
-            trial.set_user_attr(NOTATION, None)  # strides that the notation cannot express
-        if proposal is not None and SOURCE not in trial.user_attrs:
-            trial.set_user_attr(SOURCE, proposal.source)
-            trial.set_user_attr(OVER_BUDGET, proposal.over_budget)
-            trial.set_user_attr(REPEATS, proposal.repeats)
+            trial.set_user_attr(names.NOTATION, None)  # strides that the notation cannot express
+        if proposal is not None and names.SOURCE not in trial.user_attrs:
+            trial.set_user_attr(names.SOURCE, proposal.source)
+            trial.set_user_attr(names.OVER_BUDGET, proposal.over_budget)
+            trial.set_user_attr(names.REPEATS, proposal.repeats)
             if self.definition.targets:
-                trial.set_user_attr(TARGET_BUDGET, self.definition.targets[proposal.arm])
-        elif SOURCE not in trial.user_attrs:  # killed before its source was written down
-            trial.set_user_attr(SOURCE, GIVEN_BACK)
+                trial.set_user_attr(names.TARGET_BUDGET, self.definition.targets[proposal.arm])
+        elif names.SOURCE not in trial.user_attrs:  # killed before its source was written down
+            trial.set_user_attr(names.SOURCE, names.ENQUEUED_AGAIN)
         return architecture
 
     def check_caps(self, trial: optuna.Trial, architecture: Architecture) -> str | None:
@@ -141,22 +123,22 @@ class Objective:
             cost = count(architecture, self.definition.input_spec)
         except InfeasibleError as error:
             trial.set_constraint("budget", UNBUILDABLE)
-            trial.set_user_attr(REASON, str(error))
+            trial.set_user_attr(names.REASON, str(error))
             return str(error)
-        trial.set_user_attr(NUM_PARAMS, cost.num_params)
-        trial.set_user_attr(MACS, cost.macs)
-        trial.set_user_attr(ACTIVATIONS, cost.activations)
-        trial.set_user_attr(SHARE, format_percent(cost.num_params, caps.budget))
+        trial.set_user_attr(names.NUM_PARAMS, cost.num_params)
+        trial.set_user_attr(names.MACS, cost.macs)
+        trial.set_user_attr(names.ACTIVATIONS, cost.activations)
+        trial.set_user_attr(names.BUDGET_PERCENT, format_percent(cost.num_params, caps.budget))
         budgets = self.definition.targets
-        if budgets and TARGET_BUDGET not in trial.user_attrs:
+        if budgets and names.TARGET_BUDGET not in trial.user_attrs:
             holding = (budget for budget in budgets if cost.num_params <= budget)
-            trial.set_user_attr(TARGET_BUDGET, next(holding, caps.budget))
-        caps = replace(caps, budget=trial.user_attrs.get(TARGET_BUDGET, caps.budget))
+            trial.set_user_attr(names.TARGET_BUDGET, next(holding, caps.budget))
+        caps = replace(caps, budget=trial.user_attrs.get(names.TARGET_BUDGET, caps.budget))
         for name, value in caps.constraints(cost).items():
             trial.set_constraint(name, value)
         excess = caps.describe_excess(cost)
         if excess is not None:
-            trial.set_user_attr(REASON, f"over budget: {excess}")
+            trial.set_user_attr(names.REASON, f"over budget: {excess}")
         return excess
 
     def train(
@@ -172,14 +154,15 @@ class Objective:
         """
         definition, plan = self.definition, self.definition.plan
         recipe = Recipe.from_dict(definition.recipe)
-        spec = TrainSpec(architecture, definition.input_spec, recipe, plan.epochs, definition.seed)
+        seed = trial.user_attrs[names.SEED]
+        spec = TrainSpec(architecture, definition.input_spec, recipe, plan.epochs, seed)
         own = self._prepare_folder(trial, spec)
         trackers = self._make_trackers(trial, spec)
         curve: list[EpochRecord] = []
         started = time.perf_counter()
 
         def write_seconds() -> None:
-            trial.set_user_attr(DEVICE_SECONDS, time.perf_counter() - started)
+            trial.set_user_attr(names.DEVICE_SECONDS, time.perf_counter() - started)
 
         def on_epoch(record: EpochRecord) -> bool:
             with guard.deferred():
@@ -201,7 +184,7 @@ class Objective:
             try:
                 result = train(
                     spec,
-                    make_batches(self.splits, recipe, definition.seed),
+                    make_batches(self.splits, recipe, seed),
                     Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
                     on_epoch=on_epoch,
                     checkpoint_path=own / CHECKPOINT_FILE,
@@ -216,20 +199,20 @@ class Objective:
             trackers.result = {
                 "status": result.status,
                 "val_accuracy": outcome.value,
-                "num_params": trial.user_attrs[NUM_PARAMS],
+                "num_params": trial.user_attrs[names.NUM_PARAMS],
             }
         return outcome
 
     def finish(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Write what was measured into the trial; its checkpoint stays until it is told."""
         result = outcome.result
-        trial.set_user_attr(SECONDS, result.elapsed_seconds)
+        trial.set_user_attr(names.SECONDS, result.elapsed_seconds)
         if outcome.reason is not None:
-            trial.set_user_attr(REASON, outcome.reason)
+            trial.set_user_attr(names.REASON, outcome.reason)
         if result.curve:
-            trial.set_user_attr(TRAIN_ACCURACY, result.curve[-1].train_accuracy)
+            trial.set_user_attr(names.TRAIN_ACCURACY, result.curve[-1].train_accuracy)
         if result.micro_batch != self.definition.recipe["batch_size"]:
-            trial.set_user_attr(MICRO_BATCH, result.micro_batch)
+            trial.set_user_attr(names.MICRO_BATCH, result.micro_batch)
 
     def clear(self, study: optuna.Study) -> None:
         """Remove what no trial needs: checkpoints of ended ones, folders but the best ones'."""
@@ -257,12 +240,12 @@ class Objective:
         line = [trial.number, *ancestors(trial.study.get_trials(deepcopy=False), trial.number)]
         if not is_audited(self.definition.seed, line[-1], self.definition.audit):
             return True
-        if AUDITED_EPOCH not in trial.user_attrs:
-            trial.set_user_attr(AUDITED_EPOCH, epoch)
+        if names.AUDITED_EPOCH not in trial.user_attrs:
+            trial.set_user_attr(names.AUDITED_EPOCH, epoch)
         return False
 
     def _make_trackers(self, trial: optuna.Trial, spec: TrainSpec) -> Trackers:
-        network_id = trial.user_attrs[ID]
+        network_id = trial.user_attrs[names.ID]
         run = TrackedRun(
             f"{self.definition.name}-trial{trial.number}",
             network_id,

@@ -14,10 +14,27 @@ from optuna.storages import BaseStorage
 
 from nas.errors import StorageError, StudyMismatchError
 from nas.locks import locked
-from nas.results.estimates import FEATURES, record_features
+from nas.results.estimates import record_features
 from nas.samplers import DEFAULT_SAMPLER
 from nas.search.prepare import Search, prepare
 from nas.search.request import DEFAULT_TRIALS, Request
+from nas.study.attributes import (
+    ARCHITECTURE,
+    CHANGES,
+    DEVICE_HOURS,
+    FEATURES,
+    KNOWN,
+    KNOWN_ENQUEUED,
+    KNOWN_NAME,
+    NUM_NETWORKS,
+    RUNGS,
+    SAMPLED_UNITS,
+    SAMPLER,
+    SOURCE,
+    TARGET,
+    TIME_LIMIT_SECONDS,
+    WORKERS,
+)
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger
@@ -29,21 +46,6 @@ from nas.study.storage import (
     open_storage,
     store_errors,
 )
-from nas.study.trials import (
-    ARCHITECTURE,
-    DEVICE_HOURS,
-    KNOWN,
-    KNOWN_NAME,
-    NUM_NETWORKS,
-    RUNGS,
-    SAMPLED_UNITS,
-    SOURCE,
-    TARGET,
-)
-
-SAMPLER, CHANGES = "sampler", "changes"  # attributes of the Optuna study
-WORKERS, TIME_LIMIT_SECONDS = "workers", "time_limit_seconds"
-KNOWN_ENQUEUED = "known_enqueued"
 
 
 def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
@@ -146,6 +148,7 @@ def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
         search.folder,
         frozenset(search.space.distributions),
         is_local=url is None or url.startswith("sqlite"),
+        seed=search.definition.seed,
     )
 
 

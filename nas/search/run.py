@@ -20,17 +20,17 @@ from nas.samplers import make_rotation
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.fill_rungs import OpenRung, fill_rungs
 from nas.search.objective import Objective
-from nas.search.open_study import SAMPLER, load_ledger, open_study
+from nas.search.open_study import load_ledger, open_study
 from nas.search.prepare import Search, prepare
 from nas.search.processes import require_parent, run_processes
 from nas.search.progress import Display, ProgressLine
 from nas.search.request import Request, quote_command
 from nas.search.worker import EXHAUSTED, FINISHED, WorkerContext, run_worker
 from nas.signals import InterruptGuard
+from nas.study.attributes import DEVICE_HOURS, SAMPLER, TARGET
 from nas.study.liveness import heartbeat
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
-from nas.study.trials import DEVICE_HOURS, TARGET
 from nas.training.batches import PlacedSplits, place_search_splits
 
 __all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]

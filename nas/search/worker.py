@@ -21,10 +21,11 @@ from nas.network.architecture import Architecture
 from nas.samplers.contract import Proposal, SpaceExhausted
 from nas.search.objective import Objective
 from nas.signals import InterruptGuard
+from nas.study.attributes import TARGET, WORKER
 from nas.study.ledger import Ledger
 from nas.study.lineage import INTERRUPTED, num_claimed
-from nas.study.liveness import WORKER, is_elsewhere
-from nas.study.trials import TARGET, is_counted
+from nas.study.liveness import is_elsewhere
+from nas.study.trials import is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"

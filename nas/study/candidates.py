@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.study.trials import KNOWN, TrialRow, rank
+from nas.study.attributes import KNOWN
+from nas.study.trials import TrialRow, rank
 
 
 def choose_candidates(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:

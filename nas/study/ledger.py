@@ -5,7 +5,8 @@ The rules:
 - The processes that share a study's folder take its lock in turn.
 - A study's number of trials is that of trials that count and trials that run. Of a race between
   machines the lower number trains, the higher one is withdrawn: FAIL, never proposed again.
-- An id is written into the trial before training; of two that run the lower number trains.
+- A training is (network id, seed, rung), the rung being the Optuna study. Seed and id are written
+  into the trial before it begins; of two that run with both the same the lower number trains.
 - A trial whose process died is told FAIL by whoever is next, and its network is enqueued again,
   before everything else that waits.
 """
@@ -25,32 +26,29 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.locks import locked
-from nas.study.folder import StudyFolder
-from nas.study.lineage import (
-    GIVEN_BACK,
-    KILLED,
-    count_failed_attempts,
-    list_requeued,
-    num_claimed,
-)
-from nas.study.liveness import UNCLAIMED_GRACE, WORKER, is_dead
-from nas.study.trials import (
+from nas.study.attributes import (
     ARCHITECTURE,
     AUDITED_EPOCH,
+    GIVEN_BACK,
     ID,
     KNOWN_NAME,
     ORIGIN,
     REASON,
     RESUMES,
+    SEED,
     SOURCE,
     TARGET_BUDGET,
-    is_counted,
+    WORKER,
 )
+from nas.study.folder import StudyFolder
+from nas.study.lineage import KILLED, count_failed_attempts, list_requeued, num_claimed
+from nas.study.liveness import UNCLAIMED_GRACE, is_dead
+from nas.study.trials import is_counted
 
 MAX_FAILED_ATTEMPTS = 3  # deaths of a network before its first epoch's end; then it is given up
 WORST_ACCURACY = 0.0
 # what a network that is enqueued again keeps
-REQUEUED_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN, TARGET_BUDGET)
+REQUEUED_ATTRS = (SEED, SOURCE, KNOWN_NAME, ARCHITECTURE, AUDITED_EPOCH, ORIGIN, TARGET_BUDGET)
 SETTLE_SECONDS = 5.0  # for another machine to write the id of the trial it just began
 
 
@@ -65,6 +63,7 @@ class Ledger:
         names: The names that the choices of every network have.
         is_local: Whether all processes that can reach the store share the folder: a journal and
             SQLite are one machine's, a database server is not.
+        seed: What a trial trains with that names no seed of its own.
     """
 
     study: optuna.Study
@@ -72,6 +71,7 @@ class Ledger:
     folder: StudyFolder
     names: frozenset[str]
     is_local: bool
+    seed: int
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -111,9 +111,9 @@ class Ledger:
         trials = self._settled(number)
         if num_claimed(trials[:number]) >= num_trials:
             return "surplus: the study has its trials"
-        own_id = trials[number].user_attrs[ID]
+        own = self._training(trials[number])
         for other in trials:
-            if other.number == number or other.user_attrs.get(ID) != own_id:
+            if other.number == number or self._training(other) != own:
                 continue
             is_first = other.state == TrialState.RUNNING and other.number < number
             if is_counted(other) or is_first:
@@ -180,6 +180,10 @@ class Ledger:
                 (workers / lock).unlink(missing_ok=True)
         self.enqueue_retries()  # whoever requeued may have been killed half-way
         return [trial.number for trial in dead]
+
+    def _training(self, trial: FrozenTrial) -> tuple[str | None, int]:
+        """Return what a trial trains within its rung: network id, None before it has one; seed."""
+        return trial.user_attrs.get(ID), trial.user_attrs.get(SEED, self.seed)
 
     def _take_waiting(self, worker: Mapping[str, Any]) -> int | None:
         waiting = self.trials(TrialState.WAITING)

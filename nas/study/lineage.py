@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.study.trials import NUM_PARAMS, REASON, RESUMES, is_counted
+from nas.study.attributes import GIVEN_BACK, NUM_PARAMS, REASON, RESUMES
+from nas.study.trials import is_counted
 
-GIVEN_BACK = "given_back"  # user attribute of a FAIL trial: its network is to be trained again
 KILLED, INTERRUPTED = "killed", "interrupted"
 
 

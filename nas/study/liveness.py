@@ -22,8 +22,8 @@ import psutil
 from optuna.trial import FrozenTrial
 
 from nas.locks import holding, is_held
+from nas.study.attributes import WORKER
 
-WORKER = "worker"  # user attribute {"host", "pid", "started_at", "lock"} of a trial
 UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is dead after this
 
 

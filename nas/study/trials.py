@@ -1,14 +1,14 @@
 """What a study's trials say: one row per trial, the funnel, the best and their ties.
 
-The user attributes named here are what the search writes into a trial; everything that shows a
-study (`status`, `best`, `report`, the progress line) reads it through these rows.
+Everything that shows a study (`status`, `best`, `report`, the progress line) reads it through
+these rows; what the search writes into a trial is named in `nas.study.attributes`.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,34 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.statistics import standard_error
+from nas.study import attributes as names
 from nas.study.liveness import is_dead
-
-# User attributes of the study
-TARGET = "target_trials"  # trials it is to have in total
-DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
-# as `nas.study.rungs.format_rungs` writes them; an attribute of the search's own study
-RUNGS = "rungs"
-# see `nas.results.forecast.Terms`
-SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"
-
-# User attributes of a trial
-ID, SHAPE_ID = "id", "shape_id"
-NUM_PARAMS, MACS, ACTIVATIONS, SHARE = "num_params", "macs", "activations", "budget_share"
-ARCHITECTURE, NOTATION = "architecture", "notation"
-SOURCE = "source"  # `known`, or the sampler's word for where the choices came from
-KNOWN_NAME = "known_name"
-REASON = "reason"
-RESUMES = "resumes"  # number of the killed trial whose training it continues
-OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
-SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
-DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
-MICRO_BATCH = "micro_batch"
-TARGET_BUDGET = "target_budget"  # that it was proposed for, in a study of several
-AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.results.audit`)
-ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
-
-KNOWN = "known"
-GIVEN_BACK = "given back"  # the source of a network whose process died before it could tell
 
 
 @dataclass(frozen=True)
@@ -59,7 +33,9 @@ class TrialRow:
     by `nas.results.estimates`; None where nothing was estimated. `device_seconds` is what its own
     process spent on its training, up to the last whole epoch where it was killed; `resumes` is the
     killed trial that it went on from. `audited_epoch` is where pruning would have stopped it,
-    `target_budget` what it was proposed for in a study of several budgets.
+    `target_budget` what it was proposed for in a study of several budgets. `seed` is that of its
+    weights and order, None of an older trial: the study's. A row of `gather` stands for all
+    `num_trainings` of its network.
     """
 
     number: int
@@ -85,6 +61,8 @@ class TrialRow:
     started_at: datetime | None = None
     audited_epoch: int | None = None
     target_budget: int | None = None
+    seed: int | None = None
+    num_trainings: int = 1
 
     @property
     def score(self) -> float:
@@ -141,14 +119,41 @@ def count_funnel(rows: Sequence[TrialRow]) -> Funnel:
     )
 
 
+def gather(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return one row for each network that was trained, in the order of their first trainings.
+
+    A network may be trained again, with another seed. Its row is the first of those trained to
+    the end, with the mean accuracy over the seeds; where none was, it is the first of all.
+
+    Args:
+        rows: Trials of one rung.
+    """
+    trainings: dict[str | int, list[TrialRow]] = {}
+    for row in rows:
+        if row.is_counted:
+            trainings.setdefault(row.id or row.number, []).append(row)
+    return [_stand_for(own) for own in trainings.values()]
+
+
+def _stand_for(trainings: Sequence[TrialRow]) -> TrialRow:
+    complete = [row for row in trainings if row.state == "complete"]
+    by_seed = list({row.seed: row for row in reversed(complete)}.values())
+    if len(by_seed) <= 1:
+        return by_seed[0] if by_seed else trainings[0]
+    mean = statistics.fmean(row.val_accuracy or 0.0 for row in by_seed)
+    return replace(complete[0], val_accuracy=mean, num_trainings=len(by_seed))
+
+
 def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
-    """Return the completed trials within a budget, the best score first, then the smaller.
+    """Return the networks trained to the end within a budget, the best score first.
+
+    Of two with one score the smaller is first. Each has one row, as `gather` makes it.
 
     Every command, the progress line and what is kept on disk go by this order.
     """
     complete = [
         row
-        for row in rows
+        for row in gather(rows)
         if row.state == "complete"
         and row.num_params is not None
         and (budget is None or row.num_params <= budget)
@@ -184,7 +189,7 @@ def mean_seconds(rows: Sequence[TrialRow]) -> float | None:
     are five.
     """
     timed = [row for row in rows if row.is_counted and row.elapsed_seconds is not None]
-    sampled = [row for row in timed if row.source != KNOWN]
+    sampled = [row for row in timed if row.source != names.KNOWN]
     chosen = sampled[-max(5, len(sampled) // 2) :] if len(sampled) >= 3 else timed
     if not chosen:
         return None
@@ -198,33 +203,34 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
     return TrialRow(
         number=trial.number,
         state=_state(trial),
-        id=attrs.get(ID, ""),
-        num_params=attrs.get(NUM_PARAMS),
-        macs=attrs.get(MACS),
+        id=attrs.get(names.ID, ""),
+        num_params=attrs.get(names.NUM_PARAMS),
+        macs=attrs.get(names.MACS),
         val_accuracy=trial.value if trial.state == TrialState.COMPLETE else last,
-        train_accuracy=attrs.get(TRAIN_ACCURACY),
+        train_accuracy=attrs.get(names.TRAIN_ACCURACY),
         num_epochs=len(steps),
-        source=attrs.get(SOURCE, ""),
-        known_name=attrs.get(KNOWN_NAME),
-        reason=attrs.get(REASON),
+        source=attrs.get(names.SOURCE, ""),
+        known_name=attrs.get(names.KNOWN_NAME),
+        reason=attrs.get(names.REASON),
         elapsed_seconds=trial.duration.total_seconds() if trial.duration else None,
-        num_over_budget=attrs.get(OVER_BUDGET, 0),
-        num_repeats=attrs.get(REPEATS, 0),
-        architecture=attrs.get(ARCHITECTURE),
-        notation=attrs.get(NOTATION),
+        num_over_budget=attrs.get(names.OVER_BUDGET, 0),
+        num_repeats=attrs.get(names.REPEATS, 0),
+        architecture=attrs.get(names.ARCHITECTURE),
+        notation=attrs.get(names.NOTATION),
         curve=tuple((step, value) for step, value in sorted(steps.items()) if value == value),
-        device_seconds=attrs.get(DEVICE_SECONDS, attrs.get(SECONDS)),
-        resumes=attrs.get(RESUMES),
+        device_seconds=attrs.get(names.DEVICE_SECONDS, attrs.get(names.SECONDS)),
+        resumes=attrs.get(names.RESUMES),
         started_at=trial.datetime_start,
-        audited_epoch=attrs.get(AUDITED_EPOCH),
-        target_budget=attrs.get(TARGET_BUDGET),
+        audited_epoch=attrs.get(names.AUDITED_EPOCH),
+        target_budget=attrs.get(names.TARGET_BUDGET),
+        seed=attrs.get(names.SEED),
     )
 
 
 def _state(trial: FrozenTrial) -> str:
     match trial.state:
         case TrialState.COMPLETE:
-            return "broken" if trial.user_attrs.get(REASON) else "complete"
+            return "broken" if trial.user_attrs.get(names.REASON) else "complete"
         case TrialState.PRUNED:
             return "pruned" if trial.intermediate_values else "rejected"
         case TrialState.FAIL:

@@ -4,14 +4,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nas.results.estimates import FEATURES, EstimateReader, record_features
+from nas.results.estimates import EstimateReader, record_features
 from nas.samplers import make_sampler
 from nas.samplers.history import HistoryReader
 from nas.samplers.incumbent import estimate_scores
 from nas.samplers.surrogate import make_fitter
+from nas.study.attributes import ARCHITECTURE, FEATURES, ID, NUM_PARAMS, REASON
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
-from nas.study.trials import ARCHITECTURE, ID, NUM_PARAMS, REASON, rank
+from nas.study.trials import rank
 from tests.support.sampling import INPUT, small_space
 from tests.support.small_study import searched_studies
 

@@ -89,9 +89,9 @@ def test_noise_cannot_tell() -> None:
 
 def test_only_trained_candidates_near_the_budget_are_compared() -> None:
     far = [row(i, 0.9, 2, 400, False, num_params=899) for i in range(20)]
-    pruned = [row(i, 0.9, 2, 400, False, state="pruned") for i in range(20)]
-    near = [row(i, 0.5, 2, 400, False, num_params=900) for i in range(7)]
-    over = [row(i, 0.9, 2, 400, False, num_params=1_001) for i in range(20)]
+    pruned = [row(i, 0.9, 2, 400, False, state="pruned") for i in range(20, 40)]
+    near = [row(i, 0.5, 2, 400, False, num_params=900) for i in range(40, 47)]
+    over = [row(i, 0.9, 2, 400, False, num_params=1_001) for i in range(50, 70)]
     answer = answer_question([*far, *pruned, *near, *over], BUDGET)
     assert answer.num_candidates == 7
     assert answer.verdict == CANNOT_TELL

@@ -13,12 +13,12 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from nas.study import ledger as claims
+from nas.study.attributes import GIVEN_BACK, ID, NUM_PARAMS, REASON, RESUMES, WORKER
 from nas.study.folder import StudyFolder
 from nas.study.ledger import Ledger
-from nas.study.lineage import GIVEN_BACK, count_failed_attempts, num_claimed
-from nas.study.liveness import WORKER, heartbeat, is_dead, is_elsewhere
+from nas.study.lineage import count_failed_attempts, num_claimed
+from nas.study.liveness import heartbeat, is_dead, is_elsewhere
 from nas.study.storage import open_storage
-from nas.study.trials import ID, NUM_PARAMS, REASON, RESUMES
 from tests.support.searching import PATIENCE_SECONDS, Running, wait_until
 
 X = optuna.distributions.IntDistribution(0, 9)
@@ -36,7 +36,7 @@ def ledger(request, tmp_path):
         direction="maximize",
         sampler=optuna.samplers.RandomSampler(0),
     )
-    return Ledger(study, storage, folder, frozenset({"x"}), is_local=True)
+    return Ledger(study, storage, folder, frozenset({"x"}), is_local=True, seed=0)
 
 
 def add(ledger, state, x=None, steps=0, **attrs):
@@ -101,6 +101,16 @@ def test_of_two_trials_with_one_network_the_lower_number_trains(ledger):
     assert ledger.refusal(low, num_trials=9) is None
     assert ledger.refusal(high, num_trials=9) == f"repeat of trial {low}"
     assert ledger.refusal(other, num_trials=9) is None
+
+
+def test_another_seed_of_a_network_is_another_training(ledger):
+    add(ledger, TrialState.COMPLETE, x=1, id="a")  # an older trial: the study's seed, 0
+    again = add(ledger, TrialState.RUNNING, x=1, id="a", seed=0)
+    other = add(ledger, TrialState.RUNNING, x=1, id="a", seed=1)
+    twice = add(ledger, TrialState.RUNNING, x=1, id="a", seed=1)
+    assert ledger.refusal(again, num_trials=9) == "repeat of trial 0"
+    assert ledger.refusal(other, num_trials=9) is None
+    assert ledger.refusal(twice, num_trials=9) == f"repeat of trial {other}"
 
 
 @pytest.mark.parametrize(

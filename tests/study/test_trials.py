@@ -12,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 from nas.statistics import resolvable_difference, standard_error
 from nas.study.trials import (
     count_funnel,
+    gather,
     mean_seconds,
     pareto_front,
     rank,
@@ -145,3 +146,26 @@ def test_the_elapsed_time_runs_from_the_asking_to_the_telling():
     trial.datetime_start, trial.datetime_complete = start, start + timedelta(seconds=7)
     study.add_trial(trial)
     assert read_rows(study)[0].elapsed_seconds == 7.0
+
+
+def test_a_network_has_one_row_whatever_number_of_seeds_it_was_trained_with():
+    rows = [
+        row(0, 0.90, 900, id="a"),
+        row(1, 0.80, 500, id="b", seed=0),
+        row(2, 0.70, 900, id="a", seed=1),
+        row(3, 0.10, 900, id="a", seed=1),  # of one seed twice the first counts
+        row(4, 0.99, 500, state="running", id="b", seed=2),
+    ]
+    found = {one.id: one for one in gather(rows)}
+    assert [found["a"].number, found["a"].num_trainings] == [0, 2]
+    assert found["a"].val_accuracy == pytest.approx(0.8)
+    assert found["b"] is rows[1]
+    assert [one.number for one in rank(rows)] == [1, 0]  # equal accuracies, the smaller first
+
+
+def test_a_network_whose_trainings_broke_off_has_the_row_of_the_first():
+    rows = [row(0, 0.3, state="pruned", id="a"), row(1, 0.2, state="pruned", id="a", seed=1)]
+    assert gather(rows) == [rows[0]]
+    complete = row(2, 0.5, id="a", seed=2)
+    assert gather([*rows, complete]) == [complete]
+    assert gather([row(0, state="failed"), row(1, state="rejected")]) == []

@@ -15,9 +15,17 @@ from nas.commands import main
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.complexity import count
 from nas.network.identity import identify
+from nas.study.attributes import (
+    ACTIVATIONS,
+    ARCHITECTURE,
+    ID,
+    MACS,
+    NOTATION,
+    NUM_PARAMS,
+    SHAPE_ID,
+)
 from nas.study.folder import Plan, StudyDefinition, StudyFolder
 from nas.study.storage import open_storage
-from nas.study.trials import ACTIVATIONS, ARCHITECTURE, ID, MACS, NOTATION, NUM_PARAMS, SHAPE_ID
 from nas.training.recipe import RECIPES
 
 SPACE = Path(__file__).parent / "spaces" / "tiny.py"

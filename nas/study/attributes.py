@@ -1,0 +1,48 @@
+"""Every user attribute that a study or a trial carries, by its one name.
+
+The names are kept in journals and databases: they do not change. Most were given before the words
+of docs/glossary.md, so `known` is a baseline and `given_back` a trial that was requeued.
+"""
+
+from nas.samplers.contract import REASON_ATTR
+
+# Of the search's Optuna study
+TARGET = "target_trials"  # trials it is to have in total; of a rung too
+SAMPLER = "sampler"
+RUNGS = "rungs"  # as `nas.study.rungs.format_rungs` writes them
+WORKERS = "workers"
+TIME_LIMIT_SECONDS = "time_limit_seconds"
+DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
+CHANGES = "changes"  # what was changed from run to run of the above, and at which trial
+KNOWN_ENQUEUED = "known_enqueued"  # the baselines are enqueued
+# see `nas.results.forecast.Terms`
+SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"
+FEATURES = "features"  # what `nas.results.estimates.record_features` returns
+
+# Of a rung's Optuna study
+RUNG_OF = "rung_of"  # the study whose rung it is
+CANDIDATES = "candidates"  # the search's trials that it trains again, and why these
+
+# Of a trial. A training is (network id, seed, rung): `ID`, `SEED` and the Optuna study
+ID, SHAPE_ID = "id", "shape_id"
+SEED = "seed"  # of weights and order; absent in older trials: the study's
+WORKER = "worker"  # {"host", "pid", "started_at", "lock"} of the process that trains it
+ARCHITECTURE, NOTATION = "architecture", "notation"
+NUM_PARAMS, MACS, ACTIVATIONS = "num_params", "macs", "activations"
+BUDGET_PERCENT = "budget_share"
+SOURCE = "source"  # `KNOWN`, `ENQUEUED_AGAIN`, or the sampler's word for where it came from
+KNOWN_NAME = "known_name"
+OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
+TARGET_BUDGET = "target_budget"  # that it was proposed for, in a study of several
+REASON = REASON_ATTR  # why it broke, failed or was rejected; samplers read it too
+GIVEN_BACK = "given_back"  # of a FAIL trial: its network is to be trained again
+RESUMES = "resumes"  # number of the killed trial whose training it continues
+ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
+AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.results.audit`)
+SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
+DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
+MICRO_BATCH = "micro_batch"
+
+# Values of `SOURCE`
+KNOWN = "known"
+ENQUEUED_AGAIN = "given back"  # its process died before it could tell where it came from
