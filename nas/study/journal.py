@@ -38,8 +38,8 @@ class MendingJournal(BaseJournalBackend):
         self._file = JournalFileBackend(str(path))  # for reading, which needs no lock
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Yield the records from a number on; a torn last line is left out."""
-        yield from self._file.read_logs(log_number_from)
+        """Return the records from a number on; a torn last line is left out."""
+        return self._file.read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append records, all of them or none, and flush them to disk.
