@@ -4,6 +4,10 @@
 
 The length scale and the noise are the best of a grid by the marginal likelihood; the variance of
 the signal follows in closed form. One eigendecomposition per length scale serves every noise.
+
+Optuna's GPSampler is not used: it sees complete trials only, not the pruned ones, and models the
+choices of a trial, not the network that they make. scikit-learn's process is not used: it runs an
+optimiser at each fit, and where that ends depends on where it begins.
 """
 
 from __future__ import annotations
@@ -62,8 +66,9 @@ class GaussianProcess:
         """
         kernel = _matern(cdist(z, self.x) / self.hyperparameters.length_scale)  # (m, n)
         kernel += _linear(z, self.x)
-        half = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
-        prior = 1.0 + LINEAR_WEIGHT * (z * z).mean(axis=1)
+        # factor = L with L L^T = K: half = L^-1 k, and |half|^2 = k^T K^-1 k is what is known
+        half = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)  # (n, m)
+        prior = 1.0 + LINEAR_WEIGHT * (z * z).mean(axis=1)  # kernel(z, z)  # (m,)
         variance = self.signal_variance * np.maximum(prior - (half * half).sum(axis=0), 1e-9)
         return kernel @ self.weights, np.sqrt(variance)
 
@@ -83,8 +88,13 @@ def choose_hyperparameters(
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, equation 5.8, with
     the signal's variance at its maximum.
     """
+    # With D the noise ratios on a diagonal and r the noise, the kernel with noise is
+    #     K + r D  =  D^1/2 (V diag(values) V^T + r I) D^1/2,   V, values of  D^-1/2 K D^-1/2
+    # so that every noise r has its determinant and its quadratic form from the same V and values:
+    #     log det  =  sum log(values + r) + what is the same for the whole grid
+    #     y^T (K + r D)^-1 y  =  sum (V^T D^-1/2 y)^2 / (values + r)
     distances, trend = cdist(x, x), _linear(x, x)
-    root = np.sqrt(noise_ratios)
+    root = np.sqrt(noise_ratios)  # (n,) the diagonal of D^1/2
     noises = np.array(NOISES)[:, None]  # (k, 1)
     best, chosen = -np.inf, Hyperparameters(1.0, 1.0)
     for relative in LENGTH_SCALES:
@@ -92,10 +102,11 @@ def choose_hyperparameters(
         kernel = (_matern(distances / length_scale) + trend) / np.outer(root, root)
         values, vectors = eigh(kernel, check_finite=False)
         spectrum = np.maximum(values, 0.0)[None] + noises  # (k, n)
-        projected = (vectors.T @ (y / root)) ** 2
+        projected = (vectors.T @ (y / root)) ** 2  # (n,)
+        # the signal's variance at its maximum is the quadratic form over n
         variances = np.maximum((projected[None] / spectrum).mean(axis=1), 1e-12)  # (k,)
         evidence = -0.5 * (len(y) * np.log(variances) + np.log(spectrum).sum(axis=1))
-        evidence -= 0.5 * (np.log(relative) / LOG_LENGTH_SCALE_SD) ** 2
+        evidence -= 0.5 * (np.log(relative) / LOG_LENGTH_SCALE_SD) ** 2  # the prior
         index = int(evidence.argmax())
         if evidence[index] > best:
             best, chosen = evidence[index], Hyperparameters(length_scale, NOISES[index])
@@ -117,7 +128,7 @@ def condition(
     kernel[np.diag_indices_from(kernel)] += hyperparameters.noise * noise_ratios
     factor, _ = cho_factor(kernel, lower=True, check_finite=False)
     weights = cho_solve((factor, True), y, check_finite=False)
-    signal_variance = max(float(y @ weights) / len(y), 1e-12)
+    signal_variance = max(float(y @ weights) / len(y), 1e-12)  # at the likelihood's maximum
     return GaussianProcess(x, hyperparameters, factor, weights, signal_variance)
 
 

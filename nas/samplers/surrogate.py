@@ -100,10 +100,10 @@ class SurrogateFitter:
         if sum(item.status == "complete" for item in observations) < MIN_COMPLETE:
             return None
         y = scale_scores(observations)
-        x = self.features_at([(item.key, item.choices) for item in observations])
+        x = self.features_at([(item.key, item.choices) for item in observations])  # (n, d)
         hyperparameters = self._choose_hyperparameters(observations, x)
         process = condition(x, y.values, y.noise_ratios, hyperparameters)
-        if pending:
+        if pending:  # z (m, d): their means come from the process without them
             z = self.features_at(list(pending.items()))
             process = condition(
                 np.concatenate([x, z]),
@@ -116,11 +116,19 @@ class SurrogateFitter:
     def _choose_hyperparameters(
         self, observations: Sequence[Observation], x: np.ndarray
     ) -> Hyperparameters:
-        """Return those of the first so many observations, by fives."""
+        """Return those of the observations up to the last full five.
+
+            observations   1 ... 5   6 ... 10   11 12 13
+            chosen from    |--------------- |   used with the same length scale and noise
+
+        Which ones are chosen from depends on the number of observations alone, so that a resumed
+        search, which fits once, and one that ran through choose the same.
+        """
         size = len(observations) - len(observations) % REFIT_EVERY
         prefix = tuple(observations[:size])
         if sum(item.status == "complete" for item in prefix) < MIN_COMPLETE:
             prefix, size = tuple(observations), len(observations)
+        # a trial that other workers overtook comes in late, before the last: then chosen anew
         signature = tuple((item.number, item.status, item.score) for item in prefix)
         if self._fitted is None or self._fitted[0] != signature:
             y = scale_scores(prefix)

@@ -150,6 +150,7 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
         if trial.user_attrs.get(ORIGIN) not in chosen:
             ledger.discard_waiting(trial.number, "no longer among the best of the rung below")
     trials = ledger.trials()
+    # FAIL trials whose network will be tried again: `enqueue_retries` enqueues it, not this
     continued = {trial.number for trial in list_requeued(trials)}
     held = [
         trial
@@ -161,6 +162,7 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
     for number in chosen:
         if number not in origins:
             _enqueue(ledger.study, own[number])
+    # what was trained for an earlier choice stays and counts on top
     num_trials = len(chosen) + sum(origin not in chosen for origin in origins)
     if ledger.study.user_attrs.get(TARGET) != num_trials:
         ledger.study.set_user_attr(TARGET, num_trials)

@@ -1,4 +1,12 @@
-"""All the networks of a space that fit: how many there are, drawing one of them, the extremes."""
+"""All the networks of a space that fit: how many there are, and drawing one of them.
+
+    whole space  ⊇  within the tightest cap  ⊇  within all caps
+                    drawn uniformly             kept; the others are rejected
+
+An index of one cost draws uniformly within one cap. What is drawn uniformly from a set and then
+kept only where it fits is uniform among what fits; the tightest cap rejects least. Where the
+lists of every index would be too large, draws come from the whole space.
+"""
 
 from __future__ import annotations
 
@@ -108,6 +116,7 @@ class FeasibleSet:
         rng = np.random.default_rng(0)
         drawn = [num_params(self._draw_any(rng)) for _ in range(NUM_ESTIMATE_DRAWS)]
         built = np.array([number for number in drawn if number is not None], dtype=np.int64)
+        # place i holds edges[i - 1] < number <= edges[i]; the first and the last lie outside
         placed = np.searchsorted(np.array(edges), built, side="left")
         fraction = np.bincount(placed, minlength=len(edges) + 1)[1 : len(edges)] / len(drawn)
         return [round(float(part) * self.num_distinct()) for part in fraction]
@@ -154,7 +163,7 @@ class FeasibleSet:
             return self._draw_any(rng)
         index, cap = self._capped_index
         choices = index.draw(cap, rng)
-        dropouts = self.space.dropouts
+        dropouts = self.space.dropouts  # they cost nothing, so that the index leaves them out
         if len(dropouts) > 1:
             choices["dropout"] = dropouts[int(rng.integers(len(dropouts)))]
         return choices
@@ -162,6 +171,7 @@ class FeasibleSet:
     def _draw_any(self, rng: np.random.Generator) -> dict[str, Value]:
         """Draw uniformly from the whole space."""
         space, rows = self.space, [stage.rows for stage in self.space.stages]
+        # a number of stages is as likely as it has networks; stems and dropouts go with each
         weights = [math.prod(map(len, rows[:number])) for number in space.num_stages]
         fractions = np.array(weights, dtype=float) / sum(weights)
         num_stages = space.num_stages[int(rng.choice(len(fractions), p=fractions))]
@@ -175,7 +185,7 @@ class FeasibleSet:
         rng = np.random.default_rng(0)
         hits = sum(self.fits(self.propose(rng)) for _ in range(NUM_ESTIMATE_DRAWS))
         fraction = hits / NUM_ESTIMATE_DRAWS
-        # NOTE: the error is that of one hit more and one miss more, so that none is not certain
+        # NOTE: one hit and one miss are added, so that the error is not 0 where nothing was hit
         smoothed = (hits + 1) / (NUM_ESTIMATE_DRAWS + 2)
         error = math.sqrt(smoothed * (1 - smoothed) / NUM_ESTIMATE_DRAWS)
         return Count(round(fraction * self._num_proposable), error * self._num_proposable)

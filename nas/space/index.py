@@ -4,6 +4,14 @@ A network is cut after one of its stages into a prefix (stem and first stages) a
 prefixes and all suffixes that meet at one map are listed, the suffixes sorted by cost; the
 networks within a cap are, prefix by prefix, the first so many suffixes, found by bisection. Two
 lists of 10^5 to 10^7 rows stand for their product, up to 10^14 networks.
+
+    cap 20     prefix costs   leaves   its suffixes, sorted by cost   of which fit   cumulated
+                         10       10   1  2  4  7  9 | 15                        5           5
+                         14        6   1  2  4 | 7  9  15                        3           8
+                         19        1   1 | 2  4  7  9  15                        1           9
+
+Nine networks fit. Number 6, counted from 0, is the second prefix (5 stand before it) with its
+suffix number 1, which costs 2: a uniform number below 9 is a uniform network.
 """
 
 from __future__ import annotations
@@ -82,11 +90,12 @@ class FeasibleIndex:
             ValueError: There is none.
         """
         cumulative = self._cumulative(cap)
-        rank = int(rng.integers(cumulative[-1]))
-        row = int(cumulative.searchsorted(rank, side="right"))
-        before = int(cumulative[row - 1]) if row else 0
+        rank = int(rng.integers(cumulative[-1]))  # number of the network among those that fit
+        row = int(cumulative.searchsorted(rank, side="right"))  # its prefix
+        before = int(cumulative[row - 1]) if row else 0  # networks of the prefixes before
         group = self._groups[int(self._starts.searchsorted(row, side="right")) - 1]
         prefix = int(group.prefixes.codes[row - group.start])
+        # the suffixes of one prefix stand by cost: those that fit are the first, without a gap
         suffix = int(group.suffixes[rank - before]) & ((1 << self._shift) - 1)
         return self._decode(prefix, suffix)
 
@@ -98,7 +107,9 @@ class FeasibleIndex:
         """Return, by group, how many suffixes each prefix may have."""
         counts = []
         for group in self._groups:
-            # a prefix of this cost may have the suffixes below (what it leaves + 1) << shift
+            # the cost is above the code in a packed suffix, so that cost <= cap - prefix means
+            # packed < (cap - prefix + 1) << shift, whatever the code; the minimum keeps the
+            # shift within int64
             left = np.maximum(cap - group.prefixes.costs + 1, 0)
             limit = np.minimum(left, (1 << (63 - self._shift)) - 1) << self._shift
             counts.append(group.suffixes.searchsorted(limit, side="left").astype(np.int64))
@@ -119,17 +130,18 @@ class FeasibleIndex:
 
     def _choose_cut(self, input_spec: InputSpec) -> int:
         """Return after how many stages to cut, for the fewest rows."""
-        sizes = []
-        states: dict[State, int] = defaultdict(int)
+        sizes = []  # (rows of the longer list, cut)
+        states: dict[State, int] = defaultdict(int)  # how many prefixes end in a state
         for _, state, _ in stem_states(self.space, input_spec):
             states[state] += 1
-        ended = 0
+        ended = 0  # whole networks that are shorter than the prefixes
         for index in range(len(self.space.stages)):
             after: dict[State, int] = defaultdict(int)
             for state, rows in states.items():
                 for run in stage_runs(self.space, index, state):
                     after[run.width, run.size] += rows * len(run.codes)
             states = after
+            # states that share a node share its list, which is then there once
             nodes = {self._graph.node(index + 1, state) for state in states} - {None}
             suffixes = sum(self._graph.nodes[node].rows for node in nodes if node is not None)
             prefixes = ended + sum(states.values())
@@ -148,7 +160,8 @@ class FeasibleIndex:
         states: dict[State, list[Rows]] = defaultdict(list)
         for position, state, cost in stem_states(self.space, input_spec):
             states[state].append(make_rows((cost[field],), (position,)))
-        base = len(self.space.stems)
+        # a prefix's code, in a mixed base: stem + stems x (stage 1 + base 1 x (stage 2 + ...))
+        base = len(self.space.stems)  # what the next stage's code is multiplied by
         for index in range(self.cut):
             after: dict[State, list[Rows]] = defaultdict(list)
             for state, lists in states.items():
@@ -158,6 +171,7 @@ class FeasibleIndex:
                     after[run.width, run.size].append(cross(step, rows))
             base *= code_base(self.space, index)
             states = after
+            # a network that ends at the cut itself is a prefix whose suffix is the classifier
             if index + 1 < self.cut and index + 1 in self.space.num_stages:
                 parts[self._graph.empty_suffix()] += self._end(states, input_spec)
         for state, lists in states.items():
@@ -182,6 +196,8 @@ class FeasibleIndex:
 
     def _pack_suffixes(self, node_id: int) -> Ints:
         rows = self._graph.suffixes(node_id, self.cut)
+        # bits 63, 62 | 61 ..... shift | shift - 1 ..... 0
+        #        0, 0 | cost           | code               one int64: sorting sorts by cost
         if int(rows.costs.max()) >> (62 - self._shift):
             raise TooLargeError("a suffix costs too much to be packed with its code")
         packed = (rows.costs << self._shift) | rows.codes
@@ -197,7 +213,7 @@ class FeasibleIndex:
                 prefix, code = divmod(prefix, base)
             else:
                 suffix, code = divmod(suffix, base)
-            if not code:
+            if not code:  # no stage: the network has ended
                 break
             codes.append(code)
         return choices_of(self.space, tuple(codes))

@@ -2,7 +2,14 @@
 
 A network is a path: a stem, then one run of blocks per stage. The state between two stages is
 (width, side of the map in pixels), and costs add up along the path, so that the extremes are
-shortest paths: found in closed form, no network enumerated. Standard library only.
+shortest paths: found stage by stage, no network enumerated. Standard library only.
+
+    stem          stage 1              stage 2              end
+    (16, 32) ---> (16, 32) --+-------> (32, 16) -------->   classifier of 32
+    (32, 32) ---> (32, 32) --+--+----> (64, 16) -------->   classifier of 64
+                                |
+                                +----> ...      what follows depends on the state alone, so
+                                                only the best paths into a state are kept
 """
 
 from __future__ import annotations
@@ -96,6 +103,8 @@ def find_fitting(
     """
     capped = [field for field, cap in enumerate(caps) if cap != math.inf]
 
+    # costs only grow along a path: one that is over a cap stays over it, and one that is beaten
+    # in every capped cost by another into the same state stays beaten
     def keep(paths: list[Path]) -> list[Path]:
         within = (p for p in paths if all(p.cost[f] <= caps[f] for f in capped))
         return _undominated(within, capped)
@@ -148,6 +157,8 @@ def _walk(
         for state, paths in states.items():
             kept = keep(paths)
             for run in stage_runs(space, index, state):
+                # every depth of a run ends in the same state, and a deeper one costs more of
+                # everything: only the run's shallowest, or deepest, can be extreme
                 depths = sorted(zip(run.depths, run.codes, strict=True))
                 depth, code = depths[end]
                 step = _stage_cost(run, depth)
@@ -164,6 +175,7 @@ def _walk(
 
 def _undominated(paths: Iterable[Path], fields: list[int]) -> list[Path]:
     kept: list[Path] = []
+    # in this order a path can be beaten only by one that comes before it
     for path in sorted(paths, key=lambda path: tuple(path.cost[field] for field in fields)):
         if not any(all(k.cost[f] <= path.cost[f] for f in fields) for k in kept):
             kept.append(path)
@@ -176,17 +188,18 @@ def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple
     for option, (kind, kernel, width) in enumerate(stage.options):
         codes = {d: option * len(stage.depths) + i + 1 for i, d in enumerate(stage.depths)}
         try:
+            #   size --first block--> middle --second--> last --third, ...--> last
             first, middle = block_cost(kind, w_in, width, stride, kernel, size)
         except ArchitectureError:
             continue
         try:
             rest, last = block_cost(kind, width, width, 1, kernel, middle)
         except ArchitectureError:
-            rest, last = NOTHING, 0
+            rest, last = NOTHING, 0  # no second block: only depth 1 is left below
         by_size: dict[int, list[int]] = {}
         for depth in stage.depths:
             by_size.setdefault(middle if depth == 1 else last, []).append(depth)
-        for after, depths in by_size.items():
+        for after, depths in by_size.items():  # one size, or that of depth 1 and of the rest
             if after:
                 taken = tuple(codes[depth] for depth in depths)
                 runs.append(StageRun(taken, tuple(depths), first, rest, width, after))

@@ -2,6 +2,12 @@
 
 A suffix is what follows some stage: further stages and the classifier. Maps of different size
 often have the same suffixes (parameters do not depend on the map), so equal ones are listed once.
+
+    state (width, map)    node                    its suffixes
+    (16, 32) --+          end: classifier of 16   the classifier alone
+               +--------> run: width 32, ------>  each depth of the run, with each suffix
+    (16, 16) --+               depths 1..4        of the node behind it
+                          run: width 64, ...
 """
 
 from __future__ import annotations
@@ -67,10 +73,12 @@ class TailGraph:
         if index < len(self.space.stages):
             for run in stage_runs(self.space, index, state):
                 child = self.node(index + 1, (run.width, run.size))
-                if child is not None:
+                if child is not None:  # else nothing that starts with this run ends anywhere
                     runs.append((run_costs(run, self.field), run.codes, child))
         if end is None and not runs:
             return None
+        # children are numbered by what they hold, so that comparing a run's costs, codes and
+        # child's number compares whole lists; the stage is part of it, as it says what codes mean
         key = (index, end, tuple(runs))
         if key not in self._ids:
             rows = int(end is not None) + sum(
@@ -90,7 +98,7 @@ class TailGraph:
         node = self.nodes[node_id]
         lists = [] if node.end is None else [make_rows((node.end,), (0,))]
         base = code_base(self.space, index) if node.runs else 1
-        behind: dict[int, Rows] = {}
+        behind: dict[int, Rows] = {}  # of each child, its suffixes with their codes moved up
         for run_cost, run_codes, child in node.runs:
             if child not in behind:
                 rest = self.suffixes(child, index + 1)

@@ -95,6 +95,7 @@ class Ledger:
         """
         number = self._take_waiting(worker)
         if number is None:
+            # one write: there is no moment in which it runs without its worker's name
             born = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: dict(worker)})
             trial_id = self.storage.create_new_trial(self._study_id, born)
         else:
@@ -108,6 +109,7 @@ class Ledger:
 
     def refusal(self, number: int, num_trials: int) -> str | None:
         """Return why a claimed trial is not to be trained, or None."""
+        # by number alone, so that all machines decide alike without talking
         trials = self._settled(number)
         if num_claimed(trials[:number]) >= num_trials:
             return "surplus: the study has its trials"
@@ -128,6 +130,7 @@ class Ledger:
         """End a waiting trial untrained, with its reason; one that was begun goes on."""
         trial_id = self._trial_id(number)
         try:
+            # a trial is ended only by who began it: of this and a worker one alone gets True
             if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 self.withdraw(number, reason)
         except UpdateFinishedTrialError:
@@ -174,6 +177,7 @@ class Ledger:
         ]
         for trial in dead:
             self.requeue(trial.number, KILLED)
+        # only now: while a death is not told yet, the file is what shows it
         for trial in dead:
             lock = trial.user_attrs.get(WORKER, {}).get("lock")
             if lock:
@@ -187,11 +191,13 @@ class Ledger:
 
     def _take_waiting(self, worker: Mapping[str, Any]) -> int | None:
         waiting = self.trials(TrialState.WAITING)
+        # retries first (False sorts before True), then by number
         waiting.sort(key=lambda trial: (RESUMES not in trial.user_attrs, trial.number))
         for trial in waiting:
             trial_id = self._trial_id(trial.number)
             try:
                 if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    # two writes: killed in between, it is dead for want of a worker's name
                     self.storage.set_trial_user_attr(trial_id, WORKER, dict(worker))
                     return trial.number
             except UpdateFinishedTrialError:
