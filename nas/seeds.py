@@ -2,7 +2,8 @@
 
 Every random choice of a training has a stream of its own, named by what it is for and by the
 epoch. So weights do not depend on the order of the data, nothing depends on how much another part
-has drawn, and seed and epoch are all that a resumed training needs.
+has drawn, and seed and epoch are all that a resumed training needs. NumPy's `SeedSequence` is not
+used: it takes numbers, and streams here have names.
 """
 
 from __future__ import annotations

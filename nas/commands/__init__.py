@@ -1,7 +1,8 @@
 """The command line: one file per command, found through the table `COMMANDS`.
 
 A command's module has `add_arguments(parser)` and `run(args) -> int`; only the module of the
-command that was called is imported, so that `--help` and the counters answer at once.
+command that was called is imported, so that `--help` and the counters answer at once. argparse's
+own sub-parsers are not used: they want the arguments of all commands, and so all imports, at once.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"error: not installed: {package}; run: {_install_command()}", file=sys.stderr)
         return UsageError.exit_code
-    except (NasError, OSError) as error:  # the latter: a disk or a permission nobody expected
+    except (NasError, OSError) as error:  # OSError: a disk or a permission that nobody checked
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
@@ -91,8 +92,8 @@ def main(argv: list[str] | None = None) -> int:
 def _begin_again_without_graphs(words: list[str]) -> NoReturn:
     """Put a fresh process in the place of this one, with the same words, capturing nothing.
 
-    A search and a worker go on by themselves; a full training has to be told. One that begins
-    anew does so again: a capture comes before the first epoch ends.
+    A search and a worker resume by themselves; a full training needs `--resume`. With `--restart`
+    it starts over, and nothing is lost: a capture comes before the first epoch ends.
     """
     from nas.training.engine import GRAPHS_VARIABLE
 

@@ -2,7 +2,8 @@
 
 The order of images comes from `random.Random(text).random()`, whose sequence Python guarantees
 across versions: a study resumed after an upgrade keeps its split. Torch's and NumPy's global
-generators are neither read nor moved.
+generators are neither read nor moved. scikit-learn's `train_test_split` is not used: it promises
+no split that outlives an upgrade.
 """
 
 from __future__ import annotations

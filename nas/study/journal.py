@@ -4,6 +4,9 @@ A process killed while it wrote leaves a torn last line. Optuna reads past it, b
 appended to it and the file is unreadable from then on. Here every writer looks at the last line
 first, under the lock, and cuts a torn one back; a copy of the file is kept. The kernel releases
 the lock when its holder dies, so nobody waits for a dead process.
+
+Optuna's own writer is not used: it appends to a torn line, and its lock is a file that a killed
+process leaves behind, for which the next one waits 30 seconds.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ writes the file's name into its trials. The kernel releases the lock when the pr
 answer holds for every process of this machine, other containers included. Where the file is not
 there (another machine without this folder), host and process number decide, and of another host
 nothing is known.
+
+Optuna's heartbeat is not used: it needs a database and `study.optimize`, and a journal has none.
 """
 
 from __future__ import annotations

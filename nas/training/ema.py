@@ -1,4 +1,8 @@
-"""An exponential moving average of a network's weights, given by its half-life."""
+"""An exponential moving average of a network's weights, given by its half-life.
+
+PyTorch's `AveragedModel` is not used: it reads its counter on the host at every update, which
+waits for the device.
+"""
 
 from __future__ import annotations
 
