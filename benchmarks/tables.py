@@ -5,7 +5,7 @@ A table is JSON in NAS-Bench-Macro's form, one entry per code:
     {"01210012": {"test_acc": [91.2, 91.0, 91.4], "params": 1234567, "flops": 12345678, ...}, ...}
 
 A code is a string of one-character values, or of values separated by `:`, `-`, `_` or `,`.
-Accuracies are percent or shares; counts and accuracies come from the table alone, nothing is
+Accuracies are percent or fractions; counts and accuracies come from the table alone, nothing is
 modelled. A table may hold a part of its space: codes that are not in it cannot be proposed.
 """
 

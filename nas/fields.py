@@ -20,7 +20,6 @@ class OneOf(NamedTuple):
     names: tuple[str, ...]
 
     def __contains__(self, value: object) -> bool:
-        """Tell whether it is one of the names."""
         return value in self.names
 
 

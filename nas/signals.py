@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGHUP: at once while a network trains, after the write in bookkeeping."""
+"""Ctrl-C, SIGTERM, SIGHUP: they act at once while a network trains, but never inside a write."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ class InterruptGuard:
     """
 
     def __init__(self) -> None:
-        """Install nothing yet."""
         self._depth = 0
         self._requested = False
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> InterruptGuard:
-        """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:

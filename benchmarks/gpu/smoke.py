@@ -38,7 +38,6 @@ class Record:
     """What the checks found so far, on disk at every change."""
 
     def __init__(self, path: Path) -> None:
-        """Start empty; nothing is written yet."""
         self.path = path
         self.rows: dict[str, Row] = {}
 

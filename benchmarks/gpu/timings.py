@@ -1,4 +1,4 @@
-"""The parts of the smoke test that measure; on a CPU only that they run."""
+"""The parts of the smoke test that measure; on a CPU they only have to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is timed: the engine's training step, and the plain loop that everybody writes first.
+"""What is timed: the engine's training step, and a plain PyTorch loop as it is usually written.
 
 The plain loop is fixed: the same network, batch, optimizer, schedule and augmentations; a
 torchvision folder of decoded PIL images; a DataLoader whose workers live on from epoch to epoch;
@@ -49,7 +49,7 @@ class Pictures:
         part: The images.
         mean: Of each channel, in [0, 1].
         std: Of each channel.
-        epoch_images: Images of an epoch, the part's own repeated in turn; None is each once.
+        epoch_images: Images of an epoch, the part's own repeated in turn; None takes each once.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Pictures:
 
 
 def noise_pictures(folder: Path, num_images: int, image_size: int = 32) -> Pictures:
-    """Return random colour images of ten classes: what they show does not matter to a clock.
+    """Return random colour images of ten classes: they are only there to be timed.
 
     They are repeated until an epoch has `TRAIN_IMAGES`.
     """
@@ -205,7 +205,7 @@ class PlainLoop:
         engine: Names the device and the threads, nothing else.
         pictures: On what.
         num_workers: Of the DataLoader.
-        channels_last: The one trick that is a line: the model in channels-last.
+        channels_last: Whether the model is in channels-last, the one trick that takes one line.
         epochs: Of the schedule.
     """
 
@@ -249,8 +249,8 @@ class PlainLoop:
     def time_steps(self, num_steps: int) -> float:
         """Return the seconds of a few steps after one that is not timed.
 
-        The batches that the workers made while others were timed are thrown away first: in a
-        training of its own nobody makes batches in time that does not count.
+        The batches that the workers made while other contenders were timed are thrown away first:
+        a training on its own would have had to wait for them.
         """
         for _ in range((self.loader.prefetch_factor or 0) * self.loader.num_workers):
             next(self.batches)
@@ -304,7 +304,7 @@ def _image_folder(pictures: Pictures, recipe: Recipe) -> ImageFolder:
 def peak_macs_per_second(engine: Engine) -> float:
     """Return the multiply-adds a second of a large matrix product, in the engine's format.
 
-    Of random numbers: a GPU that multiplies ones draws less power and keeps a higher clock.
+    The matrices are random: a GPU that multiplies ones draws less power and keeps a higher clock.
     """
     size = 8192 if engine.is_cuda else 2048
     dtype = torch.bfloat16 if engine.prefers_bfloat16 else torch.float32

@@ -1,6 +1,6 @@
 """Interleaved timings: two contenders in turn, and the median of the ratios with its interval.
 
-The machine's speed drifts and other work comes and goes; a ratio within a pair does not care.
+The machine's speed drifts and other work comes and goes; both timings of a pair meet it alike.
 """
 
 from __future__ import annotations

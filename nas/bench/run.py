@@ -178,7 +178,7 @@ def _plain_loops(
     num_workers: int,
     with_channels_last: bool,
 ) -> dict[str, Contender]:
-    """Return the plain loop with so many workers, with none, and with the trick that is a line."""
+    """Return the plain loop with so many workers, with none, and in channels-last."""
     shared = (arguments, plan, num_steps)
     loops = {PLAIN: _plain_loop(*shared, num_workers)}
     if num_workers > 0:

@@ -27,7 +27,7 @@ def add_study(parser: argparse.ArgumentParser, default: str = "the most recent")
         "--storage",
         metavar="URL",
         help="sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal "
-        "(default: where the study was begun; of a new one $NAS_STORAGE); passwords belong into "
+        "(default: where the study was begun; for a new one $NAS_STORAGE); passwords belong in "
         "$NAS_STORAGE or ~/.pgpass, not here",
     )
 

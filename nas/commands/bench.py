@@ -1,4 +1,4 @@
-"""Time the training engine against the plain loop that everybody writes first.
+"""Time the training engine against a plain PyTorch loop as it is usually written.
 
 The ratio is seconds of the plain loop over ours, for the same steps, as the median of interleaved
 pairs with its 95% interval; warm-up is not timed. The plain loop: a torchvision folder of decoded

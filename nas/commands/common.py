@@ -59,8 +59,8 @@ def find_definition(args: argparse.Namespace) -> StudyDefinition:
 def storage_url(args: argparse.Namespace, definition: StudyDefinition | None) -> str | None:
     """Return the store that a command opens, as --storage says; None is the study's journal.
 
-    A study stays where it was begun, whatever $NAS_STORAGE says: that is for new studies, and has
-    the password of a study which is kept in that very database.
+    A study stays where it was begun, whatever $NAS_STORAGE says. The variable is for new studies;
+    for a study that is kept in the same database it supplies the password.
 
     Args:
         args: The arguments of `add_study`.

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="the folder, with --dataset folder")
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
     for option, default, what in (
-        ("trials", DEFAULT_TRIALS, "trials of the search whose cost is told"),
+        ("trials", DEFAULT_TRIALS, "trials of the search whose cost is shown"),
         ("epochs", DEFAULT_EPOCHS, "epochs of each trial"),
         ("images", DEFAULT_IMAGES, "training images of an epoch"),
     ):

@@ -118,11 +118,12 @@ def _transfer(url: str, file: IO[bytes], md5: str, size_bytes: int, patience: Pa
 def _ask(url: str, seconds: float) -> HTTPResponse:
     """Return the host's answer, its header read; its socket times out after so long a silence.
 
-    NOTE: in a thread, for no time-out of Python ends a name look-up or a header that trickles.
+    NOTE: in a thread, because no time-out of Python's ends a name look-up or a header that comes
+    in byte by byte.
 
     Raises:
-        TimeoutError: There was none in time.
-        OSError, HTTPException, ValueError: There will be none.
+        TimeoutError: No answer came in time.
+        OSError, HTTPException, ValueError: The host cannot be reached or answered wrongly.
     """
     answers: SimpleQueue[HTTPResponse | Exception] = SimpleQueue()
 

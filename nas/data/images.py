@@ -33,7 +33,6 @@ class LabelledImages:
     fingerprint: str
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     @property

@@ -59,7 +59,6 @@ class PlacedImages:
     is_resident: bool
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
 
@@ -122,7 +121,6 @@ class DeviceLoader:
         self.seed = seed
 
     def __len__(self) -> int:
-        """Return the number of steps in an epoch."""
         return len(self.placed) // self.batch_size
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -149,7 +147,7 @@ class DeviceLoader:
 
 
 class EvalLoader:
-    """All images in order, without augmentation, the last batch as ragged as it is.
+    """All images in order, without augmentation; the last batch may be smaller.
 
     Args:
         placed: The images.
@@ -166,11 +164,9 @@ class EvalLoader:
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        """Return the number of batches."""
         return -(-len(self.placed) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches."""
         placed = self.placed
         for raw, labels in _fetch(placed, torch.arange(len(placed)), self.batch_size):
             yield Batch(normalise(raw, placed.scale, placed.shift), labels)

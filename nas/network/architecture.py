@@ -213,7 +213,7 @@ class Architecture:
 
 
 def implied_strides(num_stages: int) -> tuple[int, ...]:
-    """Return the strides that go without saying: 1 for the first stage, 2 for every later one."""
+    """Return the strides that the notation implies: 1 for the first stage, 2 for every later."""
     return (1,) + (2,) * (num_stages - 1)
 
 

@@ -62,7 +62,7 @@ class Act:
         UnknownNameError: It is none of them.
     """
 
-    kind: str = field(default="relu", metadata={"is_hashed": True})  # it always was
+    kind: str = field(default="relu", metadata={"is_hashed": True})  # ids have it
 
     def __post_init__(self) -> None:
         if self.kind not in ACTIVATIONS:

@@ -104,7 +104,7 @@ def require_budgets(budgets: Sequence[int]) -> None:
     """Refuse budgets that are not two or more different ones.
 
     Raises:
-        BudgetError: So.
+        BudgetError: There are fewer than two, or two are equal.
     """
     if len(budgets) < 2 or len(set(budgets)) < len(budgets):
         shown = ",".join(map(str, budgets))

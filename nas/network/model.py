@@ -63,7 +63,8 @@ def build_model(
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            # PyTorch takes every output for one that each channel feeds: with groups a share does
+            # PyTorch's fan out is width x kernel^2; with groups an input channel feeds only the
+            # outputs of its own group, 1/groups of them
             module.weight.detach().mul_(module.groups**0.5)
     for module in model.modules():
         if isinstance(module, AddShortcut) and isinstance(module.projection, nn.Conv2d):
@@ -72,11 +73,11 @@ def build_model(
 
 
 def scale_branches(model: nn.Module) -> None:
-    """Make each residual branch begin `1 / n` times as large, n those it is added up with.
+    """Divide each residual branch by n, the number of branches that are added to the same map.
 
-    The branches between one projection and the next are added to one map. Their scales then sum
-    to 1 at any depth, and a deep network can be trained within a few epochs. Scales the last norm
-    of each branch, or its last convolution.
+    These are the branches from one projection up to the next. Their scales then sum to 1 at any
+    depth, and a deep network can be trained within a few epochs. Scales the last norm of each
+    branch, or its last convolution.
 
     Args:
         model: As `build_model` returns it; changed in place.
@@ -108,10 +109,10 @@ def count_batches(model: nn.Module, number: int) -> None:
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """A batch norm that does not count its batches: a fixed momentum does not need to know.
+    """A batch norm that does not count its batches: with a fixed momentum nothing reads the count.
 
-    Counting takes a kernel a norm and step. `count_batches` does it once an epoch, so that the
-    weights are what PyTorch's own would be.
+    Counting would launch one kernel per norm and step. `count_batches` does it once an epoch, so
+    that a state dict holds what it would with PyTorch's own.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W)
@@ -132,7 +133,6 @@ class ResidualBlock(nn.Module):
     """Run layers in order; a shortcut receives the block's input beside the running map."""
 
     def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
-        """Take the layers by name."""
         super().__init__()
         for name, layer in layers.items():
             self.add_module(name, layer)
@@ -162,7 +162,6 @@ class AddShortcut(nn.Module):
     """Add the block's input, projected by a 1x1 convolution where the record has one."""
 
     def __init__(self, projection: nn.Module) -> None:
-        """Take the convolution, or the identity."""
         super().__init__()
         self.projection = projection
 
@@ -173,7 +172,7 @@ class AddShortcut(nn.Module):
 
 
 class SubsampledConv(nn.Conv2d):
-    """A 1x1 convolution with a stride, taken as what it is: one without, on every n-th pixel.
+    """A 1x1 convolution with a stride, computed as one without stride on every n-th pixel.
 
     NOTE: oneDNN 3.12, in PyTorch 2.14 on a CPU, writes past its workspace in the
     backward pass of channels-last maps with few channels: wrong gradients, an endless loop or an
@@ -187,9 +186,9 @@ class SubsampledConv(nn.Conv2d):
 
 
 class PaddedConv(nn.Conv2d):
-    """A convolution; in bfloat16 on a CPU one that leaves a single pixel is taken without padding.
+    """A convolution; in bfloat16 on a CPU one that leaves a single pixel runs without padding.
 
-    It is the same function: of the kernel only what lies on the map counts.
+    It is the same function: only the part of the kernel that lies on the map contributes.
 
     NOTE: oneDNN 3.12's bfloat16 gives weight gradients of NaN or 1e35 where the stride exceeds the
     map, with any number of threads (LOG.md, 2026-11-23).

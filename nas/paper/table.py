@@ -93,7 +93,7 @@ GENERAL: tuple[Setting, ...] = (
     Setting("momentum", "ours", "PyTorch's default, the first beta"),
     Setting("weight_decay", "ours", "AdamW's default in PyTorch"),
     Setting("batch_size", "general", '"the majority of our models with a batch size 256"'),
-    Setting("policy", "ours", "two augmentations, for no row it says which: the simple one"),
+    Setting("policy", "ours", "the paper has two and says for no row which; the simple one"),
     Setting("rotation_degrees", "ours", '"random rotations": the paper gives no angle'),
     Setting("flip", "general", '"random horizontal flips"'),
     Setting("crop_share", "general", '"a random 32x32 crop with a padding of two"'),

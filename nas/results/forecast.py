@@ -1,8 +1,8 @@
 """How long a search will still take, from the trials it has behind it. No PyTorch needed.
 
-A network's cost is foretold in relative units, from its multiply-adds and activations; the trials
-that are done say how many seconds a unit takes. So the large nets that are named in advance tell
-what the small ones to come will take, and trials before the pruning sets in what those after will.
+A network's cost is estimated in relative units, from its multiply-adds and activations; the trials
+that are done say how many seconds a unit takes. In this way the large baselines at the beginning
+predict the small networks to come, and trials before the pruning sets in predict those after it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from nas.study.folder import StudyDefinition
 from nas.study.pruners import STARTUP_TRIALS, WARMUP_FRACTION
 from nas.study.trials import TrialRow
 
-# What an activation and a block's launches cost beside multiply-adds on a CPU: over 43 networks
-# of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit.
+# What an activation, and the launches of a block, cost on a CPU, in multiply-adds: over 43
+# networks of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit
 ACTIVATION_MACS, BLOCK_MACS = 130.0, 200_000.0
-# Of the epochs, over trials after the start-up ones: 0.5 of random networks (replayed curves),
-# 0.83 and 0.87 in two searches with the default sampler, whose proposals are seldom the worse half
+# Fraction of the epochs that a trial runs after the start-up trials, before any was seen. It was
+# 0.5 for random networks (replayed curves), and 0.83 and 0.87 in two searches with the default
+# sampler, whose proposals are seldom in the worse half
 PRUNED_FRACTION = 0.75
-# Of the space's mean cost, in trials, against that of the sampled ones: a sampler begins anywhere
-# and ends near the budget, where most networks of a space are
+# Weight of the space's mean cost, in trials, against the mean cost of the sampled trials: a
+# sampler begins anywhere and ends near the budget, where most networks of a space are
 UNITS_WEIGHT = 8.0
 RECENT = 20  # the last sampled trials, whose mean cost stands for that of those to come
-RECENCY = 0.9  # weight of a trial against that of the next one; half after seven
-FRACTION_WEIGHT = 5.0  # of `PRUNED_FRACTION`, in trials, against what the pruner did so far
+RECENCY = 0.9  # weight of a trial relative to the next one's; a half after seven trials
+FRACTION_WEIGHT = 5.0  # of `PRUNED_FRACTION`, in trials, against what the pruner has done so far
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Terms:
         is_cuda: Whether they train on a GPU, where launches cost more than arithmetic.
         epochs: Epochs of a trial that runs to its end.
         num_startup: Trials that complete before the pruning sets in; None is no pruning.
-        sampled_units: Mean `cost_units` of networks drawn uniformly; None where nobody knows.
-        num_networks: Networks that there are within the budget; None where nobody knows.
+        sampled_units: Mean `cost_units` of networks drawn uniformly; None where unknown.
+        num_networks: Networks that there are within the budget; None where unknown.
     """
 
     input_spec: InputSpec
@@ -145,7 +146,7 @@ def seconds_left(
 
 
 def _seconds_per_unit(timed: Sequence[TrialRow], costs: Mapping[int, float]) -> float | None:
-    """Return the seconds of one cost unit, the last trials first of all: machines get busy."""
+    """Return the seconds of one cost unit; late trials weigh most, as a machine's load changes."""
     seconds = units = 0.0
     for row in timed:
         seconds = RECENCY * seconds + (row.elapsed_seconds or 0.0)
@@ -173,5 +174,5 @@ def _pruned_fraction(rows: Sequence[TrialRow], terms: Terms) -> float:
 
 
 def _shrunk(values: Sequence[float], prior: float, weight: float) -> float:
-    """Return the mean of values and of a prior that weighs as much as so many of them."""
+    """Return the mean of the values and a prior that counts as `weight` of them."""
     return (prior * weight + sum(values)) / (weight + len(values))

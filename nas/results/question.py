@@ -48,7 +48,7 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a study says to the paper's question.
+    """What a study answers to the paper's question.
 
     Args:
         verdict: `FAVOURS` where depth, narrowness and bottlenecks all raise the accuracy beyond

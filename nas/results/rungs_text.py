@@ -57,8 +57,8 @@ def describe_agreements(study_rungs: StudyRungs) -> list[str]:
     lines = [describe_agreement(item) for item in study_rungs.agreements()]
     if lines:
         lines.append(
-            "  (a rung has the best of the one below alone: close ones, which two rankings order "
-            "less alike than all networks)"
+            "  (a rung trains only the best of the one below; these are close, and two rankings "
+            "agree less on them than on all networks)"
         )
     return lines
 

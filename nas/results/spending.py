@@ -182,7 +182,7 @@ def _count_own_epochs(rows: Sequence[TrialRow]) -> dict[int, int]:
 
 
 def _was_killed(row: TrialRow) -> bool:
-    """Tell whether a trial's training ended without a word on its time."""
+    """Tell whether a trial's training ended before its time was recorded."""
     return row.state == "failed" and row.num_params is not None and row.reason != INTERRUPTED
 
 

@@ -133,7 +133,7 @@ class StudyRungs:
     def seconds_by_rung(self, workers: int = 1) -> list[float] | None:
         """Return the expected seconds of what each rung lacks, None while nobody can know.
 
-        A training is taken to cost by the epoch what the same network's longest one did so far.
+        An epoch is assumed to take as long as in the longest training of the same network so far.
         """
         rates = {
             row.number: row.elapsed_seconds / row.num_epochs

@@ -6,8 +6,8 @@
     curve.csv curve.png  every epoch
     checkpoint.pt        the state after the last epoch, or on a GPU up to 20 seconds before
 
-`metrics.json` is written first, with the status ``running``: a training that was killed is known
-by it, and so is what it was.
+`metrics.json` is written first, with the status ``running`` and all settings: it shows that a
+training was killed, and which one.
 """
 
 from __future__ import annotations

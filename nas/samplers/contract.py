@@ -160,7 +160,7 @@ class Proposer(Protocol):
     name: str
 
     def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
-        """Yield (source, choices), best first; a refused draw costs nothing but the next one.
+        """Yield (source, choices), best first; after a refused draw the next one is taken.
 
         The source says where the choices came from, for example `uniform` or `predictor`.
         Draws may break the budget and may repeat. An iterator that ends is followed by a uniform

@@ -1,4 +1,4 @@
-"""Uniform sampling: the honest baseline, and the start-up of every other sampler."""
+"""Uniform sampling: what every other sampler is compared with, and begins with."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""What a surrogate is taught: complete trials as measured, broken-off ones as far as they say.
+"""What a surrogate is taught: complete trials as measured, the others by an estimate.
 
 complete    its score
 pruned      its last score plus what complete trials gained from that step on (median), at most
             the median of the complete scores, since that is why it was pruned; a score with
             `PARTIAL_NOISE` times the noise
-diverged    the lowest of all other scores, with the same noise: no lower than a pruned one
+diverged    the median of the pruned trials' values, or where none was pruned the lower quartile of
+            the complete scores; with the same noise
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from nas.samplers.contract import Observation
 
-CLIP = 2.5  # a score is no further below the median, in scales: how bad a bad net is says little
+CLIP = 2.5  # scales below the median at which scores are cut: how bad a bad net is says little
 PARTIAL_NOISE = 4.0  # noise variance of a partial result in units of a complete one's
 
 

@@ -20,8 +20,8 @@ NUM_EI_CANDIDATES = 24
 class TpeProposer:
     """Draw from the joint density of the best tenth of the trials over that of the rest.
 
-    TPE ranks a pruned trial behind every complete one and a diverged one last of those: both
-    stand among the rest and move the proposals equally.
+    TPE ranks diverged trials last among the complete ones, and pruned trials behind all of these:
+    both belong to the rest, and move the proposals equally.
 
     Args:
         space: The candidates.

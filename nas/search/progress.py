@@ -93,7 +93,6 @@ class ProgressLine:
         terms: Terms,
         workers: int = 1,
     ) -> None:
-        """Take what does not change while the search runs."""
         self._console = console
         self._definition = definition
         self._num_trials = num_trials
@@ -110,7 +109,6 @@ class ProgressLine:
         )
 
     def __enter__(self) -> ProgressLine:
-        """Begin to draw."""
         if self._is_live:
             self._draw(self._live.start)
         return self
@@ -188,7 +186,6 @@ class Display:
     def __init__(
         self, progress: ProgressLine, definition: StudyDefinition, ledger: Ledger, workers: int
     ) -> None:
-        """Begin at the search itself."""
         self._progress = progress
         self._definition = definition
         self._ledger = ledger

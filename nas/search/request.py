@@ -40,7 +40,7 @@ class Request:
     sampler: str | None = None
     trials: int | None = None
     rungs: tuple[RungSpec, ...] | None = None
-    workers: int | None = None  # of a CPU's, as many as train most in sum
+    workers: int | None = None  # None: as many as train most in total
     time_limit_seconds: float | None = None
     device_hours: float | None = None  # `math.inf` lifts the study's limit
     track: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """A space under its caps: all that a sampler may know of the candidates.
 
-NumPy and Optuna are imported by what needs them; to refuse a budget neither is.
+NumPy and Optuna are imported only by what needs them; refusing a budget needs neither.
 """
 
 from __future__ import annotations

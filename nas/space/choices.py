@@ -34,8 +34,8 @@ class Choice:
     Args:
         name: Its name in a trial.
         values: The values, at least one, all different.
-        step: Of values that are an even range of whole numbers, which a trial is asked for as a
-            range; None of all others.
+        step: The distance of values that are evenly spaced whole numbers, which a trial is asked
+            for as a range; None for all others.
     """
 
     name: str

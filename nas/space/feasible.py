@@ -66,7 +66,7 @@ class FeasibleSet:
         """Draw uniformly, or return None after 5,000 rejected draws.
 
         Under one cap of an indexed space nothing is rejected (some 20 microseconds a draw);
-        under several, draws within the tightest are, until one keeps all.
+        under several, draws within the tightest are rejected until one keeps all.
         """
         if self._capped_index is not None and self._num_caps == 1:
             return self.propose(rng)
@@ -133,7 +133,7 @@ class FeasibleSet:
 
     @cached_property
     def _capped_index(self) -> tuple[FeasibleIndex, int] | None:
-        """Return the index that the fewest networks pass, with its cap; None if too large."""
+        """Return the index whose cap the fewest networks keep, and the cap; None if too large."""
         found = []
         for field, cap in enumerate(self.caps):
             if cap != math.inf:

@@ -1,7 +1,6 @@
 """The files that hold search spaces: which there are, and how one is read.
 
-A file has a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE` (or a
-function `suggest(trial) -> Architecture`).
+A file has a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of prefixes
 
 
 class TooLargeError(ValueError):
-    """The lists of a space would not fit in memory; our own signal, never the user's."""
+    """The lists of a space would not fit in memory; caught in `feasible`, never shown."""
 
 
 class _Group(NamedTuple):

@@ -38,9 +38,9 @@ def repair(
 ) -> dict[str, Value] | None:
     """Return the nearest choices that fit, or None where no step leads there.
 
-    Steps down depths and widths first, then changes kinds and stem, then drops stages; each time
-    where it costs most, but if one step is enough, the one that leaves the most. Deterministic;
-    what fits already comes back as it is.
+    Steps down depths and widths first, then changes kinds and stem, then drops stages. Each time
+    the step that lowers the excess most is taken, but where a single one is enough, the one that
+    stays closest to the caps. Deterministic; what fits already comes back as it is.
 
     Args:
         space: The space.

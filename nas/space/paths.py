@@ -89,7 +89,8 @@ def find_fitting(
 ) -> dict[str, Value]:
     """Return the choices of the network with the fewest parameters that keeps every cap.
 
-    Exact: a network is dropped on the way only where another is at least as cheap in every cost.
+    Exact: a network is dropped on the way only where it is over a cap, or where another one in the
+    same state is at least as cheap in every capped cost.
 
     Args:
         space: The space.

@@ -140,7 +140,7 @@ def require_name(name: str) -> str:
     """Return a study's name, checked to be a plain folder name.
 
     Raises:
-        UsageError: The name has characters that a folder or a URL would trip over.
+        UsageError: The name has characters that do not belong in a folder's name or a URL.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", name):
         raise UsageError(

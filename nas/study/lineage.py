@@ -13,7 +13,7 @@ KILLED, INTERRUPTED = "killed", "interrupted"
 
 
 def num_claimed(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many trials count, or run."""
+    """Return how many trials count or are running."""
     return sum(is_counted(trial) or trial.state == TrialState.RUNNING for trial in trials)
 
 
@@ -40,8 +40,8 @@ def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
 def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
     """Return how often in a row a network's training died without finishing an epoch.
 
-    A death is a kill or an error of the training; interrupts, the store's errors and what happened
-    before the training began are none.
+    A death is a kill or an error of the training. Interrupts, errors of the store and whatever
+    happened before the training began are not deaths.
 
     Args:
         trials: All trials.

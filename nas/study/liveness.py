@@ -6,7 +6,7 @@ answer holds for every process of this machine, other containers included. Where
 there (another machine without this folder), host and process number decide, and of another host
 nothing is known.
 
-Optuna's heartbeat is not used: it needs a database and `study.optimize`, and a journal has none.
+Optuna's heartbeat is not used: it works for databases under `study.optimize`, not for a journal.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class TrialRow:
     `state` is ``complete``, ``pruned`` (trained, stopped early), ``broken`` (diverged, out of
     memory), ``rejected`` (over budget, never trained), ``failed``, ``running`` or ``waiting``.
     Accuracies are of the validation split, in [0, 1]; `val_accuracy` is None until the first epoch
-    ends. `elapsed_seconds` runs from the asking to the telling; None until then. `curve` has the
+    ends. `elapsed_seconds` runs from Optuna's ask to tell; None until then. `curve` has the
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
     by `nas.results.estimates`; None where nothing was estimated. `device_seconds` is what its own
     process spent on its training, up to the last whole epoch where it was killed; `resumes` is the
@@ -184,9 +184,9 @@ def pareto_front(rows: Sequence[TrialRow]) -> list[TrialRow]:
 def mean_seconds(rows: Sequence[TrialRow]) -> float | None:
     """Return the expected seconds of the next trial, None before the first one ended.
 
-    Nets named in advance are as large as the budget lets them be, and trials before the pruning
-    sets in run to their end; so both give way to sampled trials of the last half as soon as there
-    are five.
+    Baselines are as large as the budget allows, and trials before the pruning sets in run to their
+    end: both take longer than usual. So from the third sampled trial on only sampled ones are
+    taken, the last half of them, but at least five where there are as many.
     """
     timed = [row for row in rows if row.is_counted and row.elapsed_seconds is not None]
     sampled = [row for row in timed if row.source != names.KNOWN]

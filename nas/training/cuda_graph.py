@@ -108,7 +108,6 @@ class SideStream:
     """
 
     def __init__(self) -> None:
-        """Make the stream on the current device."""
         self._stream = torch.cuda.Stream()
 
     def run(self, launch: Launch) -> None:

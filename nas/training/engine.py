@@ -164,8 +164,8 @@ def free_memory(device: str) -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that the device or the host has no memory left.
 
-    One that was raised while another was on its way out, as by a library's clean-up, is judged by
-    that one too.
+    An error that was raised while an earlier one was being handled, as by a library's clean-up, is
+    judged by the earlier one too.
     """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True

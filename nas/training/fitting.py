@@ -40,7 +40,7 @@ def fit_batch(recipe: Recipe, train_images: int, largest: int = 0) -> Recipe:
 def fit_recipe(
     row: Recipe, overrides: Iterable[str], train_images: int, largest: int = 0
 ) -> Recipe:
-    """Return a recipe with overrides, its batch as `fit_batch` has it unless one of them sets it.
+    """Return a recipe with overrides, its batch fitted by `fit_batch` unless an override sets it.
 
     Raises:
         RecipeError: An override has another form, names no field, or is out of range.

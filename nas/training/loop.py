@@ -187,7 +187,6 @@ class Clock:
     """The time a training took, over all the processes it ran in."""
 
     def __init__(self, before_seconds: float) -> None:
-        """Go on from the time already spent."""
         self._start = time.perf_counter() - before_seconds
         self._mark = time.perf_counter()
         self._training_seconds = 0.0

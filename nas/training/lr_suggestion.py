@@ -125,8 +125,8 @@ def _explain(
         reasons.append(f"minimum {minimum:.2g}: there the loss has begun to fall ({BEGUN:.0%})")
     else:
         reasons.append(
-            f"minimum {maximum / NARROW:.2g}: the loss begins to fall at {minimum:.2g} only, and "
-            f"less than a factor of {NARROW:g} below the maximum the rate never gets low"
+            f"minimum {maximum / NARROW:.2g}: the loss begins to fall only at {minimum:.2g}, less "
+            f"than a factor of {NARROW:g} below the maximum; from there the rate never gets low"
         )
         minimum = maximum / NARROW
     reasons.append(

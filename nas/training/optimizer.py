@@ -38,7 +38,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe, engine: Engine) -> Optimize
             groups, lr=rate, momentum=recipe.momentum, nesterov=True, **kernels
         )
     else:
-        adam = AdamW if recipe.optimizer == "adamw" else Adam  # the former is a kind of the latter
+        adam = AdamW if recipe.optimizer == "adamw" else Adam  # in PyTorch AdamW is a subclass
         betas = (recipe.momentum, 0.999)
         optimizer = adam(groups, lr=rate, betas=betas, capturable=engine.is_cuda, **kernels)
     if is_capturable(recipe, engine):

@@ -1,4 +1,4 @@
-"""What a training is asked to do, all its loop mutates, and the file that keeps that whole."""
+"""What a training is asked to do, everything its loop changes, and the checkpoint file."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _require_same_spec(path: Path, found: dict[str, Any], wanted: dict[str, Any]
 
 
 class CheckpointPace:
-    """When the state of a training is worth writing: what a kill loses, against the time.
+    """When to write a checkpoint: what a kill would lose, against the time that writing takes.
 
     After every epoch, or by time: where the last writing took less than `MOST_WRITING` of the
     seconds since, and after `MOST_SECONDS_LOST` whatever it took. The first is always due.

@@ -25,7 +25,6 @@ class EpochTotals:
     """Sums over an epoch's images, kept on the device and read once."""
 
     def __init__(self, device: str) -> None:
-        """Start from zero."""
         self.loss = torch.zeros((), device=device)
         self.num_correct = torch.zeros((), dtype=torch.int64, device=device)
 

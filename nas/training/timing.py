@@ -86,12 +86,13 @@ def choose_threads(
 ) -> int:
     """Return the CPU threads with which the most is trained in sum: 1, 2, 4, ..., or `most`.
 
-    Small nets lose more to the threads' meeting than they win. Sums in floating point depend on
-    the number, so a study chooses once.
+    Small nets lose more time when threads wait for each other than they gain. Sums in floating
+    point depend on the number, so a study chooses once.
 
-    Trainings that run at once are taken not to slow each other, and threads to be worth at most
-    their number: so where as many trainings as cores may run, each has one thread, and nothing
-    is measured; the more threads, where memory or the number of trials allows fewer trainings.
+    It is assumed that trainings which run at once do not slow each other, and that n threads are
+    at most n times as fast as one. So where one training per core may run, each gets one thread
+    and nothing is measured; where memory or the number of trials allows fewer, more threads are
+    tried.
 
     Args:
         architectures: Networks of the kind that will be trained.

@@ -172,7 +172,6 @@ class Trackers:
         self._open: dict[str, Tracker] = {}
 
     def __enter__(self) -> Trackers:
-        """Return itself."""
         return self
 
     def __exit__(self, *exception: object) -> None:
