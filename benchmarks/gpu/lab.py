@@ -38,7 +38,7 @@ Found = Iterator[tuple[str, Any]]
 
 @dataclass
 class Lab:
-    """The device, and how large a check is on it: on a CPU only that the checks themselves run.
+    """The device, and how large a check is on it: on a CPU the checks only have to run.
 
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:N``.

@@ -197,8 +197,8 @@ def _plain_loop(
 ) -> Contender:
     """Return a plain loop that is timed over as many steps as ours.
 
-    Without workers, where it is slowest and each of its steps is like the next, over fewer: as
-    many as take as long as a timing of ours.
+    Without workers it is slowest and all its steps are alike, so fewer are timed: as many as take
+    as long as a timing of ours.
     """
     time_steps = PlainLoop(*arguments, num_workers, channels_last).time_steps
     if num_workers == 0:

@@ -111,9 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=parse_workers,
         metavar="N",
-        help="trainings at once (default: auto: on a CPU as many as train most in its cores and "
-        "memory, on a GPU one). With one, the seed decides all of a search; with several, what is "
-        "proposed depends on which ends first, but each training on its own seed alone",
+        help="trainings at once (default: auto: one on a GPU; on a CPU the number that trains "
+        "most in its cores and memory). With one, the seed decides all of a search; with several, "
+        "what is proposed depends on which ends first, but each training on its own seed alone",
     )
     group.add_argument(
         "--time-limit", type=parse_duration, metavar="2h", help="begin no trial after this"

@@ -70,7 +70,7 @@ class Source(Protocol):
 def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -> InputSpec:
     """Return the smallest input the data can have, for checks that must answer at once.
 
-    No image is read, so that a check refuses nothing that the data would allow.
+    No image is read. A check against the smallest input refuses nothing that the data would allow.
 
     Args:
         name: A key of `DATASETS`.

@@ -48,7 +48,7 @@ def find_ended(run: RunSpec, data: TrainingData, mode: str) -> dict[str, Any] | 
 
     Raises:
         UsageError: The folder holds a run with other settings, an unfinished one, or a checkpoint
-            of which nothing tells what it is of.
+            without the metrics that say which run it belongs to.
         StorageError: Its metrics are damaged.
     """
     if mode == "restart":

@@ -110,7 +110,7 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
 def _next(context: WorkerContext) -> ClaimedTrial | Wait | str | None:
     """Return a claimed trial, or that others are to be waited for, or why to stop.
 
-    None is to be asked again: a trial was begun that is not to be trained.
+    None means that a trial was begun which is not to be trained: ask again.
     """
     ledger = context.ledger
     ledger.requeue_dead()

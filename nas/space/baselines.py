@@ -28,7 +28,7 @@ STEP_MACS = 3  # multiply-adds of a training step over those of its forward pass
 
 @dataclass(frozen=True)
 class Baseline:
-    """A network that was there before the search, beside a budget.
+    """A known network, to be compared with a budget.
 
     Args:
         name: A preset's name, or ``baseline`` for the space's own.

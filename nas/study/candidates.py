@@ -11,8 +11,8 @@ from nas.study.trials import TrialRow, rank
 def choose_candidates(rows: Sequence[TrialRow], count: int) -> list[TrialRow]:
     """Return the trials whose networks are trained again, the best first.
 
-    So that the two can be compared, the best baseline is always there, as one more where it is
-    not among the best; and where only baselines are, the best that was found.
+    So that found networks and baselines can be compared, the best baseline is added where none is
+    among the best, and the best found network where only baselines are.
 
     Args:
         rows: The trials of the rung below.

@@ -50,7 +50,7 @@ class GraphedStep:
 
         Args:
             step: The step.
-            warm_up: Runs a launch in the way capture wants it before.
+            warm_up: Runs a launch in the way that a capture needs beforehand.
             capture: Records a launch without executing it, and returns what replays it.
         """
         self._step, self._warm_up, self._capture = step, warm_up, capture

@@ -67,7 +67,7 @@ class TensorBoard:
     """Event files in ``<run folder>/tensorboard``; `tensorboard --logdir studies` shows all."""
 
     def __init__(self, run: TrackedRun, first_epoch: int) -> None:
-        """Open a file; what others in the folder hold of this epoch and later counts no more."""
+        """Open a file; of the folder's older files this epoch and later ones are not shown."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = run.folder / "tensorboard"
