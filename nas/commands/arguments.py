@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nas.errors import UsageError
 
 if TYPE_CHECKING:
     from nas.training.recipe import Recipe
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Return the names of a table as a help text has them: ``a, b or c``."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +50,12 @@ def add_studies(group: argparse._ActionsContainer) -> None:
 
 def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> None:
     """Add what says on which data, at what size and where; `dataset` is for the help."""
+    from nas.data.datasets import DATASETS
+
     group.add_argument(
         "--dataset",
         metavar="NAME",
-        help="cifar10, cifar100, svhn, fashion-mnist, digits, or folder for your own images "
-        f"(default: {dataset})",
+        help=f"{list_names(DATASETS)}; folder is your own images (default: {dataset})",
     )
     group.add_argument(
         "--data",
@@ -70,6 +78,8 @@ def add_training(
         recipe: Which recipe is the default, for the help; None where none can be chosen.
         dataset: Which data set is the default, for the help.
     """
+    from nas.training.recipe import RECIPES
+
     group = parser.add_argument_group("training")
     add_data(group, dataset)
     group.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
@@ -77,7 +87,7 @@ def add_training(
         group.add_argument(
             "--recipe",
             metavar="NAME",
-            help=f"how networks are trained: short, modern or paper (default: {recipe})",
+            help=f"how networks are trained: {list_names(RECIPES)} (default: {recipe})",
         )
     group.add_argument(
         "--set",
@@ -91,12 +101,14 @@ def add_training(
 
 def add_track(parser: argparse.ArgumentParser) -> None:
     """Add `--track`."""
+    from nas.training.tracking import TRACKERS
+
     parser.add_argument(
         "--track",
         action="append",
         default=[],
         metavar="NAME",
-        help="log every epoch to tensorboard or wandb too (default: to our own files alone); "
+        help=f"log every epoch to {list_names(TRACKERS)} too (default: to our own files alone); "
         "repeatable; wandb is offline unless you are logged in",
     )
 

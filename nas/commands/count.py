@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 
-from nas.commands.arguments import add_format
+from nas.commands.arguments import add_format, list_names
 from nas.network.architecture import InputSpec
+from nas.network.blocks import STEMS
 from nas.network.complexity import count, count_layers
 from nas.network.identity import identify
 from nas.network.presets import resolve_architecture
@@ -30,7 +31,7 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stem",
         metavar="KIND",
-        help="replace the stem's kind: conv3x3, conv5x5 or imagenet; a notation has conv3x3",
+        help=f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3",
     )
     default = InputSpec()
     for option, what, value in (

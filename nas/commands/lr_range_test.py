@@ -22,10 +22,12 @@ from nas.commands.arguments import (
     add_format,
     add_studies,
     add_training,
+    list_names,
     make_recipe,
     require_at_least,
 )
 from nas.errors import StorageError, UsageError
+from nas.network.blocks import STEMS
 from nas.network.presets import resolve_architecture
 from nas.printing import print_json
 
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stem",
         metavar="KIND",
-        help="replace the stem's kind: conv3x3, conv5x5 or imagenet; a notation has conv3x3",
+        help=f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3",
     )
     group = parser.add_argument_group("test")
     group.add_argument(

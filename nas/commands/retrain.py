@@ -23,12 +23,14 @@ from nas.commands.arguments import (
     add_study,
     add_track,
     add_training,
+    list_names,
     make_recipe,
     require_at_least,
 )
 from nas.commands.common import find_network
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
 from nas.errors import UsageError
+from nas.network.blocks import STEMS
 from nas.network.caps import parse_count
 from nas.printing import print_json
 
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stem",
         metavar="KIND",
-        help="with --arch: the stem's kind, conv3x3, conv5x5 or imagenet; a notation has none",
+        help=f"with --arch: the stem's kind, {list_names(STEMS)}; a notation has none",
     )
     group = parser.add_argument_group("run")
     group.add_argument(

@@ -19,6 +19,7 @@ from nas.commands.arguments import (
     add_study,
     add_track,
     add_training,
+    list_names,
     parse_workers,
     require_at_least,
 )
@@ -26,6 +27,8 @@ from nas.commands.common import storage_url
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.network.caps import Caps, parse_budgets, parse_count
+from nas.samplers import DEFAULT_SAMPLER, SAMPLERS
+from nas.study.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.study.rungs import parse_rungs
 from nas.units import parse_duration, parse_fraction, parse_hours
 
@@ -59,10 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sampler",
         metavar="NAME",
-        help="predictor (default), tpe, evolution or random: what proposes",
+        help=f"what proposes: {list_names(SAMPLERS)} (default: {DEFAULT_SAMPLER})",
     )
     group.add_argument(
-        "--pruner", metavar="NAME", help="median (default), halving or none: what stops early"
+        "--pruner",
+        metavar="NAME",
+        help=f"what stops early: {list_names(PRUNERS)} (default: {DEFAULT_PRUNER})",
     )
     group.add_argument(
         "--audit",

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from nas.commands.arguments import add_format, require_at_least
-from nas.data.datasets import early_input_spec
+from nas.commands.arguments import add_format, list_names, require_at_least
+from nas.data.datasets import DATASETS, early_input_spec
 from nas.errors import UsageError
 from nas.network.caps import Caps, format_count, format_percent, parse_count
 from nas.printing import print_json, print_table
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         default="cifar10",
         metavar="NAME",
-        help="the data set whose channels, size and classes are counted with (default: cifar10)",
+        help="the data set whose channels, size and classes are counted with: "
+        f"{list_names(DATASETS)} (default: cifar10)",
     )
     parser.add_argument("--data", metavar="DIR", help="the folder, with --dataset folder")
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")

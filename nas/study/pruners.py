@@ -1,13 +1,18 @@
-"""Pruners: which running trials are stopped early. To add one, add one row to `PRUNERS`."""
+"""Pruners: which running trials are stopped early. To add one, add one row to `PRUNERS`.
+
+Optuna is imported when a pruner is made, not when the names are listed.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from typing import TYPE_CHECKING
 
 from nas.errors import unknown_name
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
 
 DEFAULT_PRUNER = "median"
 STARTUP_TRIALS = 10
@@ -16,6 +21,8 @@ MIN_TRIALS = 5
 
 
 def _median(epochs: int) -> BasePruner:
+    from optuna.pruners import MedianPruner
+
     return MedianPruner(
         n_startup_trials=STARTUP_TRIALS,
         n_warmup_steps=math.ceil(WARMUP_FRACTION * epochs),
@@ -24,15 +31,23 @@ def _median(epochs: int) -> BasePruner:
 
 
 def _halving(epochs: int) -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
+
     return SuccessiveHalvingPruner(
         min_resource=max(1, math.ceil(WARMUP_FRACTION * epochs)), reduction_factor=3
     )
 
 
+def _none(epochs: int) -> BasePruner:
+    from optuna.pruners import NopPruner
+
+    return NopPruner()
+
+
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "median": _median,
     "halving": _halving,
-    "none": lambda epochs: NopPruner(),
+    "none": _none,
 }
 
 

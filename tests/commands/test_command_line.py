@@ -14,7 +14,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from nas.commands import COMMANDS, main
+from nas.data.datasets import DATASETS
 from nas.errors import StorageError
+from nas.network.blocks import STEMS
+from nas.samplers import SAMPLERS
+from nas.study.pruners import PRUNERS
+from nas.training.recipe import RECIPES
+from nas.training.tracking import TRACKERS
 from tests.support.small_study import add_trial, create_study, net, searched_studies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +49,23 @@ def test_every_command_has_help_and_stands_in_the_readme(name, capsys):
         0
     ] in text
     assert re.search(rf"(`|cli\.py ){name}\b", (ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize(
+    ("command", "table"),
+    [
+        *(("search", table) for table in (DATASETS, PRUNERS, RECIPES, SAMPLERS, TRACKERS)),
+        *(("retrain", table) for table in (DATASETS, RECIPES, STEMS, TRACKERS)),
+        *(("lr-range-test", table) for table in (DATASETS, RECIPES, STEMS)),
+        *(("spaces", DATASETS), ("study", DATASETS), ("show", STEMS), ("worker", TRACKERS)),
+    ],
+)
+def test_a_row_that_is_added_to_a_table_stands_in_the_help(command, table, monkeypatch, capsys):
+    monkeypatch.setitem(table, "newcomer", next(iter(table.values())))
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert [name for name in table if name not in text] == []
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
