@@ -1,5 +1,6 @@
 """The data sets by name, what is known of one unread, and the two ways to load one.
 
+To add a data set, write one file beside this one, a `Source`, and add one row to `DATASETS`.
 Names and rows need the standard library alone; PyTorch and the readers are imported on loading.
 """
 

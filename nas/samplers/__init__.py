@@ -1,7 +1,8 @@
 """Samplers: which network is trained next.
 
 `make_sampler` gives an Optuna sampler that keeps the budget and never repeats a network. A new
-sampler is one file with a `Proposer` (`nas.samplers.contract`) and one row in `SAMPLERS`.
+sampler is one file with a `Proposer` (`nas.samplers.contract`) and one row in `SAMPLERS`; it is
+made of a `CandidateSpace` and of what happens to draws over the budget.
 Optuna is imported when a sampler is made, not when the names are listed.
 """
 

@@ -22,7 +22,7 @@ FINAL = Architecture(
 def test_all_that_was_promised_has_a_name():
     rows = {f"row{number}" for number in range(1, 9)}
     resnets = {f"resnet{layers}" for layers in (20, 32, 44, 56, 110)}
-    assert set(PRESETS) == rows | resnets | {"final", "basic-333", "basic-443"}
+    assert rows | resnets | {"final", "basic-333", "basic-443"} <= set(PRESETS)
     assert all(name == preset.name and preset.source for name, preset in PRESETS.items())
 
 
