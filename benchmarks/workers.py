@@ -83,8 +83,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="an image folder")
     parser.add_argument("--space", default="resnet", help="(default: %(default)s)")
     parser.add_argument("--budget", default="300k", help="parameters (default: %(default)s)")
-    parser.add_argument("--trials", type=int, default=12, help="(default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=40, help="(default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=3, help="(default: %(default)s)")
     return parser.parse_args()
 
