@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import UsageError
+from nas.network.blocks import STEMS
+from nas.units import parse_duration
 
 if TYPE_CHECKING:
     from nas.training.recipe import Recipe
@@ -59,6 +62,7 @@ def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> Non
     )
     group.add_argument(
         "--data",
+        type=expand_path,
         metavar="DIR",
         help="where the data are; for folder: train/CLASS/*, and val/, test/ where you have them",
     )
@@ -86,6 +90,7 @@ def add_training(
     if recipe is not None:
         group.add_argument(
             "--recipe",
+            dest="recipe_name",
             metavar="NAME",
             help=f"how networks are trained: {list_names(RECIPES)} (default: {recipe})",
         )
@@ -113,6 +118,26 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_stem(group: argparse._ActionsContainer) -> None:
+    """Add `--stem`."""
+    group.add_argument(
+        "--stem",
+        metavar="KIND",
+        help=f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3",
+    )
+
+
+def add_time_limit(group: argparse._ActionsContainer) -> None:
+    """Add `--time-limit`."""
+    group.add_argument(
+        "--time-limit",
+        type=parse_duration,
+        dest="time_limit_seconds",
+        metavar="2h",
+        help="begin no trial after this",
+    )
+
+
 def make_recipe(args: argparse.Namespace, default: str, num_images: int | None = None) -> Recipe:
     """Return the recipe of a training: its row, then what --set gives.
 
@@ -127,10 +152,15 @@ def make_recipe(args: argparse.Namespace, default: str, num_images: int | None =
     from nas.training.fitting import fit_recipe
     from nas.training.recipe import get_recipe
 
-    row = get_recipe(args.recipe or default)
+    row = get_recipe(args.recipe_name or default)
     if num_images is None:
         return row.with_overrides(args.overrides)
     return fit_recipe(row, args.overrides, num_images)
+
+
+def expand_path(text: str) -> Path:
+    """Return a path; no shell unfolds the home folder in `--data=~/images`."""
+    return Path(text).expanduser()
 
 
 def parse_workers(text: str) -> int | None:

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from nas.commands.arguments import add_format, add_study, require_at_least
 from nas.commands.common import open_study
 from nas.network.caps import parse_count
 from nas.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from nas.results.study_rungs import StudyRungs
+    from nas.results.summary import Summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,38 +41,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    from nas.results.rungs_text import describe_agreements, describe_deciding_rung, rungs_record
-    from nas.results.summary import (
-        PARETO_ROWS,
-        pareto_table,
-        summary_record,
-        table_of,
-        verdict_lines,
-    )
+    from nas.results.rungs_text import rungs_record
+    from nas.results.summary import summary_record
 
     require_at_least(args, 1, "top")
     opened = open_study(args)
-    definition = opened.definition
-    budget = min(args.budget or definition.budget, definition.budget)
-    if args.budget is not None and args.budget > definition.budget:
-        print(
-            f"the study's own budget is {definition.budget:,}: nothing larger was trained",
-            file=sys.stderr,
-        )
-    study_rungs = opened.study_rungs()
-    summary = study_rungs.summarise(budget)
+    most = opened.definition.budget
+    budget = min(args.budget or most, most)
+    if args.budget is not None and args.budget > most:
+        print(f"the study's own budget is {most:,}: nothing larger was trained", file=sys.stderr)
+    summary = opened.rungs.summarise(budget)
     if args.format == "json":
-        print_json({**summary_record(summary, args.top), **rungs_record(study_rungs, budget)})
-        return 0
+        print_json({**summary_record(summary, args.top), **rungs_record(opened.rungs, budget)})
+    else:
+        print_best(opened.rungs, summary, args.top, with_front=True)
+    return 0
+
+
+def print_best(
+    rungs: StudyRungs, summary: Summary, top: int = 5, with_front: bool = False
+) -> None:
+    """Print the best trials and how sure the study is.
+
+    Args:
+        rungs: The study.
+        summary: Its outcome within a budget.
+        top: Rows of the table.
+        with_front: Print the Pareto front too.
+    """
+    from nas.results.rungs_text import describe_agreements, describe_deciding_rung
+    from nas.results.summary import PARETO_ROWS, pareto_table, table_of, verdict_lines
+
     if summary.best is not None:
-        print_table(*table_of(summary, args.top), left=(-2, -1))
+        print_table(*table_of(summary, top), left=(-2, -1))
         print()
-        if len(summary.pareto_front) > 1:
+        if with_front and len(summary.pareto_front) > 1:
             print_table(*pareto_table(summary), left=())
             left_out = len(summary.pareto_front) - PARETO_ROWS
             if left_out > 0:
                 print(f"{left_out} more on the Pareto front: see --format json")
             print()
-    lines = [*describe_deciding_rung(study_rungs, budget), *verdict_lines(summary)]
-    print("\n".join([*lines, *describe_agreements(study_rungs)]))
-    return 0
+    lines = [*describe_deciding_rung(rungs, summary.budget), *verdict_lines(summary)]
+    print("\n".join([*lines, *describe_agreements(rungs)]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nas.errors import StorageError, UsageError, unknown_name
+from nas.errors import StorageError, UsageError
 from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nas.results.spending import Spending
     from nas.results.study_rungs import StudyRungs
+    from nas.results.summary import Summary
     from nas.study.folder import StudyDefinition, StudyFolder
     from nas.study.trials import TrialRow
 
@@ -33,69 +34,66 @@ class OpenedStudy:
     study: optuna.Study
     rows: list[TrialRow]
 
-    def study_rungs(self) -> StudyRungs:
-        """Read the study's rungs, as they stand."""
+    @cached_property
+    def rungs(self) -> StudyRungs:
+        """Return the study's rungs, as they stand."""
         from nas.results.study_rungs import read_study_rungs
 
         return read_study_rungs(self.definition, self.storage, self.study, self.rows)
 
+    @cached_property
+    def summary(self) -> Summary:
+        """Return the outcome within the study's own budget."""
+        return self.rungs.summarise(self.definition.budget)
+
+    @cached_property
     def spending(self) -> Spending:
         """Return what the study and its rungs have spent."""
         from nas.results.study_rungs import spend
 
         return spend(self.definition, self.storage, self.study)
 
+    def record(self) -> dict[str, Any]:
+        """Return what was found and spent, as JSON-ready values."""
+        from nas.results.audit import audit
+        from nas.results.budgets import budgets_record
+        from nas.results.rungs_text import rungs_record
+        from nas.results.summary import summary_record
 
-def find_definition(args: argparse.Namespace) -> StudyDefinition:
-    """Read the definition of the study that the arguments name, or of the most recent one.
-
-    Raises:
-        UsageError: There is no such study.
-        StorageError: It is damaged, or may not be read.
-    """
-    return find_folder(args).load()
-
-
-def storage_url(args: argparse.Namespace, definition: StudyDefinition | None) -> str | None:
-    """Return the store that a command opens, as --storage says; None is the study's journal.
-
-    A study stays where it was begun, whatever $NAS_STORAGE says. The variable is for new studies;
-    for a study that is kept in the same database it supplies the password.
-
-    Args:
-        args: The arguments of `add_study`.
-        definition: The study; None for a new one.
-    """
-    from nas.study.folder import STORAGE_VARIABLE
-
-    given: str | None = args.storage
-    if given is not None:
-        return given
-    own = os.environ.get(STORAGE_VARIABLE) or None
-    if definition is None:
-        return own
-    if definition.storage is None or own is None:
-        return definition.storage
-    from nas.study.storage import canonical_url
-
-    return own if canonical_url(own) == definition.storage else definition.storage
+        return {
+            **summary_record(self.summary),
+            **rungs_record(self.rungs, self.definition.budget),
+            "spending": self.spending.to_dict(),
+            "targets": budgets_record(self.rows, self.definition.targets),
+            "audit": audit(self.rows).to_dict() if self.definition.audit else None,
+        }
 
 
 def open_study(args: argparse.Namespace) -> OpenedStudy:
     """Open the study that the arguments name, or the most recent one, which is then said.
 
-    Nothing is written, and no store is made where there is none.
-
     Raises:
         UsageError: There is no such study.
         StorageError: It is damaged, or may not be read.
     """
-    from nas.results.estimates import EstimateReader
-    from nas.study.storage import load_study, open_storage, store_file
+    return read_study(find_folder(args), args.storage)
 
-    folder = find_folder(args)
+
+def read_study(folder: StudyFolder, given_url: str | None) -> OpenedStudy:
+    """Open a study; nothing is written, and no store is made where there is none.
+
+    Args:
+        folder: Its folder.
+        given_url: Its store as the command line has it.
+
+    Raises:
+        StorageError: It is damaged, or may not be read.
+    """
+    from nas.results.estimates import EstimateReader
+    from nas.study.storage import load_study, open_storage, storage_url, store_file
+
     definition = folder.load()
-    url = storage_url(args, definition)
+    url = storage_url(given_url, definition)
     path = store_file(url, folder.journal)
     if path is not None and not path.is_file():
         raise StorageError(
@@ -136,14 +134,9 @@ def find_folder(args: argparse.Namespace) -> StudyFolder:
     Raises:
         UsageError: There is no such study.
     """
-    from nas.study.folder import find_study, list_studies, studies_folder
+    from nas.study.folder import find_study, studies_folder
 
-    parent = studies_folder(args.studies)
-    if args.study is not None:
-        known = [study.name for study in list_studies(parent)]
-        if known and args.study not in known:
-            raise unknown_name("study", args.study, known)
-    folder = find_study(parent, args.study)
+    folder = find_study(studies_folder(args.studies), args.study)
     if args.study is None:
         print(f"study: {folder.name}", file=sys.stderr)
     return folder
@@ -155,7 +148,7 @@ def find_network(
     """Return the network, and definition and folder of the study it or its data come from."""
     if args.arch is not None:
         architecture = resolve_architecture(args.arch, stem_kind=args.stem)
-        definition = find_definition(args) if args.study is not None else None
+        definition = find_folder(args).load() if args.study is not None else None
         return architecture, definition, None
     opened = open_study(args)
     row = _best_row(args, opened) if args.best else _trial_row(args, opened)
@@ -169,11 +162,10 @@ def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
 
     definition = opened.definition
     budget = min(args.budget or definition.budget, definition.budget)
-    study_rungs = opened.study_rungs()
-    summary = study_rungs.summarise(budget)
+    summary = opened.rungs.summarise(budget)
     if summary.best is None:
         raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
-    notes = describe_deciding_rung(study_rungs, budget)
+    notes = describe_deciding_rung(opened.rungs, budget)
     if notes:
         print(f"best: trial {summary.best.number}. {' '.join(notes)}", file=sys.stderr)
     return summary.best

@@ -8,14 +8,16 @@ layers for one image.
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields, replace
 
-from nas.commands.arguments import add_format, list_names
+from nas.commands.arguments import add_format, add_stem
 from nas.network.architecture import InputSpec
-from nas.network.blocks import STEMS
 from nas.network.complexity import count, count_layers
 from nas.network.identity import identify
 from nas.network.presets import resolve_architecture
 from nas.printing import print_json, print_table
+
+LAYER_FIELDS = ("name", "size", "num_params", "macs", "activations")  # of the JSON
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,18 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add what names a network's stem and input."""
-    parser.add_argument(
-        "--stem",
-        metavar="KIND",
-        help=f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3",
-    )
-    default = InputSpec()
-    for option, what, value in (
-        ("--channels", "image channels", default.channels),
-        ("--image-size", "side of the image in pixels", default.image_size),
-        ("--classes", "classes", default.num_classes),
+    add_stem(parser)
+    for option, name, what in (
+        ("--channels", "channels", "image channels"),
+        ("--image-size", "image_size", "side of the image in pixels"),
+        ("--classes", "num_classes", "classes"),
     ):
-        parser.add_argument(option, type=int, metavar="N", help=f"{what} (default: {value})")
+        text = f"{what} (default: {getattr(InputSpec(), name)})"
+        parser.add_argument(option, type=int, dest=name, metavar="N", help=text)
 
 
 def input_spec_of(args: argparse.Namespace, default: InputSpec | None = None) -> InputSpec:
@@ -49,12 +47,9 @@ def input_spec_of(args: argparse.Namespace, default: InputSpec | None = None) ->
         args: The arguments of `add_input`.
         default: What is taken where an argument is not given; None is 3x32x32 and 10 classes.
     """
-    default = default or InputSpec()
-    return InputSpec(
-        default.channels if args.channels is None else args.channels,
-        default.image_size if args.image_size is None else args.image_size,
-        default.num_classes if args.classes is None else args.classes,
-    )
+    given = {item.name: getattr(args, item.name) for item in fields(InputSpec)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(default or InputSpec(), **chosen)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,14 +62,7 @@ def run(args: argparse.Namespace) -> int:
         record = {**identify(architecture)._asdict(), **total._asdict()}
         if layers:
             record["layers"] = [
-                {
-                    "name": layer.name,
-                    "size": layer.size,
-                    "num_params": layer.num_params,
-                    "macs": layer.macs,
-                    "activations": layer.activations,
-                }
-                for layer in layers
+                {name: getattr(layer, name) for name in LAYER_FIELDS} for layer in layers
             ]
         print_json(record)
         return 0

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import (
     add_format,
+    add_stem,
     add_studies,
     add_training,
-    list_names,
     make_recipe,
     require_at_least,
 )
 from nas.errors import StorageError, UsageError
-from nas.network.blocks import STEMS
 from nas.network.presets import resolve_architecture
 from nas.printing import print_json
 
@@ -46,11 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "architecture", metavar="ARCH", help="a preset, a JSON file or the paper's notation"
     )
-    parser.add_argument(
-        "--stem",
-        metavar="KIND",
-        help=f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3",
-    )
+    add_stem(parser)
     group = parser.add_argument_group("test")
     group.add_argument(
         "--low", type=float, metavar="RATE", help="first rate (default: 1e-4 for sgd, else 1e-6)"
@@ -96,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.training.state import TrainSpec
 
     device = choose_device(args.device or "auto")
-    data_dir = Path(args.data).expanduser() if args.data else None
-    data = load_training(args.dataset or DEFAULT_DATASET, data_dir, args.image_size)
+    data = load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
     architecture = architecture.with_dropout(recipe.dropout)
     count(architecture, data.input_spec)
     recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))

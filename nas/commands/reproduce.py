@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.commands.arguments import (
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.data.datasets import load_training
     from nas.signals import InterruptGuard
 
-    data = load_training(args.dataset or DEFAULT_DATASET, _data_dir(args), args.image_size)
+    data = load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
     plan = _plan(args, rows, data)
     if args.dry_run:
         print_plan(plan, args.format)
@@ -97,10 +96,6 @@ def _check(args: argparse.Namespace) -> str:
     require_at_least(args, 0, "seed")
     require_trackers(args.track)
     return mode_of(args)
-
-
-def _data_dir(args: argparse.Namespace) -> Path | None:
-    return Path(args.data).expanduser() if args.data else None
 
 
 def _plan(
@@ -148,7 +143,7 @@ def _plan_row(
     item = RunSpec(
         architecture=PRESETS[row.preset].architecture.with_dropout(recipe.dropout),
         dataset=dataset,
-        data_dir=_data_dir(args),
+        data_dir=args.data,
         image_size=args.image_size,
         recipe=recipe,
         epochs=epochs,

@@ -6,42 +6,28 @@ import argparse
 import shlex
 import sys
 
-from nas.commands.common import open_study
-from nas.printing import print_json, print_table
+from nas.commands.best import print_best
+from nas.commands.common import OpenedStudy
+from nas.printing import print_json
 
 
-def print_end(args: argparse.Namespace, reason: str) -> int:
-    """Print what the study of `args.study` found and spent, and what to do next.
+def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> None:
+    """Print what a study found and spent, and what to do next.
 
     Args:
         args: The arguments of `search`.
+        opened: The study.
         reason: Why it stopped, one of the constants of `nas.search.worker`.
-
-    Returns:
-        The exit code, 0.
     """
     from nas.results.audit import audit, describe_audit
-    from nas.results.budgets import budgets_record, describe_budgets
-    from nas.results.rungs_text import describe_agreements, describe_deciding_rung, rungs_record
+    from nas.results.budgets import describe_budgets
     from nas.results.spending import describe_spending
-    from nas.results.summary import summary_record, table_of, verdict_lines
     from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 
-    opened = open_study(args)
-    definition, study_rungs, spending = opened.definition, opened.study_rungs(), opened.spending()
-    summary = study_rungs.summarise(definition.budget)
+    definition, summary = opened.definition, opened.summary
     if args.format == "json":
-        print_json(
-            {
-                "stopped": reason,
-                **summary_record(summary),
-                **rungs_record(study_rungs, definition.budget),
-                "spending": spending.to_dict(),
-                "targets": budgets_record(opened.rows, definition.targets),
-                "audit": audit(opened.rows).to_dict() if definition.audit else None,
-            }
-        )
-        return 0
+        print_json({"stopped": reason, **opened.record()})
+        return
     ends = {
         FINISHED: "finished, the study has its trials",
         TIME_LIMIT: "the time limit is reached; the same command goes on",
@@ -50,19 +36,14 @@ def print_end(args: argparse.Namespace, reason: str) -> int:
         ELSEWHERE: "nothing left to begin here, the last trials run on other machines",
     }
     print(f"\n{ends[reason]}: {summary.funnel.counted} trained\n", file=sys.stderr)
-    if summary.best is not None:
-        print_table(*table_of(summary), left=(-2, -1))
-        print()
-    lines = [*describe_deciding_rung(study_rungs, definition.budget), *verdict_lines(summary)]
-    print("\n".join([*lines, *describe_agreements(study_rungs)]))
-    where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
+    print_best(opened.rungs, summary)
     for line in describe_budgets(opened.rows, definition.targets, summary.val_images):
         print(line)
-    spent, saved = describe_spending(spending)
+    spent, saved = describe_spending(opened.spending)
     print(f"spent {spent}\nsaved {saved}")
     if definition.audit:
         print(f"audit {describe_audit(audit(opened.rows))}")
     if summary.best is not None:
-        print(f"\nnext: python cli.py retrain --best --study {args.study}{where}")
-        print(f"      python cli.py dashboard --study {args.study}{where}")
-    return 0
+        where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
+        print(f"\nnext: python cli.py retrain --best --study {opened.folder.name}{where}")
+        print(f"      python cli.py dashboard --study {opened.folder.name}{where}")

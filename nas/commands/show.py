@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nas.commands.arguments import add_format, add_study
-from nas.commands.common import find_definition, find_trial, open_study
+from nas.commands.common import find_folder, find_trial, open_study
 from nas.commands.count import add_input, input_spec_of
 from nas.errors import UsageError
 from nas.network.architecture import Architecture, InputSpec
@@ -26,6 +27,9 @@ from nas.network.describe import draw_network, stage_rows
 from nas.network.identity import identify
 from nas.network.presets import PRESETS, resolve_architecture
 from nas.printing import print_json, print_table
+
+# of the JSON
+TRIAL_FIELDS = ["number", "state", "val_accuracy", "num_epochs", "source", "known_name", "reason"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.what.strip().isdecimal():
         return _show_trial(args, int(args.what))
     architecture = resolve_architecture(args.what, stem_kind=args.stem)
-    default = find_definition(args).input_spec if args.study is not None else None
+    default = find_folder(args).load().input_spec if args.study is not None else None
     notes = [PRESETS[args.what].note] if args.what in PRESETS else []
     notes.append(STEM_NOTES.get(architecture.stem.kind, ""))
     print_network(architecture, input_spec_of(args, default), args.format, notes)
@@ -72,12 +76,9 @@ def print_network(
                 **({"trial": trial} if trial is not None else {}),
                 **identity._asdict(),
                 **total._asdict(),
-                "input_spec": {
-                    name: getattr(input_spec, name)
-                    for name in ("channels", "image_size", "num_classes")
-                },
+                "input_spec": asdict(input_spec),
                 "architecture": architecture.to_dict(),
-                "stages": [{name: getattr(row, name) for name in row.__slots__} for row in rows],
+                "stages": [asdict(row) for row in rows],
             }
         )
         return
@@ -113,24 +114,14 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
     if args.stem is not None:
         raise UsageError("--stem is for a notation; a trial has its own stem")
     opened = open_study(args)
-    row = find_trial(opened, number)
+    row, definition = find_trial(opened, number), opened.definition
     assert row.architecture is not None
-    num_images = opened.definition.plan.val_images
     if args.format == "text":
         from nas.results.summary import describe_trial
 
-        print("\n".join(describe_trial(row, opened.definition.name, num_images)))
+        print("\n".join(describe_trial(row, definition.name, definition.plan.val_images)))
         print()
-    trial = {
-        "study": opened.definition.name,
-        "number": row.number,
-        "state": row.state,
-        "val_accuracy": row.val_accuracy,
-        "num_epochs": row.num_epochs,
-        "source": row.source,
-        "known_name": row.known_name,
-        "reason": row.reason,
-    }
-    spec = input_spec_of(args, opened.definition.input_spec)
+    trial = {"study": definition.name, **{name: getattr(row, name) for name in TRIAL_FIELDS}}
+    spec = input_spec_of(args, definition.input_spec)
     print_network(Architecture.from_dict(row.architecture), spec, args.format, trial=trial)
     return 0

@@ -12,9 +12,8 @@ import argparse
 import shlex
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
-from nas.commands.arguments import add_format, list_names, require_at_least
+from nas.commands.arguments import add_format, expand_path, list_names, require_at_least
 from nas.data.datasets import DATASETS, early_input_spec
 from nas.errors import UsageError
 from nas.network.caps import Caps, format_count, format_percent, parse_count
@@ -42,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the data set whose channels, size and classes are counted with: "
         f"{list_names(DATASETS)} (default: cifar10)",
     )
-    parser.add_argument("--data", metavar="DIR", help="the folder, with --dataset folder")
+    parser.add_argument(
+        "--data", type=expand_path, metavar="DIR", help="the folder, with --dataset folder"
+    )
     parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
     for option, default, what in (
         ("trials", DEFAULT_TRIALS, "trials of the search whose cost is shown"),
@@ -67,20 +68,17 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--budget needs the NAME of a space: how much of it fits?")
         return _print_list(args)
     loaded = load_space(args.name)
-    data = Path(args.data) if args.data else None
-    spec = early_input_spec(args.dataset, data, args.image_size)
+    spec = early_input_spec(args.dataset, args.data, args.image_size)
     budget = args.budget if args.budget is not None else 10**18
     space = BudgetedSpace(loaded.space, spec, Caps(budget), loaded.name)
     (_, small), (_, large) = space.smallest(), space.largest()
     total, fitting = space.num_distinct(), space.count_feasible()
     edges = _edges(small.num_params, large.num_params)
     bins = space.histogram(edges)
-    baselines = nearest_baselines(space, loaded.baseline) if args.budget is not None else []
-    cost = (
-        search_cost(space, args.trials, args.epochs, args.images)
-        if args.budget is not None
-        else None
-    )
+    baselines, cost = [], None
+    if args.budget is not None:
+        baselines = nearest_baselines(space, loaded.baseline)
+        cost = search_cost(space, args.trials, args.epochs, args.images)
     if args.format == "json":
         print_json(
             {
@@ -150,7 +148,7 @@ def _print_cost(args: argparse.Namespace, cost: SearchCost) -> None:
 def _print_list(args: argparse.Namespace) -> int:
     titles = list_spaces()
     if args.format == "json":
-        print_json([{"name": entry.name, "title": entry.title} for entry in titles])
+        print_json([asdict(entry) for entry in titles])
         return 0
     print_table(("name", "what"), [(entry.name, entry.title) for entry in titles], left=(0, 1))
     return 0

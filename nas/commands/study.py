@@ -18,7 +18,6 @@ import argparse
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import add_data, add_format, add_studies, require_at_least
@@ -118,8 +117,7 @@ def _prepare(args: argparse.Namespace, study: ClaimStudy) -> Sitting:
 
     scale = SCALES[args.scale]
     engine = Engine(choose_device(args.device or "auto"))
-    data_dir = Path(args.data).expanduser() if args.data else None
-    data = load_training(args.dataset or DEFAULT_DATASET, data_dir, args.image_size)
+    data = load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
     folder = studies_folder(args.studies) / study.name / args.scale
     epochs = args.epochs or scale.epochs
     sitting = Sitting(study.comparison, scale, epochs, data, engine, folder)

@@ -3,48 +3,70 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from nas.results.forecast import seconds_left, terms_of
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
-from nas.search.request import DEFAULT_TRIALS, Request
+from nas.search.request import Request
+from nas.search.sizing import NUM_SHALLOW_OF, workers_for
+from nas.search.workers import pays_off, usable_cores
 from nas.study.attributes import TARGET
-from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.rungs import check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file
 
+if TYPE_CHECKING:
+    from nas.search.prepare import Search
 
-def read_ahead(
-    definition: StudyDefinition, folder: StudyFolder, request: Request
-) -> StudyRungs | None:
+
+def read_ahead(search: Search) -> StudyRungs | None:
     """Return a study with the rungs that it will have; None where its store has no trials yet.
 
     Raises:
         UsageError: The rungs do not train fewer networks for longer than the search.
         StorageError: The store is damaged, unreachable, or may not be read.
     """
-    url = request.storage or definition.storage
-    path = store_file(url, folder.journal)
+    definition, request, journal = search.definition, search.request, search.folder.journal
+    path = store_file(search.url, journal)
     if path is not None and not path.is_file():
         return None
-    storage = open_storage(url, folder.journal)
+    storage = open_storage(search.url, journal)
     if not has_study(definition.name, storage):
         return None
     study = load_study(definition.name, storage)
     attrs = study.user_attrs
     rungs = rungs_of(attrs) if request.rungs is None else request.rungs
-    check_rungs(rungs, request.trials or attrs.get(TARGET, DEFAULT_TRIALS), definition.plan.epochs)
+    check_rungs(rungs, request.num_trials(attrs.get(TARGET)), definition.plan.epochs)
     return read_study_rungs(definition, storage, study, rungs=rungs)
 
 
-def lacking(study_rungs: StudyRungs | None, request: Request) -> tuple[int, float]:
+def resumed_workers(search: Search) -> tuple[int, bool]:
+    """Return how many trainings of a study that exists run at once; and as in `Sizing.is_short`.
+
+    The threads of each are the plan's.
+    """
+    definition, request, space = search.definition, search.request, search.space
+    if request.workers is not None or definition.plan.device != "cpu":
+        return request.workers or 1, False
+    num_trials, seconds = _lacking(read_ahead(search), request)
+    rng = np.random.default_rng(definition.seed)
+    drawn = [space.decode(space.sample(rng)) for _ in range(NUM_SHALLOW_OF)]
+    most = workers_for(drawn, definition.input_spec, definition.recipe["batch_size"])
+    workers = max(1, min(usable_cores() // definition.plan.num_threads, most, num_trials))
+    is_short = not pays_off(workers, seconds, request.time_limit_seconds)
+    return 1 if is_short else workers, is_short
+
+
+def _lacking(study_rungs: StudyRungs | None, request: Request) -> tuple[int, float]:
     """Return the most trials that could be trained at once, and the seconds one worker needs.
 
     The seconds are infinite while no trial has ended.
     """
     if study_rungs is None:
-        return request.trials or DEFAULT_TRIALS, math.inf
+        return request.num_trials(), math.inf
     own = study_rungs.rungs[0]
-    num_trials = request.trials or own.num_trials or DEFAULT_TRIALS
+    num_trials = request.num_trials(own.num_trials)
     counts = [num_trials - own.num_trained]
     counts += [rung.spec.count - rung.num_trained for rung in study_rungs.upper if rung.spec]
     seconds = seconds_left(own.rows, num_trials, terms_of(study_rungs.definition))

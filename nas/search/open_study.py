@@ -15,9 +15,9 @@ from optuna.storages import BaseStorage
 from nas.errors import StorageError, StudyMismatchError
 from nas.locks import locked
 from nas.results.estimates import record_features
+from nas.results.study_rungs import rungs_of
 from nas.samplers import DEFAULT_SAMPLER
 from nas.search.prepare import Search, prepare
-from nas.search.request import DEFAULT_TRIALS, Request
 from nas.study.attributes import (
     ARCHITECTURE,
     CHANGES,
@@ -38,7 +38,7 @@ from nas.study.attributes import (
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger
-from nas.study.rungs import NO_RUNGS, check_rungs, format_rungs, parse_rungs
+from nas.study.rungs import check_rungs, format_rungs
 from nas.study.storage import (
     has_study,
     let_readers_and_writers_meet,
@@ -48,7 +48,7 @@ from nas.study.storage import (
 )
 
 
-def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
+def open_study(search: Search) -> tuple[Search, Ledger]:
     """Open the store, creating folder and study where they are new, and make it ready to go on.
 
     A torn journal is mended, the trials of dead processes are requeued, the baselines are
@@ -70,20 +70,21 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
             stack.enter_context(_no_empty_folders(folder))
             stack.enter_context(locked(folder.claim_lock))
             if folder.exists:  # made by another process since we looked
-                search = prepare(request)
-                storage = _open_existing(search, request)
-            elif request.storage is None:
+                search = prepare(search.request)
+                storage = _open_existing(search)
+            elif search.url is None:
                 stack.enter_context(_removed_on_error(folder))
-                storage = _create(search, request)
+                storage = _create(search)
             else:  # once the database has it, its folder must stay: it could not be begun again
                 with _removed_on_error(folder):
-                    storage = _create(search, request)
+                    storage = _create(search)
         else:
-            storage = _open_existing(search, request)  # refuses before anything is written
+            storage = _open_existing(search)  # refuses before anything is written
             stack.enter_context(locked(folder.claim_lock))
-        _mend(search)
+        if search.definition.storage is None:
+            mend(folder.journal)
         ledger = load_ledger(search, storage)
-        wanted = _settle_changes(ledger.study, search, request)
+        wanted = _settle_changes(ledger.study, search)
         for number in ledger.requeue_dead():
             print(f"trial {number} was killed; its network goes first", file=sys.stderr)
         _enqueue_baselines(ledger.study, search)
@@ -93,11 +94,11 @@ def open_study(search: Search, request: Request) -> tuple[Search, Ledger]:
         return search, ledger
 
 
-def _create(search: Search, request: Request) -> BaseStorage:
+def _create(search: Search) -> BaseStorage:
     """Write a new study: its definition first, so that a crash leaves what can be resumed."""
     name, folder = search.definition.name, search.folder
-    if request.storage is not None:
-        storage = open_storage(request.storage, folder.journal)
+    if search.url is not None:
+        storage = open_storage(search.url, folder.journal)
         if has_study(name, storage):
             raise StudyMismatchError(
                 f"the store already has a study {name!r} that {folder.path} does not know; begin "
@@ -113,17 +114,16 @@ def _create(search: Search, request: Request) -> BaseStorage:
     return storage
 
 
-def _open_existing(search: Search, request: Request) -> BaseStorage:
+def _open_existing(search: Search) -> BaseStorage:
     """Open the store of a study; one that was killed before it had trials is begun anew."""
     definition, folder = search.definition, search.folder
-    url = request.storage or definition.storage
     has_trials = folder.trials.is_dir() and any(folder.trials.iterdir())
-    if url is None and has_trials and not folder.journal.exists():
+    if search.url is None and has_trials and not folder.journal.exists():
         raise StorageError(
             f"{folder.journal} is gone, and with it what the trials in {folder.trials} reached; "
             "restore it from a copy, or start a study under another name"
         )
-    storage = open_storage(url, folder.journal)
+    storage = open_storage(search.url, folder.journal)
     if not has_study(definition.name, storage):
         if has_trials:
             raise StorageError(
@@ -150,11 +150,6 @@ def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
         is_local=url is None or url.startswith("sqlite"),
         seed=search.definition.seed,
     )
-
-
-def _mend(search: Search) -> None:
-    if search.definition.storage is None:
-        mend(search.folder.journal)
 
 
 @contextmanager
@@ -197,17 +192,16 @@ def _enqueue_baselines(study: optuna.Study, search: Search) -> None:
     study.set_user_attr(KNOWN_ENQUEUED, True)
 
 
-def _settle_changes(study: optuna.Study, search: Search, request: Request) -> dict[str, Any]:
+def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
     """Return what may change from run to run: as given, else as it was, else its default.
 
     Raises:
         UsageError: The rungs do not train fewer networks for longer than the search.
     """
-    current = study.user_attrs
-    rungs = request.rungs
-    if rungs is None:
-        rungs = parse_rungs(current.get(RUNGS, NO_RUNGS))
-    num_trials = request.trials or current.get(TARGET, DEFAULT_TRIALS)
+    current, request = study.user_attrs, search.request
+    hours = current.get(DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
+    rungs = rungs_of(current) if request.rungs is None else request.rungs
+    num_trials = request.num_trials(current.get(TARGET))
     check_rungs(rungs, num_trials, search.definition.plan.epochs)
     return {
         TARGET: num_trials,
@@ -215,29 +209,17 @@ def _settle_changes(study: optuna.Study, search: Search, request: Request) -> di
         RUNGS: format_rungs(rungs),
         WORKERS: request.workers or "auto",
         TIME_LIMIT_SECONDS: request.time_limit_seconds,
-        DEVICE_HOURS: _device_hours(request.device_hours, current.get(DEVICE_HOURS)),
+        DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
     }
 
 
 def _record_changes(study: optuna.Study, wanted: Mapping[str, Any]) -> None:
     """Write down what may change from run to run; a change is logged with the trial's number."""
-    current = study.user_attrs
+    current, number = study.user_attrs, len(study.get_trials(deepcopy=False))
     for name, value in wanted.items():
         if name in current and current[name] == value:
             continue
         if name in current:
-            entry = {
-                "trial": len(study.get_trials(deepcopy=False)),
-                "name": name,
-                "from": current[name],
-                "to": value,
-            }
+            entry = {"trial": number, "name": name, "from": current[name], "to": value}
             study.set_user_attr(CHANGES, [*study.user_attrs.get(CHANGES, []), entry])
         study.set_user_attr(name, value)
-
-
-def _device_hours(given: float | None, current: float | None) -> float | None:
-    """Return the limit of a study's device time: as given, else as it was; None is no limit."""
-    if given is None:
-        return current
-    return given if given != math.inf else None

@@ -25,14 +25,6 @@ MAX_CPU_VAL_IMAGES = 1_000
 GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
 
-def mean_speed(speeds: Sequence[Speed]) -> Speed:
-    """Return the mean over networks."""
-    return Speed(
-        statistics.fmean(speed.train_seconds for speed in speeds),
-        statistics.fmean(speed.val_seconds for speed in speeds),
-    )
-
-
 def trial_seconds(speed: Speed, plan: Plan) -> float:
     """Return the seconds of a trial that runs to its end."""
     per_epoch = plan.train_images * speed.train_seconds + plan.val_images * speed.val_seconds
@@ -89,9 +81,11 @@ def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units
         units: Their `nas.results.forecast.cost_units`.
         typical_units: The mean over the space.
     """
-    mean = mean_speed(speeds)
     scale = typical_units / statistics.fmean(units)
-    return Speed(mean.train_seconds * scale, mean.val_seconds * scale)
+    return Speed(
+        scale * statistics.fmean(speed.train_seconds for speed in speeds),
+        scale * statistics.fmean(speed.val_seconds for speed in speeds),
+    )
 
 
 def _round_down(images: float) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nas.network.caps import format_percent
 from nas.results.forecast import terms_of
 from nas.search.ahead import read_ahead
 from nas.search.plan import trial_seconds
 from nas.search.prepare import Search
-from nas.search.request import Request
 from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.statistics import resolvable_difference
@@ -18,14 +19,18 @@ from nas.units import format_duration
 TYPICAL_ACCURACY = 0.9
 
 
-def describe_search(search: Search, num_trials: int) -> list[str]:
-    """Return the preflight of a search, one line each."""
+def describe_search(search: Search) -> list[str]:
+    """Return the preflight of a search, one line each; nothing is written.
+
+    Raises:
+        UsageError: The rungs do not train fewer networks for longer than the search.
+        StorageError: The store is damaged, unreachable, or may not be read.
+    """
     definition, plan = search.definition, search.definition.plan
     recipe = definition.recipe
     lines = [
         f"study     {definition.name} ({'new' if search.is_new else 'exists, resumed'})",
-        f"space     {describe_space(search.space)}",
-        *_describe_budgets(search),
+        f"space     {_describe_space(search.space)}",
         f"plan      {_describe_plan(search)}",
         f"recipe    {definition.recipe_name}: {recipe['optimizer']}, {recipe['schedule']} to "
         f"{recipe['floor_learning_rate']:g} from {recipe['learning_rate']:g}, "
@@ -35,22 +40,18 @@ def describe_search(search: Search, num_trials: int) -> list[str]:
         f"between two networks near {100 * TYPICAL_ACCURACY:.0f}% "
         f"({plan.val_images:,} validation images, 95%)",
     ]
+    if definition.targets:
+        budgets = ", ".join(f"{budget:,}" for budget in definition.targets)
+        lines.insert(2, f"budgets   {budgets}: each trial has one")
     if search.baselines:
         lines.append(f"baselines {', '.join(search.baselines)}: trained first, named apart")
     if search.sizing is not None:
-        lines.append(f"time      {_describe_time(search, search.sizing, num_trials)}")
+        lines.append(f"time      {_describe_time(search, search.sizing)}")
     lines += [f"note      {note}" for note in search.data.notes]
-    return lines
+    return lines + _describe_rungs(search)
 
 
-def _describe_budgets(search: Search) -> list[str]:
-    budgets = search.definition.targets
-    if not budgets:
-        return []
-    return [f"budgets   {', '.join(f'{budget:,}' for budget in budgets)}: each trial has one"]
-
-
-def describe_space(space: BudgetedSpace) -> str:
+def _describe_space(space: BudgetedSpace) -> str:
     """Return how many networks a space has and how many of them fit."""
     total, fitting = space.num_distinct(), space.count_feasible()
     percent = format_percent(fitting.value, total)
@@ -100,7 +101,8 @@ def _describe_pruner(name: str, audit: float) -> str:
     )
 
 
-def _describe_time(search: Search, sizing: Sizing, num_trials: int) -> str:
+def _describe_time(search: Search, sizing: Sizing) -> str:
+    num_trials = search.request.num_trials()
     typical = trial_seconds(sizing.speed, sizing.plan)
     baselines = [trial_seconds(item, sizing.plan) for item in sizing.baseline_speeds[:num_trials]]
     slowest = max(typical, *baselines) if baselines else typical
@@ -113,41 +115,29 @@ def _describe_time(search: Search, sizing: Sizing, num_trials: int) -> str:
     )
 
 
-def describe_rungs_ahead(search: Search, request: Request) -> list[str]:
-    """Return the preflight of a search's rungs: a line, or none; nothing is written.
-
-    Raises:
-        UsageError: The rungs do not train fewer networks for longer than the search.
-        StorageError: The store is damaged, unreachable, or may not be read.
-    """
-    if search.sizing is not None:
-        rungs = request.rungs or ()
-        alone = map(search.sizing.rung_seconds, rungs)
-        seconds: list[float] | None = [
-            time / min(search.workers, rung.count) for time, rung in zip(alone, rungs, strict=True)
-        ]
-    else:
-        rungs, seconds = _read_existing(search, request)
-    if not rungs:
+def _describe_rungs(search: Search) -> list[str]:
+    """Return the preflight of a search's rungs: a line, or none."""
+    parts = []
+    for rung, seconds in _rung_times(search):
+        text = f"{rung.count} x {rung.epochs} epochs"
+        if seconds is not None:
+            text += f" about {format_duration(seconds)}" if seconds else " done"
+        parts.append(text)
+    if not parts:
         return []
-    times = [None] * len(rungs) if seconds is None else seconds
-    parts = [_describe(rung, time) for rung, time in zip(rungs, times, strict=True)]
     return [f"rungs     the best again, and the best baseline: {', then '.join(parts)}"]
 
 
-def _describe(rung: RungSpec, seconds: float | None) -> str:
-    text = f"{rung.count} x {rung.epochs} epochs"
-    if seconds is None:
-        return text
-    return f"{text} about {format_duration(seconds)}" if seconds else f"{text} done"
-
-
-def _read_existing(
-    search: Search, request: Request
-) -> tuple[tuple[RungSpec, ...], list[float] | None]:
-    """Return the rungs that a resumed search will have, and what each still takes, if known."""
-    study_rungs = read_ahead(search.definition, search.folder, request)
-    if study_rungs is None:
-        return request.rungs or (), None
-    rungs = tuple(rung.spec for rung in study_rungs.upper if rung.spec is not None)
-    return rungs, study_rungs.seconds_by_rung(search.workers)
+def _rung_times(search: Search) -> list[tuple[RungSpec, float | None]]:
+    """Return the rungs that a search will have, and what each still takes, if that is known."""
+    asked, sizing = search.request.rungs or (), search.sizing
+    if sizing is not None:
+        return [
+            (rung, sizing.rung_seconds(rung) / min(search.workers, rung.count)) for rung in asked
+        ]
+    ahead = read_ahead(search)
+    if ahead is None:
+        return [(rung, None) for rung in asked]
+    specs = [rung.spec for rung in ahead.upper if rung.spec is not None]
+    seconds: Sequence[float | None] = ahead.seconds_by_rung(search.workers) or [None] * len(specs)
+    return list(zip(specs, seconds, strict=True))

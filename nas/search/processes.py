@@ -16,7 +16,6 @@ from typing import IO
 import nas
 from nas.errors import RunError
 from nas.search.prepare import Search
-from nas.search.request import Request
 from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 from nas.study.folder import STORAGE_VARIABLE
 
@@ -41,16 +40,13 @@ class WorkerProcess:
         return file.read().decode(errors="replace").strip()
 
 
-def run_processes(
-    search: Search, request: Request, deadline: float | None, on_poll: Callable[[], None]
-) -> str:
+def run_processes(search: Search, deadline: float | None, on_poll: Callable[[], None]) -> str:
     """Run the search's number of workers until all have ended.
 
     A worker that dies does not end the others: they take over its trial.
 
     Args:
         search: The search; its study is open.
-        request: Data and storage.
         deadline: Value of `time.monotonic` after which no trial is begun.
         on_poll: Called again and again while they run.
 
@@ -61,7 +57,7 @@ def run_processes(
         RunError: No worker ended well; the text of the first that failed is its message.
         KeyboardInterrupt: A signal came; all have ended and requeued what they trained.
     """
-    with _started(search, request, deadline) as workers:
+    with _started(search, deadline) as workers:
         while any(worker.process.poll() is None for worker in workers):
             on_poll()
             time.sleep(POLL_SECONDS)
@@ -70,9 +66,7 @@ def run_processes(
 
 
 @contextmanager
-def _started(
-    search: Search, request: Request, deadline: float | None
-) -> Iterator[list[WorkerProcess]]:
+def _started(search: Search, deadline: float | None) -> Iterator[list[WorkerProcess]]:
     """Start the workers; none outlives the block."""
     workers: list[WorkerProcess] = []
     with ExitStack() as files:
@@ -81,8 +75,8 @@ def _started(
                 output = files.enter_context(tempfile.TemporaryFile())
                 errors = files.enter_context(tempfile.TemporaryFile())
                 process = subprocess.Popen(
-                    _command(search, request, deadline),
-                    env=_environment(search, request),
+                    _command(search, deadline),
+                    env=_environment(search),
                     stdout=output,
                     stderr=errors,
                 )
@@ -96,19 +90,19 @@ def _started(
                 worker.process.wait()
 
 
-def _command(search: Search, request: Request, deadline: float | None) -> list[str]:
+def _command(search: Search, deadline: float | None) -> list[str]:
     words = [sys.executable, "-m", "nas", "worker", "--study", search.folder.name]
     words += ["--studies", str(search.folder.path.parent)]
-    if request.data is not None:
-        words += ["--data", request.data]
-    for tracker in request.track:
+    if search.request.data is not None:
+        words += ["--data", str(search.request.data)]
+    for tracker in search.request.track:
         words += ["--track", tracker]
     if deadline is not None:
         words += ["--time-limit", f"{max(deadline - time.monotonic(), 0.1):.1f}s"]
     return words
 
 
-def _environment(search: Search, request: Request) -> dict[str, str]:
+def _environment(search: Search) -> dict[str, str]:
     root = str(Path(nas.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     environment = {
@@ -118,8 +112,8 @@ def _environment(search: Search, request: Request) -> dict[str, str]:
         "PYTHONPATH": path,
         PARENT_VARIABLE: str(os.getpid()),
     }
-    if request.storage is not None:
-        environment[STORAGE_VARIABLE] = request.storage  # not in argv: it may hold a password
+    if search.url is not None:
+        environment[STORAGE_VARIABLE] = search.url  # not in argv: it may hold a password
     return environment
 
 

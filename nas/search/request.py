@@ -1,67 +1,135 @@
-"""What a `search` command line asks for, and the name of the study it means."""
+"""What a `search` command line asks for, and the study it means."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 from nas.errors import UsageError
-from nas.study.folder import default_name, require_name
+from nas.network.caps import Caps
+from nas.study.folder import (
+    StudyDefinition,
+    StudyFolder,
+    default_name,
+    require_name,
+    studies_folder,
+)
+from nas.study.pruners import DEFAULT_PRUNER
 from nas.study.rungs import RungSpec
 
-DEFAULT_SPACE, DEFAULT_DATASET, DEFAULT_RECIPE, DEFAULT_TRIALS = "resnet", "cifar10", "short", 200
+DEFAULT_TRIALS = 200
+DEFAULTS = {  # of a new study; a field that is not here has its default in `StudyDefinition`
+    "space": "resnet",
+    "max_macs": None,
+    "max_activations": None,
+    "dataset": "cifar10",
+    "seed": 0,
+    "recipe_name": "short",
+    "pruner": DEFAULT_PRUNER,
+    "over_budget": "resample",
+    "known": True,
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; None is "not given"."""
+    """What a command line asks of a study; None is "not given".
 
-    study: str | None = None
-    studies: str | None = None
+    An option of the command line whose name is that of a field arrives here by itself, and one
+    that is a field of `StudyDefinition` in `defining`: see `make_request`.
+
+    Args:
+        folder: The study's folder; it need not be there yet.
+        defining: Values of the study's definition, by field name. A study that was defined with
+            another value is not resumed.
+        storage: The URL of the store.
+        data: Where the data are, an absolute path.
+        device: Where its trials train; a field of the plan.
+        epochs: Of every trial; a field of the plan.
+        overrides: Of the recipe, as ``field=value``.
+        sampler: What proposes.
+        trials: The trials it is to have in total.
+        rungs: The rungs above the search.
+        workers: Trainings at once; None is of a CPU's as many as train most in sum.
+        time_limit_seconds: After which no trial is begun.
+        gpu_hours: Of the study, after which no trial is begun; infinity lifts the limit.
+        track: The trackers of every trial, by name.
+        command: The words of the command line, to be recorded.
+    """
+
+    folder: StudyFolder
+    defining: Mapping[str, Any] = field(default_factory=dict)
     storage: str | None = None
-    space: str | None = None
-    budget: int | None = None
-    targets: tuple[int, ...] | None = None
-    max_macs: int | None = None
-    max_activations: int | None = None
-    dataset: str | None = None
-    data: str | None = None
-    image_size: int | None = None
+    data: Path | None = None
     device: str | None = None
-    seed: int | None = None
-    recipe: str | None = None
-    overrides: tuple[str, ...] = ()
     epochs: int | None = None
-    pruner: str | None = None
-    over_budget: str | None = None
-    audit: float | None = None
-    known: bool | None = None
+    overrides: tuple[str, ...] = ()
     sampler: str | None = None
     trials: int | None = None
     rungs: tuple[RungSpec, ...] | None = None
-    workers: int | None = None  # None: as many as train most in total
+    workers: int | None = None
     time_limit_seconds: float | None = None
-    device_hours: float | None = None  # `math.inf` lifts the study's limit
+    gpu_hours: float | None = None
     track: tuple[str, ...] = ()
-    command: str = ""
+    command: tuple[str, ...] = ()
+
+    @property
+    def new(self) -> dict[str, Any]:
+        """Return what defines a new study as far as it is chosen, by field name."""
+        return {**DEFAULTS, **self.defining}
+
+    def num_trials(self, current: int | None = None) -> int:
+        """Return the trials that the study is to have: as given, else as it was, else 200."""
+        return self.trials or current or DEFAULT_TRIALS
+
+    @property
+    def caps(self) -> Caps:
+        """Return the caps of a new study.
+
+        Raises:
+            UsageError: It has no budget.
+        """
+        new = self.new
+        if "budget" not in new:
+            raise UsageError(f"a new study {self.folder.name!r} needs a budget; give --budget 5e6")
+        return Caps(new["budget"], new["max_macs"], new["max_activations"])
 
 
-def study_name(request: Request) -> str:
-    """Return the name of the study that a request means.
+def make_request(values: Mapping[str, Any]) -> Request:
+    """Return the request that a command line's values make.
+
+    Args:
+        values: By the name of a field of `Request` or of `StudyDefinition`, beside ``study`` and
+            ``studies``; None is not given, and other names are left out.
 
     Raises:
         UsageError: Neither a name nor a budget is given, or the name is no plain folder name.
     """
-    if request.study is not None:
-        return require_name(request.study)
-    if request.budget is None:
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if value is not None
+    }
+    own = {item.name: given.pop(item.name) for item in fields(Request) if item.name in given}
+    if "data" in own:
+        own["data"] = Path(own["data"]).resolve()
+    defining = {
+        item.name: given[item.name] for item in fields(StudyDefinition) if item.name in given
+    }
+    name = given.get("study")
+    if name is None:
+        name = _default_name({**DEFAULTS, **defining})
+    folder = StudyFolder(studies_folder(given.get("studies")) / require_name(name))
+    return Request(folder, defining, **own)
+
+
+def _default_name(new: Mapping[str, Any]) -> str:
+    if "budget" not in new:
         raise UsageError("a new study needs a budget; give --budget 5e6, or --study to resume one")
-    return require_name(
-        default_name(
-            request.space or DEFAULT_SPACE, request.budget, request.dataset or DEFAULT_DATASET
-        )
-    )
+    return default_name(new["space"], new["budget"], new["dataset"])
 
 
 def quote_command(words: Sequence[str]) -> str:

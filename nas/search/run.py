@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -24,26 +23,24 @@ from nas.search.open_study import load_ledger, open_study
 from nas.search.prepare import Search, prepare
 from nas.search.processes import require_parent, run_processes
 from nas.search.progress import Display, ProgressLine
-from nas.search.request import Request, quote_command
-from nas.search.worker import EXHAUSTED, FINISHED, WorkerContext, run_worker
+from nas.search.request import Request
+from nas.search.worker import EXHAUSTED, FINISHED, ProposingSampler, WorkerContext, run_worker
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, SAMPLER, TARGET
+from nas.study.ledger import Ledger
 from nas.study.liveness import heartbeat
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
-from nas.training.batches import PlacedSplits, place_search_splits
-
-__all__ = ["Request", "Search", "prepare", "quote_command", "run", "work"]
+from nas.training.batches import place_search_splits
 
 
-def run(search: Search, request: Request, console: Any) -> str:
+def run(search: Search, console: Any) -> str:
     """Run a search to its number of trials, its time limit or the last network of its space.
 
     Then its rungs, where it has any.
 
     Args:
         search: The prepared search.
-        request: Number of trials and time limit.
         console: The rich console of the progress line.
 
     Returns:
@@ -53,10 +50,10 @@ def run(search: Search, request: Request, console: Any) -> str:
         KeyboardInterrupt: A signal came; the state is saved.
         NasError: A trial failed for a reason outside its network.
     """
-    deadline = _deadline(request)
+    deadline = _deadline(search.request)
     with InterruptGuard() as guard:
         with guard.deferred():
-            search, ledger = open_study(search, request)
+            search, ledger = open_study(search)
         first = OpenRung(search, ledger)
         terms = terms_of(search.definition, ledger.study.user_attrs)
         progress = ProgressLine(
@@ -68,8 +65,8 @@ def run(search: Search, request: Request, console: Any) -> str:
             if not any(rung.lacks_trials for rung in fill_rungs(first, guard)):
                 return FINISHED
             if search.workers > 1:
-                return run_processes(search, request, deadline, display.show)
-            return _train_all(first, request, deadline, display.on_change, guard)
+                return run_processes(search, deadline, display.show)
+            return _train_all(first, deadline, display.on_change, guard)
 
 
 def work(request: Request) -> str:
@@ -86,7 +83,7 @@ def work(request: Request) -> str:
     deadline = _deadline(request)
     search = prepare(request)
     with InterruptGuard() as guard, store_errors(f"the study {search.folder.path}"):
-        storage = open_storage(request.storage or search.definition.storage, search.folder.journal)
+        storage = open_storage(search.url, search.folder.journal)
         ledger = load_ledger(search, storage)
         if TARGET not in ledger.study.user_attrs:
             raise StorageError(
@@ -97,22 +94,36 @@ def work(request: Request) -> str:
         def on_change(text: str) -> None:
             require_parent()
 
-        return _train_all(OpenRung(search, ledger), request, deadline, on_change, guard)
+        return _train_all(OpenRung(search, ledger), deadline, on_change, guard)
 
 
 def _train_all(
     first: OpenRung,
-    request: Request,
     deadline: float | None,
     on_change: Callable[[str], None],
     guard: InterruptGuard,
 ) -> str:
     """Train what the search lacks, then what its rungs lack; return why that was the end."""
-    outcome = FINISHED
-    with _placed(first.search) as (splits, worker):
+    search, outcome = first.search, FINISHED
+    plan, seed = search.definition.plan, search.definition.seed
+    splits = place_search_splits(
+        search.data, seed, plan.train_images, plan.val_images, plan.device
+    )
+    with heartbeat(search.folder.workers) as worker:
         for rung in fill_rungs(first, guard):
-            objective = _make_objective(rung.search, splits, request.track)
-            context = _assign(rung, first, objective, worker, deadline, on_change)
+            objective = Objective(
+                rung.search.definition,
+                rung.search.folder,
+                search.space.space,
+                splits,
+                EstimateReader(search.definition.input_spec),
+                search.request.track,
+            )
+            ledger, sampler = _with_sampler(rung)
+            are_hours_spent = partial(_are_hours_spent, first)
+            context = WorkerContext(
+                ledger, worker, sampler, objective, deadline, are_hours_spent, on_change
+            )
             reason = run_worker(context, guard)
             if reason not in (FINISHED, EXHAUSTED):
                 return reason
@@ -120,49 +131,20 @@ def _train_all(
     return outcome
 
 
-@contextmanager
-def _placed(search: Search) -> Iterator[tuple[PlacedSplits, Mapping[str, Any]]]:
-    """Put the images onto the device and show that a worker lives, until the block ends."""
-    definition = search.definition
-    plan = definition.plan
-    splits = place_search_splits(
-        search.data, definition.seed, plan.train_images, plan.val_images, plan.device
-    )
-    with heartbeat(search.folder.workers) as worker:
-        yield splits, worker
-
-
-def _make_objective(search: Search, splits: PlacedSplits, track: tuple[str, ...]) -> Objective:
-    estimates = EstimateReader(search.definition.input_spec)
-    return Objective(
-        search.definition, search.folder, search.loaded.space, splits, estimates, track
-    )
-
-
-def _assign(
-    rung: OpenRung,
-    first: OpenRung,
-    objective: Objective,
-    worker: Mapping[str, Any],
-    deadline: float | None,
-    on_change: Callable[[str], None],
-) -> WorkerContext:
-    """Return the work on one rung; the search itself gets its sampler and pruner here."""
-    search, ledger = rung.search, rung.ledger
-    definition = search.definition
-    limits = deadline, partial(_are_hours_spent, first)
+def _with_sampler(rung: OpenRung) -> tuple[Ledger, ProposingSampler]:
+    """Return the trials with what proposes them; the search itself gets its pruner here too."""
     if rung.spec is not None:
-        return WorkerContext(ledger, worker, EnqueuedOnly(), objective, *limits, on_change)
+        return rung.ledger, EnqueuedOnly()
+    ledger, definition = rung.ledger, rung.search.definition
     sampler = make_rotation(
         ledger.study.user_attrs[SAMPLER],
-        spread(search.space, definition.targets),
+        spread(rung.search.space, definition.targets),
         definition.seed,
         "prune" if definition.over_budget == "prune" else "resample",
     )
     pruner = make_pruner(definition.pruner, definition.plan.epochs)
     study = load_study(ledger.study.study_name, ledger.storage, sampler, pruner)
-    own = replace(ledger, study=study)
-    return WorkerContext(own, worker, sampler, objective, *limits, on_change)
+    return replace(ledger, study=study), sampler
 
 
 def _are_hours_spent(first: OpenRung) -> bool:

@@ -14,22 +14,21 @@ from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_fraction
 from nas.search.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
-from nas.search.request import DEFAULT_TRIALS, Request
+from nas.search.request import Request
 from nas.search.workers import pays_off, usable_cores, workers_in_memory
 from nas.space import BudgetedSpace
 from nas.study.folder import Plan
-from nas.study.pruners import DEFAULT_PRUNER, STARTUP_TRIALS
+from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.fitting import fit_recipe
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, get_recipe
 from nas.training.timing import Speed, choose_bfloat16, choose_threads, measure_speed
 
 NUM_PROBES = 4  # sampled networks that are timed, beside the baselines
 NUM_SIZING_DRAWS = 256  # sampled networks whose costs are counted
-NUM_SHALLOW_OF = (
-    32  # of which the two shallowest choose the threads: one layer tells as much as 50
-)
+# sampled networks of which the two shallowest choose the threads: one layer tells as much as 50
+NUM_SHALLOW_OF = 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ class Sizing:
 def size_trials(
     request: Request,
     device: str,
-    row: Recipe,
     space: BudgetedSpace,
     data: TrainingData,
     baselines: Mapping[str, Architecture],
@@ -79,23 +77,22 @@ def size_trials(
     """Time a few networks and choose plan and workers of a new study; some seconds.
 
     Args:
-        request: Seed, epochs, workers, overrides of the recipe, and how much is to be trained.
+        request: Seed, recipe, epochs, workers, and how much is to be trained.
         device: Where the trials train.
-        row: The recipe before its overrides.
         space: Where the sampled networks come from.
         data: Their input, and how many images there are.
         baselines: The networks that are trained first.
     """
-    seed, spec, is_gpu = request.seed or 0, data.input_spec, device != "cpu"
+    seed, spec, is_gpu = request.new["seed"], data.input_spec, device != "cpu"
     train, val = train_and_val(data, seed)
-    largest = GPU_BATCH if is_gpu else 0
+    row, largest = get_recipe(request.new["recipe_name"]), GPU_BATCH if is_gpu else 0
     recipe = fit_recipe(row, request.overrides, len(train), largest)
     rng = np.random.default_rng(seed)
     drawn = [space.decode(space.sample(rng)) for _ in range(NUM_SIZING_DRAWS)]
     units = [cost_units(network, spec, is_gpu) for network in drawn]
     typical_units = statistics.fmean(units)
     typical = min(zip(drawn, units, strict=True), key=lambda pair: abs(pair[1] - typical_units))[0]
-    shallow = sorted(drawn[:NUM_SHALLOW_OF], key=_depth)[:2]
+    shallow = sorted(drawn[:NUM_SHALLOW_OF], key=lambda network: network.depth)[:2]
     most = max(1, usable_cores() // (request.workers or 1))
     at_once = _trainings_at_once(request, device, workers_for(drawn, spec, recipe.batch_size))
     engine = Engine(
@@ -118,7 +115,7 @@ def size_trials(
     )
     if request.workers is None and not _do_workers_pay_off(sizing, request, spec):
         alone = replace(request, workers=1)  # its threads may be others
-        return replace(size_trials(alone, device, row, space, data, baselines), is_short=True)
+        return replace(size_trials(alone, device, space, data, baselines), is_short=True)
     return sizing
 
 
@@ -144,18 +141,14 @@ def _trainings_at_once(request: Request, device: str, most: int) -> Callable[[in
     """
     if request.workers is not None or device != "cpu":
         return lambda threads: request.workers or 1
-    cores, most = usable_cores(), min(most, request.trials or DEFAULT_TRIALS)
+    cores, most = usable_cores(), min(most, request.num_trials())
     return lambda threads: max(1, min(cores // threads, most))
 
 
 def _do_workers_pay_off(sizing: Sizing, request: Request, spec: InputSpec) -> bool:
     """Tell whether the workers of a new study save more time than it takes to start them."""
-    num_startup = None if (request.pruner or DEFAULT_PRUNER) == "none" else STARTUP_TRIALS
+    num_startup = None if request.new["pruner"] == "none" else STARTUP_TRIALS
     terms = Terms(spec, False, sizing.plan.epochs, num_startup)
-    seconds = sizing.search_seconds(request.trials or DEFAULT_TRIALS, terms)
+    seconds = sizing.search_seconds(request.num_trials(), terms)
     seconds += sum(map(sizing.rung_seconds, request.rungs or ()))
     return pays_off(sizing.workers, seconds, request.time_limit_seconds)
-
-
-def _depth(network: Architecture) -> int:
-    return sum(stage.depth for stage in network.stages)

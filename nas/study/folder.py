@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.errors import StorageError, StudyMismatchError, UsageError
+from nas.errors import StorageError, StudyMismatchError, UsageError, unknown_name
 from nas.files import write_text_atomically
 from nas.study.definition import Plan, StudyDefinition
 
@@ -164,16 +164,14 @@ def find_study(folder: Path, name: str | None) -> StudyFolder:
     Raises:
         UsageError: There is none.
     """
-    if name is not None:
-        found = StudyFolder(folder / require_name(name))
-        if not found.exists:
-            known = [study.name for study in list_studies(folder)]
-            raise UsageError(
-                f"no study {name!r} in {folder}; "
-                + (f"there: {', '.join(known)}" if known else "there is none yet")
-            )
-        return found
     studies = list_studies(folder)
+    if name is not None:
+        found = {study.name: study for study in studies}
+        if found and name not in found:
+            raise unknown_name("study", name, found)
+        if not found:
+            raise UsageError(f"no study {require_name(name)!r} in {folder}; there is none yet")
+        return found[name]
     if not studies:
         raise UsageError(f"no study in {folder}; begin with: python cli.py search --budget 5e6")
     return max(studies, key=_last_written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.errors import StorageError, UsageError
+from nas.study.folder import STORAGE_VARIABLE, StudyDefinition
 from nas.study.journal import MendingJournal
 
 SQLITE_WAIT_SECONDS = 60  # for another process that writes
@@ -146,6 +148,25 @@ def canonical_url(url: str) -> str:
         path, question, query = url.removeprefix(SQLITE_PREFIX).partition("?")
         return f"{SQLITE_PREFIX}{Path(path).absolute()}{question}{query}"
     return without_password(url)
+
+
+def storage_url(given: str | None, definition: StudyDefinition | None) -> str | None:
+    """Return the store that is opened; None is the study's journal.
+
+    A study stays where it was begun, whatever $NAS_STORAGE says: that is for new studies, and has
+    the password of a study which is kept in that very database.
+
+    Args:
+        given: The URL on the command line.
+        definition: The study; None for a new one.
+    """
+    if given is not None:
+        return given
+    own = os.environ.get(STORAGE_VARIABLE) or None
+    if definition is None:
+        return own
+    recorded = definition.storage
+    return own if recorded and own and canonical_url(own) == recorded else recorded
 
 
 def _first_line(error: BaseException, url: str) -> str:

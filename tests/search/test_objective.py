@@ -10,7 +10,7 @@ from nas.commands import main
 from nas.results.estimates import EstimateReader
 from nas.search.objective import KEPT_TRIALS, Objective
 from nas.search.prepare import prepare
-from nas.search.request import Request
+from nas.search.request import make_request
 from tests.support.searching import words
 
 
@@ -18,9 +18,9 @@ from tests.support.searching import words
 def objective(folder, images):
     """The objective of a study of one trial; it trains nothing here."""
     assert main(words(images, trials=1)) == 0
-    search = prepare(Request(study=folder.study_folder.name))
+    search = prepare(make_request({"study": folder.study_folder.name}))
     estimates = EstimateReader(search.definition.input_spec)
-    return Objective(search.definition, search.folder, search.loaded.space, None, estimates)
+    return Objective(search.definition, search.folder, search.space.space, None, estimates)
 
 
 def make(folder, number, name="checkpoint.pt"):

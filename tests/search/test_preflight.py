@@ -14,7 +14,7 @@ from nas.results.forecast import Terms
 from nas.search import sizing
 from nas.search.preflight import describe_search
 from nas.search.prepare import find_baselines, prepare
-from nas.search.request import Request, quote_command
+from nas.search.request import make_request, quote_command
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
 from nas.study.folder import Plan
@@ -25,7 +25,7 @@ from tests.support.searching import words
 
 
 def request(images, **fields):
-    return Request(dataset="folder", data=str(images), **{"budget": 5_000_000, **fields})
+    return make_request({"dataset": "folder", "data": str(images), "budget": 5_000_000, **fields})
 
 
 def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
@@ -40,8 +40,8 @@ def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
             _original(self, *args, **kwargs)
 
         monkeypatch.setattr(cls, "__init__", record)
-    search = prepare(request(images, epochs=3, workers=1))
-    lines = {line.split()[0]: line for line in describe_search(search, 20)}
+    search = prepare(request(images, epochs=3, workers=1, trials=20))
+    lines = {line.split()[0]: line for line in describe_search(search)}
     assert list(lines)[:8] == [
         *("study", "space", "plan", "recipe", "pruner", "resolves", "baselines", "time")
     ]
@@ -62,7 +62,7 @@ def test_the_workers_of_a_cpu_are_chosen_with_their_threads_and_both_are_said(im
 
     def plan(**fields):
         search = prepare(request(images, budget=300_000, **fields))
-        return describe_search(search, 20)[2].removeprefix("plan      CPU, ").partition(":")[0]
+        return describe_search(search)[2].removeprefix("plan      CPU, ").partition(":")[0]
 
     assert plan(epochs=1000) == "2 trainings at once, 1 thread each"
     assert re.fullmatch(r"one training at a time, [12] threads?", plan(epochs=1000, trials=1))
@@ -94,8 +94,8 @@ def test_a_resumed_study_keeps_its_threads_and_chooses_its_workers(folder, image
         definition = folder.definition()
         definition["plan"]["num_threads"] = threads
         folder.study_folder.definition.write_text(json.dumps(definition))
-        monkeypatch.setattr("nas.search.prepare.usable_cores", lambda cores=cores: cores)
-        search = prepare(Request(study=study, trials=trials))
+        monkeypatch.setattr("nas.search.ahead.usable_cores", lambda cores=cores: cores)
+        search = prepare(make_request({"study": study, "trials": trials}))
         assert (search.workers, search.is_short) == (workers, is_short)
         assert search.definition.plan.num_threads == threads
     assert main(["search", "--study", study, "--trials", "2", "--workers", "auto"]) == 0
@@ -113,11 +113,11 @@ def test_a_gpu_trains_one_at_a_time_and_is_timed_with_the_batch_of_the_plan(monk
     data = load_training("digits")  # 1,294 images to train on
     space = BudgetedSpace(load_space("resnet").space, data.input_spec, Caps(300_000))
     row = get_recipe("short")
-    found = sizing.size_trials(Request(), "cuda", row, space, data, {})
+    found = sizing.size_trials(make_request({"study": "timed"}), "cuda", space, data, {})
     assert found.workers == 1
     assert {recipe.batch_size for recipe in timed} == {found.recipe.batch_size} == {32}
     monkeypatch.setattr("nas.training.fitting.MIN_STEPS_PER_EPOCH", 2)
-    found = sizing.size_trials(Request(), "cuda", row, space, data, {})
+    found = sizing.size_trials(make_request({"study": "timed"}), "cuda", space, data, {})
     assert timed[-1] == found.recipe
     assert (found.recipe.batch_size, found.recipe.learning_rate) == (512, 2 * row.learning_rate)
 

@@ -311,6 +311,6 @@ def test_the_study_that_was_written_last_is_the_one_meant(tmp_path):
     os.utime(tmp_path / "b" / "trials", (later, later))
     assert find_study(tmp_path, None).name == "b"
     assert find_study(tmp_path, "c").name == "c"
-    with pytest.raises(UsageError, match=r"no study 'd'.*a, b, c"):
+    with pytest.raises(UsageError, match=r"unknown study 'd'.*a, b, c"):
         find_study(tmp_path, "d")
     assert fresh_name(tmp_path, "a") == "a-2"

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-from argparse import Namespace
 from functools import partial
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -14,7 +13,6 @@ import pytest
 
 import nas.search.open_study
 from nas.commands import main
-from nas.commands.common import storage_url
 from nas.errors import StorageError, UsageError
 from nas.locks import locked
 from nas.study.journal import MendingJournal, mend
@@ -23,6 +21,7 @@ from nas.study.storage import (
     has_study,
     open_storage,
     require_optuna_5,
+    storage_url,
     without_password,
 )
 from tests.support.searching import Folder, Running, assert_sound, words
@@ -184,7 +183,7 @@ def test_a_url_is_shown_without_its_password(url, shown):
 )
 def test_a_study_is_opened_where_it_was_begun(monkeypatch, given, environment, recorded, opened):
     monkeypatch.setenv("NAS_STORAGE", environment)
-    assert storage_url(Namespace(storage=given), definition(storage=recorded)) == opened
+    assert storage_url(given, definition(storage=recorded)) == opened
 
 
 def test_an_sqlite_file_is_recorded_by_its_absolute_path(tmp_path, monkeypatch):
