@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.differences import describe_points
 from nas.bench.contenders import Pictures, PlainLoop
 from nas.data.datasets import load_training
-from nas.data.images import labelled_images
 from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
 from nas.training.batches import Batches, make_batches, place_search_splits
@@ -44,7 +43,6 @@ def main() -> None:
     plain_engine = Engine("cpu", args.threads, channels_last=False)
     is_half = choose_bfloat16(network, data.input_spec, recipe, plain_engine)
     engine = Engine("cpu", args.threads, bfloat16=is_half)
-    split = labelled_images(splits.train.images, splits.train.labels, data.train.class_names)
     print(
         f"{args.network}, {args.epochs} epochs on {args.images} images, batch {recipe.batch_size}"
     )
@@ -52,7 +50,7 @@ def main() -> None:
     print(f"engine in {'bfloat16' if is_half else 'float32'}, plain loop in float32")
     differences = []
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Pictures(Path(folder), split, data.mean, data.std)
+        pictures = Pictures(Path(folder), splits.train, data.normalisation)
         for seed in range(args.seeds):
             batches = make_batches(splits, recipe, seed)
             started = time.perf_counter()

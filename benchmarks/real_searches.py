@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.differences import describe_points
 from nas.data.datasets import load_training
-from nas.data.images import TrainingData
+from nas.data.images import Dataset
 from nas.network.architecture import Architecture
 from nas.training.batches import make_batches, place_search_splits
 from nas.training.engine import Engine, hardware
@@ -107,7 +107,7 @@ def _read(sampler: str, seed: int, studies: Path) -> dict[str, Any]:
 
 
 def _judge(
-    args: argparse.Namespace, data: TrainingData, engine: Engine, found: dict[str, Any]
+    args: argparse.Namespace, data: Dataset, engine: Engine, found: dict[str, Any]
 ) -> list[float]:
     """Return the accuracy of a winner with each of the judging seeds."""
     network = Architecture.from_dict(found["best"]["architecture"])

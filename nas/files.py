@@ -77,6 +77,18 @@ def write_figure_atomically(path: Path, figure: Figure) -> None:
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in, where they are absent.
+
+    Raises:
+        StorageError: It may not be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create {path}: {error.strerror}") from error
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of this file left beside it; what may not be removed stays."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{SUFFIX}"):

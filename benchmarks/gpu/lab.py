@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.data.images import labelled_images
-from nas.data.loader import place
+from nas.data.images import Dataset, LabelledImages, Normalisation
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.training.batches import PlacedSplits, feed_epoch, make_batches
+from nas.training.batches import feed_epoch, make_batches
 from nas.training.cuda_graph import GraphedStep, with_graph
 from nas.training.engine import Engine
 from nas.training.optimizer import set_learning_rate
@@ -74,7 +73,7 @@ class Lab:
         handler.emit = lambda record: self.warnings.append(record.getMessage())  # type: ignore[method-assign]  # a list is all it takes
         logging.getLogger("nas").addHandler(handler)
 
-    def parts(self, num_images: int, resident: bool = True) -> PlacedSplits:
+    def parts(self, num_images: int, resident: bool = True) -> Dataset:
         """Return random images of ten classes, a training and a validation part.
 
         Args:
@@ -85,10 +84,10 @@ class Lab:
         shape = (num_images, SPEC.channels, SPEC.image_size, SPEC.image_size)
         images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
         names = tuple(str(number) for number in range(SPEC.num_classes))
-        part = labelled_images(images, torch.arange(num_images) % SPEC.num_classes, names)
-        scale, device = ((0.5,) * 3, (0.25,) * 3), torch.device(self.device)
-        placed = place(part, *scale, device, None if resident else 0)
-        return PlacedSplits(placed, place(part, *scale, device), True)
+        part = LabelledImages(images, torch.arange(num_images) % SPEC.num_classes, names)
+        train = part.to(self.device, None if resident else 0)
+        normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+        return Dataset(train, part.to(self.device), normalisation, flip_is_lawful=True)
 
 
 class Loop:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,18 +23,17 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from nas.data.images import LabelledImages, labelled_images
-from nas.data.loader import PlacedImages, place
+from nas.data.images import Dataset, LabelledImages, Normalisation
 from nas.network.architecture import Architecture
 from nas.network.model import build_model, scale_branches
-from nas.training.batches import PlacedSplits, feed_epoch, make_batches
-from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep, with_graph
-from nas.training.engine import Engine, tf32
+from nas.training.batches import eval_loader, make_batches
+from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep
+from nas.training.engine import Engine, now_of, tf32
 from nas.training.evaluate import evaluate
+from nas.training.open_training import open_training
 from nas.training.optimizer import set_learning_rate, split_by_decay
 from nas.training.recipe import Recipe
-from nas.training.state import TrainSpec, make_state
-from nas.training.step import EpochTotals, make_step
+from nas.training.state import TrainSpec
 
 NUM_CLASSES = 10
 TRAIN_IMAGES, VAL_IMAGES = 45_000, 5_000  # CIFAR-10's search split
@@ -47,8 +46,7 @@ class Pictures:
     Args:
         folder: An empty folder; receives a lossless file for each image.
         part: The images.
-        mean: Of each channel, in [0, 1].
-        std: Of each channel.
+        normalisation: Of the images.
         epoch_images: Images of an epoch, the part's own repeated in turn; None takes each once.
     """
 
@@ -56,30 +54,25 @@ class Pictures:
         self,
         folder: Path,
         part: LabelledImages,
-        mean: Sequence[float],
-        std: Sequence[float],
+        normalisation: Normalisation,
         epoch_images: int | None = None,
     ) -> None:
         self.folder, self.part = folder, part
         self.epoch_images = epoch_images or len(part)
-        self.mean, self.std = tuple(mean), tuple(std)
-        self.input_spec = part.input_spec
+        self.normalisation, self.input_spec = normalisation, part.input_spec
         pixels = part.images.permute(0, 2, 3, 1).numpy()
         for index, (image, label) in enumerate(zip(pixels, part.labels.tolist(), strict=True)):
             path = folder / f"{label:04d}" / f"{index:05d}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(image).save(path, compress_level=0)
 
-    def place(self, engine: Engine, resident: bool) -> PlacedImages:
-        """Return the images where the engine's batches are made from them."""
-        device = torch.device(engine.device)
-        placed = place(self.part, self.mean, self.std, device, None if resident else 0)
+    def place(self, engine: Engine, resident: bool) -> Dataset:
+        """Return the images of an epoch where the engine's batches are made from them."""
+        placed = self.part.to(engine.device, None if resident else 0)
         indices = torch.tensor(self.epoch_indices())
-        return replace(
-            placed,
-            images=placed.images[indices.to(placed.images.device)],
-            labels=placed.labels[indices.to(device)],
-        )
+        images = placed.images[indices.to(placed.images.device)]
+        epoch = replace(placed, images=images, labels=placed.labels[indices.to(placed.device)])
+        return Dataset(epoch, None, self.normalisation, flip_is_lawful=True)
 
     def epoch_indices(self) -> list[int]:
         """Return which image stands at each place of an epoch, before it is shuffled."""
@@ -93,12 +86,12 @@ def noise_pictures(folder: Path, num_images: int, image_size: int = 32) -> Pictu
     """
     generator = torch.Generator().manual_seed(0)
     shape = (num_images, 3, image_size, image_size)
-    part = labelled_images(
+    part = LabelledImages(
         torch.randint(256, shape, dtype=torch.uint8, generator=generator),
         torch.arange(num_images) % NUM_CLASSES,
         tuple(str(number) for number in range(NUM_CLASSES)),
     )
-    return Pictures(folder, part, (0.5,) * 3, (0.25,) * 3, TRAIN_IMAGES)
+    return Pictures(folder, part, Normalisation((0.5,) * 3, (0.25,) * 3), TRAIN_IMAGES)
 
 
 class OurLoop:
@@ -123,19 +116,12 @@ class OurLoop:
         pictures: Pictures,
         resident: bool = True,
     ) -> None:
-        self.engine, self.recipe = engine, recipe
-        self.parts = PlacedSplits(pictures.place(engine, resident), None, flip_is_lawful=True)
-        self.loader = make_batches(self.parts, recipe, seed=0).train
+        self.engine, self.data = engine, pictures.place(engine, resident)
+        batches = make_batches(self.data, recipe, seed=0)
         placed_at = time.perf_counter()
         spec = TrainSpec(architecture, pictures.input_spec, recipe, EPOCHS, seed=0)
-        state = make_state(spec, engine, len(self.loader), recipe.batch_size)
-        self.model, self.optimizer = state.result_model, state.optimizer
-        totals = EpochTotals(engine.device)
-        step = make_step(
-            state.model, state.optimizer, state.average, totals, recipe, engine, recipe.batch_size
-        )
-        self.step = with_graph(step, engine, recipe)
-        self.batches = self._endless()
+        self.training = open_training(spec, batches, engine, recipe.batch_size)
+        self.step, self.batches = self.training.step, self.training.feed_on()
         self.run(WARMUP_STEPS + 1 if isinstance(self.step, GraphedStep) else 1)
         self.setup_seconds = time.perf_counter() - placed_at
 
@@ -156,44 +142,36 @@ class OurLoop:
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
         with self.engine.applied():
-            started = _now(self.engine)
+            started = now_of(self.engine)
             for _ in range(num_steps):
-                images, targets, progress = next(self.batches)
-                set_learning_rate(self.optimizer, self.recipe.learning_rate_at(progress))
-                self.step(images.contiguous(memory_format=self.engine.memory_format), targets)
-            return _now(self.engine) - started
+                self.training.take_step(*next(self.batches))
+            return now_of(self.engine) - started
 
     def time_data(self, num_steps: int) -> float:
         """Return the seconds of making a few batches, after one that is not timed."""
         with self.engine.applied():
             next(self.batches)
-            started = _now(self.engine)
+            started = now_of(self.engine)
             for _ in range(num_steps):
                 next(self.batches)
-            return _now(self.engine) - started
+            return now_of(self.engine) - started
 
     def time_evaluation(self, num_images: int) -> float:
         """Return the seconds of measuring the network on so many images, the median of three.
 
         One before them is not timed.
         """
-        train = self.parts.train
+        train, precision = self.data.train, self.training.spec.recipe.precision
         val = replace(train, images=train.images[:num_images], labels=train.labels[:num_images])
-        batches = make_batches(replace(self.parts, val=val), self.recipe, seed=0).val
-        assert batches is not None
+        batches = eval_loader(val, self.data.normalisation)
+        model = self.training.state.result_model
         seconds = []
         with self.engine.applied():
             for _ in range(4):
-                started = _now(self.engine)
-                evaluate(self.model, batches, self.engine, self.recipe.precision)  # sync
-                seconds.append(_now(self.engine) - started)
+                started = now_of(self.engine)
+                evaluate(model, batches, self.engine, precision)  # sync
+                seconds.append(now_of(self.engine) - started)
         return statistics.median(seconds[1:])
-
-    def _endless(self) -> Iterator[tuple[Tensor, Tensor, float]]:
-        epoch = 0
-        while True:
-            yield from feed_epoch(self.loader, self.recipe, epoch, EPOCHS, seed=0)
-            epoch += 1
 
 
 class PlainLoop:
@@ -261,7 +239,7 @@ class PlainLoop:
         """Train a few steps and return their seconds."""
         engine = replace(self.engine, channels_last=False)
         with engine.applied(), tf32(True):  # TF32 is PyTorch's default; ours leaves it out
-            started = _now(self.engine)
+            started = now_of(self.engine)
             for _ in range(num_steps):
                 images, labels = next(self.batches)
                 images = images.to(self.engine.device, memory_format=self.memory_format)
@@ -275,7 +253,7 @@ class PlainLoop:
                 loss.backward()
                 self.optimizer.step()
                 self.num_done += 1
-            return _now(self.engine) - started
+            return now_of(self.engine) - started
 
     def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
@@ -294,7 +272,7 @@ def _image_folder(pictures: Pictures, recipe: Recipe) -> ImageFolder:
             transforms.RandomCrop(size, padding=recipe.crop_padding(size)),
             *([transforms.RandomHorizontalFlip()] if recipe.flip else []),
             transforms.ToTensor(),
-            transforms.Normalize(pictures.mean, pictures.std),
+            transforms.Normalize(*pictures.normalisation),
         ]
     )
     return ImageFolder(str(pictures.folder), transform, loader=decoded.__getitem__)
@@ -314,14 +292,7 @@ def peak_macs_per_second(engine: Engine) -> float:
         torch.mm(left, right)
         seconds = []
         for _ in range(12):
-            started = _now(engine)
+            started = now_of(engine)
             torch.mm(left, right)
-            seconds.append(_now(engine) - started)
+            seconds.append(now_of(engine) - started)
     return float(size**3 / min(seconds))
-
-
-def _now(engine: Engine) -> float:
-    """Return the time at which all work so far is done."""
-    if engine.is_cuda:
-        torch.cuda.synchronize()  # sync
-    return time.perf_counter()

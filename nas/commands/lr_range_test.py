@@ -26,7 +26,8 @@ from nas.commands.arguments import (
     make_recipe,
     require_at_least,
 )
-from nas.errors import StorageError, UsageError
+from nas.commands.training import DEFAULT_DATASET, load_data
+from nas.errors import UsageError
 from nas.network.presets import resolve_architecture
 from nas.printing import print_json
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from nas.training.lr_range import Ramp, RangeStep, RangeTest
     from nas.training.state import TrainSpec
 
-DEFAULT_RECIPE, DEFAULT_DATASET = "paper", "cifar10"
+DEFAULT_RECIPE = "paper"
 MIN_STEPS, MAX_RATE = 20, 100.0
 HIGHEST = {"sgd": 10.0, "adam": 1.0, "adamw": 1.0}
 LOWEST = {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6}
@@ -83,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
     architecture = resolve_architecture(args.architecture, stem_kind=args.stem)
     recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
     ramp = _make_ramp(args, recipe.optimizer)
-    from nas.data.datasets import load_training
     from nas.network.complexity import count
     from nas.training.batches import place_all
     from nas.training.engine import Engine, choose_device
@@ -91,16 +91,16 @@ def run(args: argparse.Namespace) -> int:
     from nas.training.state import TrainSpec
 
     device = choose_device(args.device or "auto")
-    data = load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
+    data = load_data(args)
     architecture = architecture.with_dropout(recipe.dropout)
     count(architecture, data.input_spec)
     recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))
     seed = args.seed or 0
     spec = TrainSpec(architecture, data.input_spec, recipe, 1, seed)
     folder = _make_folder(args, spec)
-    splits = place_all(data, device, seed, holdout=True)
+    data = place_all(data, device, seed, holdout=True)
     print(_announce(spec, ramp), file=sys.stderr)
-    test = run_range_test(spec, splits, Engine(device), ramp, args.validate, _show(ramp))
+    test = run_range_test(spec, data, Engine(device), ramp, args.validate, _show(ramp))
     record = _write(args, spec, ramp, test, folder)
     if args.format == "json":
         print_json(record)
@@ -130,15 +130,13 @@ def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
 
 
 def _make_folder(args: argparse.Namespace, spec: TrainSpec) -> Path:
+    from nas.files import make_folder
     from nas.network.identity import identify
     from nas.study.folder import studies_folder
 
     name = f"{identify(spec.architecture).id}-{spec.recipe.name}-seed{spec.seed}"
     folder = Path(args.out) if args.out else studies_folder(args.studies) / "lr-range" / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot create {folder}: {error.strerror}") from error
+    make_folder(folder)
     return folder
 
 

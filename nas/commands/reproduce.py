@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas.commands.arguments import (
@@ -24,17 +23,22 @@ from nas.commands.arguments import (
     add_training,
     require_at_least,
 )
-from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
+from nas.commands.training import (
+    DEFAULT_DATASET,
+    INTERRUPTED_TEXT,
+    add_continuing,
+    load_data,
+    mode_of,
+    train_all,
+)
 from nas.errors import UsageError
 from nas.paper.reproduction import Planned, print_plan, print_results, print_settings
 from nas.paper.table import PaperRow, find_rows
 
 if TYPE_CHECKING:
-    from nas.data.images import TrainingData
+    from nas.data.images import Dataset
     from nas.paper.reproduce import Reproduction
-    from nas.retraining.run import RunData
 
-DEFAULT_DATASET = "cifar10"
 BROKEN = ("out_of_memory", "stopped")
 
 
@@ -68,10 +72,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run and args.data is None and args.dataset in (None, DEFAULT_DATASET):
         print_plan(plan, args.format)
         return 0
-    from nas.data.datasets import load_training
     from nas.signals import InterruptGuard
 
-    data = load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
+    data = load_data(args)
     plan = _plan(args, rows, data)
     if args.dry_run:
         print_plan(plan, args.format)
@@ -99,7 +102,7 @@ def _check(args: argparse.Namespace) -> str:
 
 
 def _plan(
-    args: argparse.Namespace, rows: tuple[PaperRow, ...], data: TrainingData | None
+    args: argparse.Namespace, rows: tuple[PaperRow, ...], data: Dataset | None
 ) -> list[Planned]:
     """Say of each row how it is trained, or why not; without data as on CIFAR-10.
 
@@ -120,7 +123,7 @@ def _plan(
 
 
 def _plan_row(
-    args: argparse.Namespace, row: PaperRow, obstacle: str, data: TrainingData | None
+    args: argparse.Namespace, row: PaperRow, obstacle: str, data: Dataset | None
 ) -> Planned:
     from nas.network.presets import PRESETS
     from nas.paper.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
@@ -132,7 +135,7 @@ def _plan_row(
     if row.preset is None:
         return Planned(row, obstacle, None, ())
     dataset, seed = args.dataset or DEFAULT_DATASET, args.seed or 0
-    num_images = _num_images(data)
+    num_images = 50_000 if data is None else data.num_images
     recipe = row_recipe(row, args.overrides, num_images)
     epochs = args.epochs or row_epochs(row)
     given = overridden_fields(args.overrides) | ({"epochs"} if args.epochs else set())
@@ -157,38 +160,20 @@ def _plan_row(
     return Planned(row, obstacle, item, settings)
 
 
-def _num_images(data: TrainingData | None) -> int:
-    if data is None:
-        return 50_000
-    return len(data.train) + (len(data.val) if data.val is not None else 0)
-
-
 def _train_all(
-    args: argparse.Namespace, plan: list[Planned], data: TrainingData, mode: str
+    args: argparse.Namespace, plan: list[Planned], data: Dataset, mode: str
 ) -> list[Reproduction]:
-    """Train what has not come to its end yet; the images are put on the device once."""
+    """Train what may be trained; the table is written again after every row."""
     from nas.paper.reproduce import compare, untrained, write_table
-    from nas.retraining.retrain import find_ended
-    from nas.retraining.run import place_run_data
-    from nas.retraining.run_time import choose_engine
     from nas.study.folder import studies_folder
 
-    ended = [
-        find_ended(item.run, data, mode) if item.run is not None and not item.obstacle else None
-        for item in plan
-    ]
-    run_data: RunData | None = None
+    runs = [item.run for item in plan if item.run is not None and not item.obstacle]
+    ends = train_all(runs, data, mode, args.track)
     results = []
-    for item, metrics in zip(plan, ended, strict=True):
+    for item in plan:
         if item.run is None or item.obstacle:
-            results.append(untrained(item.row, data.input_spec, None, item.obstacle))
+            results.append(untrained(item.row, data.input_spec, item.obstacle))
         else:
-            if metrics is None:
-                run_data = run_data or place_run_data(item.run, data)
-                run = replace(item.run, engine=choose_engine(item.run, data))
-                metrics = train_shown(run, run_data, mode, args.track)
-            else:
-                print(f"{item.run.folder.path} has come to its end already", file=sys.stderr)
-            results.append(compare(item.row, metrics, item.run.folder.path))
+            results.append(compare(item.row, next(ends), item.run.folder.path))
         write_table(studies_folder(args.studies), results)
     return results

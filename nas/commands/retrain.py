@@ -28,14 +28,14 @@ from nas.commands.arguments import (
     require_at_least,
 )
 from nas.commands.common import find_network
-from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_shown
+from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_all
 from nas.errors import UsageError
 from nas.network.blocks import STEMS
 from nas.network.caps import parse_count
 from nas.printing import print_json
 
 if TYPE_CHECKING:
-    from nas.data.images import TrainingData
+    from nas.data.images import Dataset
     from nas.retraining.run import RunSpec
 
 DEFAULT_EPOCHS = 200
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     runs, data = _make_runs(args)
     try:
         with InterruptGuard():
-            results = _run_all(runs, data, mode, args.track)
+            results = list(train_all(runs, data, mode, args.track))
     except KeyboardInterrupt:
         print(INTERRUPTED_TEXT, file=sys.stderr)
         return 130
@@ -112,7 +112,7 @@ def _check(args: argparse.Namespace) -> str:
     return mode_of(args)
 
 
-def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], TrainingData]:
+def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
     """Find the network, read the data and choose what the runs share; nothing is written."""
     from nas.data.datasets import load_training
     from nas.retraining.run import RunSpec
@@ -159,26 +159,6 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], TrainingData]:
     ], data
 
 
-def _run_all(
-    runs: list[RunSpec], data: TrainingData, mode: str, track: list[str]
-) -> list[dict[str, Any]]:
-    """Train what has not come to its end yet; return the metrics of all."""
-    from nas.retraining.retrain import find_ended
-    from nas.retraining.run import place_run_data
-    from nas.retraining.run_time import choose_engine
-
-    results = [find_ended(item, data, mode) for item in runs]
-    if None in results:
-        run_data = place_run_data(runs[0], data)
-        engine = choose_engine(runs[0], data)
-    for index, item in enumerate(runs):
-        if results[index] is None:
-            results[index] = train_shown(replace(item, engine=engine), run_data, mode, track)
-        else:
-            print(f"{item.folder.path} has come to its end already", file=sys.stderr)
-    return [metrics for metrics in results if metrics is not None]
-
-
 def _describe_gap(metrics: dict[str, Any]) -> str:
     """Return how far training is ahead of what was not trained on: the sign of overfitting."""
     train, val = metrics["train_accuracy"], metrics["val_accuracy"]
@@ -218,12 +198,8 @@ def _print_end(
             print(f"        {_describe_gap(metrics)}")
         print(f"        {item.folder.path}")
     if mean is not None and deviation is not None:
-        which = (
-            f"{len(accuracies)}"
-            if len(accuracies) == len(runs)
-            else (f"{len(accuracies)} of {len(runs)}")
-        )
+        of = f" of {len(runs)}" if len(accuracies) < len(runs) else ""
         print(
-            f"mean of {which} seeds: {100 * mean:.2f}%, "
+            f"mean of {len(accuracies)}{of} seeds: {100 * mean:.2f}%, "
             f"standard deviation {100 * deviation:.2f} points"
         )

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import add_data, add_format, add_studies, require_at_least
+from nas.commands.training import load_data
 from nas.paper.findings import describe_result, print_findings
 from nas.paper.study import (
     SCALES,
@@ -35,8 +36,6 @@ from nas.units import format_duration
 
 if TYPE_CHECKING:
     from nas.paper.run_study import Record, Sitting
-
-DEFAULT_DATASET = "cifar10"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,13 +68,14 @@ def run(args: argparse.Namespace) -> int:
     sitting = _prepare(args, study)
     if args.dry_run:
         return _print_plan(args, study, sitting)
+    from nas.files import make_folder
     from nas.paper.run_study import discard, run_study, write_result
     from nas.retraining.run_folder import RunFolder
     from nas.signals import InterruptGuard
 
     records: list[Record] = []
     folder = RunFolder(sitting.folder)
-    folder.create()
+    make_folder(folder.path)
     try:
         with InterruptGuard(), folder.locked():
             if args.restart:
@@ -109,7 +109,6 @@ def _prepare(args: argparse.Namespace, study: ClaimStudy) -> Sitting:
 
     import torch
 
-    from nas.data.datasets import load_training
     from nas.paper.run_study import Sitting, make_train_spec
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
@@ -117,7 +116,7 @@ def _prepare(args: argparse.Namespace, study: ClaimStudy) -> Sitting:
 
     scale = SCALES[args.scale]
     engine = Engine(choose_device(args.device or "auto"))
-    data = load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
+    data = load_data(args)
     folder = studies_folder(args.studies) / study.name / args.scale
     epochs = args.epochs or scale.epochs
     sitting = Sitting(study.comparison, scale, epochs, data, engine, folder)

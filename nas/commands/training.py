@@ -1,10 +1,10 @@
-"""Train one run while its epochs are shown: what `retrain` and `reproduce` share."""
+"""What commands that train share: the data, how a folder is entered, a run shown by epochs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,13 @@ from nas.errors import UsageError
 from nas.units import format_duration
 
 if TYPE_CHECKING:
-    from nas.retraining.run import RunData, RunSpec
+    from nas.data.images import Dataset
+    from nas.retraining.run import RunSpec
+    from nas.training.engine import Engine
     from nas.training.result import EpochRecord
     from nas.training.tracking import Trackers
 
+DEFAULT_DATASET = "cifar10"
 INTERRUPTED_TEXT = "interrupted; the last whole epoch is saved: add --resume to go on"
 TRACKED_RESULTS = (  # of the metrics
     "status",
@@ -37,6 +40,18 @@ def add_continuing(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def load_data(args: argparse.Namespace) -> Dataset:
+    """Load what the arguments of `add_data` name, else `DEFAULT_DATASET`; no test split.
+
+    Raises:
+        UsageError: There is no such data set, or its files are unusable.
+        DownloadError: They are absent and could not be downloaded.
+    """
+    from nas.data.datasets import load_training
+
+    return load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
+
+
 def mode_of(args: argparse.Namespace) -> str:
     """Return how a run folder is entered: ``begin``, ``resume`` or ``restart``.
 
@@ -48,56 +63,89 @@ def mode_of(args: argparse.Namespace) -> str:
     return "resume" if args.resume else "restart" if args.restart else "begin"
 
 
-def train_shown(
-    item: RunSpec, run_data: RunData, mode: str, track: Sequence[str]
-) -> dict[str, Any]:
-    """Train a run, with what it will do and every epoch on standard error.
+def train_all(
+    runs: Sequence[RunSpec], data: Dataset, mode: str, track: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Train what has not come to its end yet, with every epoch on standard error.
+
+    All folders are looked at when this is called: one that may not be entered is refused before
+    anything is trained. The images are put on the device once.
 
     Args:
-        item: The run; its engine gives way to that of the epochs it goes on from.
-        run_data: The images on the device.
+        runs: What is trained; runs of one network and recipe get the same engine.
+        data: As they were loaded.
         mode: One of `mode_of`.
         track: Names of the experiment trackers.
 
     Returns:
-        The run's metrics.
+        The metrics of each run, as it ends.
+
+    Raises:
+        UsageError: As `nas.retraining.retrain.find_ended`.
+        StorageError: As that.
+    """
+    from nas.retraining.retrain import find_ended
+    from nas.retraining.run import place_run_data
+    from nas.retraining.run_time import choose_engine
+
+    ended = [find_ended(run, data, mode) for run in runs]
+
+    def train_missing() -> Iterator[dict[str, Any]]:
+        placed: Dataset | None = None
+        engines: dict[Any, Engine] = {}
+        for run, metrics in zip(runs, ended, strict=True):
+            if metrics is not None:
+                print(f"{run.folder.path} has come to its end already", file=sys.stderr)
+                yield metrics
+                continue
+            placed = placed or place_run_data(run, data)
+            kind = run.architecture, run.recipe
+            engines[kind] = engines.get(kind) or choose_engine(run, data)
+            yield _train_shown(replace(run, engine=engines[kind]), placed, mode, track)
+
+    return train_missing()
+
+
+def _train_shown(item: RunSpec, data: Dataset, mode: str, track: Sequence[str]) -> dict[str, Any]:
+    """Train a run, with what it will do and every epoch on standard error.
+
+    Its engine gives way to that of the epochs it goes on from.
     """
     from nas.retraining.retrain import resumed_engine, retrain
     from nas.retraining.run_time import estimate_seconds
 
     if mode == "resume":
         item = replace(item, engine=resumed_engine(item))
-    print(_describe(item, run_data, estimate_seconds(item, run_data)), file=sys.stderr)
-    with _make_trackers(track, item, run_data) as trackers:
+    print(_describe(item, data, estimate_seconds(item, data)), file=sys.stderr)
+    with _make_trackers(track, item, data) as trackers:
 
         def on_epoch(epoch: EpochRecord) -> None:
             print(_describe_epoch(epoch, item.epochs), file=sys.stderr)
             trackers.log(epoch)
 
-        metrics = retrain(item, run_data, mode, on_epoch)
+        metrics = retrain(item, data, mode, on_epoch)
         trackers.result = {name: metrics[name] for name in TRACKED_RESULTS}
     return metrics
 
 
-def _make_trackers(track: Sequence[str], item: RunSpec, run_data: RunData) -> Trackers:
+def _make_trackers(track: Sequence[str], item: RunSpec, data: Dataset) -> Trackers:
     from nas.network.identity import identify
     from nas.retraining.run import settings_of
     from nas.training.tracking import TrackedRun, Trackers
 
     network_id = identify(item.architecture).id
-    settings = settings_of(item, run_data.data)
+    settings = settings_of(item, data)
     run = TrackedRun(item.folder.path.name, network_id, item.folder.path, settings)
     return Trackers(track, run)
 
 
-def _describe(item: RunSpec, run_data: RunData, seconds: float | None) -> str:
+def _describe(item: RunSpec, data: Dataset, seconds: float | None) -> str:
     from nas.training.engine import hardware
 
-    splits = run_data.splits
-    val = f", {len(splits.val):,} held out" if splits.val is not None else ""
+    val = f", {len(data.val):,} held out" if data.val is not None else ""
     time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
     return (
-        f"seed {item.seed}: {item.epochs} epochs on {len(splits.train):,} images{val}, recipe "
+        f"seed {item.seed}: {item.epochs} epochs on {len(data.train):,} images{val}, recipe "
         f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}\n"
         f"        {time} in all -> {item.folder.path}"
     )

@@ -60,22 +60,21 @@ def user_dirs(data_dir: Path | None, inner: Iterable[str]) -> list[Path]:
     return [root, *(root / name for name in inner)]
 
 
-def find(names: Mapping[str, str], directories: Sequence[Path]) -> Path | None:
-    """Return the first file there is, checked; None where there is none.
+def find(name: str, md5: str, directories: Sequence[Path]) -> Path | None:
+    """Return the first file of a name, checked; None where there is none.
 
     Args:
-        names: File names with their MD5, the first preferred.
+        name: Its file name.
+        md5: Its checksum.
         directories: Where to look, in this order.
 
     Raises:
         DataError: A file by this name has another content.
     """
-    for directory in directories:
-        for name, md5 in names.items():
-            path = directory / name
-            if path.is_file():
-                _require_md5(path, md5)
-                return path
+    for path in (directory / name for directory in directories):
+        if path.is_file():
+            _require_md5(path, md5)
+            return path
     return None
 
 
@@ -134,7 +133,7 @@ def unpacked(
             for name, md5 in files.items():
                 _require_md5(directory / name, md5)
             return directory
-    archive = find({remote.name: remote.md5}, own)
+    archive = find(remote.name, remote.md5, own)
     place = download_dir(remote.dataset)
     kept = place / folder
     if _has_all(kept, files):

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nas.errors import DataError
-
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to training images.
+    """What is done to training images; see `nas.training.recipe.Recipe` for the ranges.
 
     Args:
         rotation_degrees: Largest angle of a rotation to either side; 0 is no rotation.
@@ -27,9 +26,6 @@ class Augmentation:
         crop_padding: Black pixels added on each side before a crop back to size; 0 is no crop.
         cutout_size: Side of the square set to the mean, in pixels; 0 is none.
         policy: ``none``, or a key of `nas.data.auto_augment.POLICIES`.
-
-    Raises:
-        DataError: A size or the angle is negative.
     """
 
     rotation_degrees: float = 0.0
@@ -38,14 +34,8 @@ class Augmentation:
     cutout_size: int = 0
     policy: str = "none"
 
-    def __post_init__(self) -> None:
-        for name in ("rotation_degrees", "crop_padding", "cutout_size"):
-            if getattr(self, name) < 0:
-                raise DataError(f"{name} must be at least 0, but got {getattr(self, name)}")
 
-
-@dataclass(frozen=True, eq=False)
-class Draws:
+class Draws(NamedTuple):
     """What chance decided for N images; None for what is not done.
 
     Args:
@@ -62,14 +52,11 @@ class Draws:
 
     def batch(self, start: int, stop: int) -> Draws:
         """Return the draws of images start..stop-1, as views."""
-        return Draws(*(None if draw is None else draw[..., start:stop] for draw in self._all()))
+        return Draws(*(None if draw is None else draw[..., start:stop] for draw in self))
 
     def to(self, device: torch.device) -> Draws:
         """Return the draws on a device; does not wait for the copy."""
-        return Draws(*(None if draw is None else send(draw, device) for draw in self._all()))
-
-    def _all(self) -> tuple[Tensor | None, ...]:
-        return self.crop_offsets, self.flips, self.cutout_centers, self.angles
+        return Draws(*(None if draw is None else send(draw, device) for draw in self))
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from nas.data.images import LabelledImages, fingerprint
+from nas.data.images import LabelledImages
 from nas.errors import StorageError
 from nas.files import write_atomically
 
@@ -45,14 +45,13 @@ def read_split(path: Path, key: str) -> LabelledImages | None:
             meta = file.metadata() or {}
             if (meta.get("version"), meta.get("key")) != (str(VERSION), key):
                 return None
+            class_names = tuple(json.loads(meta["class_names"]))
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-        split = LabelledImages(
-            images, labels, tuple(json.loads(meta["class_names"])), meta["fingerprint"]
-        )
+            split = LabelledImages(images, labels, class_names)
+            is_intact = split.fingerprint == meta["fingerprint"]
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    intact = fingerprint(split.images, split.labels, split.class_names) == split.fingerprint
-    return split if intact else None
+    return split if is_intact else None
 
 
 def write_split(path: Path, key: str, split: LabelledImages) -> None:

@@ -6,7 +6,7 @@ Names and rows need the standard library alone; PyTorch and the readers are impo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -15,14 +15,14 @@ from nas.errors import DataError, unknown_name
 from nas.network.architecture import InputSpec
 
 if TYPE_CHECKING:
-    from nas.data.images import LabelledImages, Splits, TrainingData
+    from nas.data.images import Dataset, LabelledImages
 
 LARGEST_IMAGE_SIZE = 1024  # all images are held in memory
 FOLDER_IMAGE_SIZE = 32  # of a folder that is not read yet
 
 
 @dataclass(frozen=True)
-class Dataset:
+class DatasetRow:
     """A row of `DATASETS`.
 
     Args:
@@ -42,25 +42,27 @@ class Dataset:
     num_classes: int = 10
 
 
-DATASETS: dict[str, Dataset] = {
-    "cifar10": Dataset("10 classes, 32x32, 50,000 + 10,000 images", "published", 32, True),
-    "cifar100": Dataset(
+DATASETS: dict[str, DatasetRow] = {
+    "cifar10": DatasetRow("10 classes, 32x32, 50,000 + 10,000 images", "published", 32, True),
+    "cifar100": DatasetRow(
         "100 classes, 32x32, 50,000 + 10,000 images", "published", 32, True, num_classes=100
     ),
-    "svhn": Dataset("house numbers, 32x32, 73,257 + 26,032 images", "published", 32, False),
-    "fashion-mnist": Dataset(
+    "svhn": DatasetRow("house numbers, 32x32, 73,257 + 26,032 images", "published", 32, False),
+    "fashion-mnist": DatasetRow(
         "10 kinds of clothing, gray, 28x28, 60,000 + 10,000 images", "published", 28, True, 1
     ),
-    "digits": Dataset("scikit-learn's, gray, 8x8, 1,797 images, offline", "digits", 8, False, 1),
-    "folder": Dataset("your images: --data DIR with train/CLASS/*", "folder", None, True, 1, 2),
+    "digits": DatasetRow(
+        "scikit-learn's, gray, 8x8, 1,797 images, offline", "digits", 8, False, 1
+    ),
+    "folder": DatasetRow("your images: --data DIR with train/CLASS/*", "folder", None, True, 1, 2),
 }
 
 
 class Source(Protocol):
     """What a module that reads data sets provides; both raise DataError or DownloadError."""
 
-    def training_splits(self, name: str, data_dir: Path | None, image_size: int | None) -> Splits:
-        """Return the training split, and the validation split where the data set has one."""
+    def training_splits(self, name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
+        """Return what `read_dataset` makes of the training images, and of those to validate on."""
 
     def test_split(
         self, name: str, data_dir: Path | None, image_size: int | None
@@ -94,7 +96,7 @@ def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -
 
 def load_training(
     name: str, data_dir: Path | None = None, image_size: int | None = None
-) -> TrainingData:
+) -> Dataset:
     """Load what a search may see; the test split is neither returned nor kept.
 
     Args:
@@ -107,14 +109,9 @@ def load_training(
         DataError: The data are absent or unusable.
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
-    from nas.data.images import TrainingData, mean_and_std
-
     row, source = _find(name, image_size)
-    splits = source.training_splits(name, data_dir, image_size)
-    mean, std = mean_and_std(splits.train.images)
-    return TrainingData(
-        name, splits.train, splits.val, mean, std, row.flip_is_lawful, splits.notes
-    )
+    data = source.training_splits(name, data_dir, image_size)
+    return replace(data, name=name, flip_is_lawful=row.flip_is_lawful)
 
 
 def load_test(
@@ -136,7 +133,7 @@ def load_test(
     return source.test_split(name, data_dir, image_size)
 
 
-def _find(name: str, image_size: int | None) -> tuple[Dataset, Source]:
+def _find(name: str, image_size: int | None) -> tuple[DatasetRow, Source]:
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
     if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nas.data.images import LabelledImages, Splits, labelled_images, resize, select
+from nas.data.images import Dataset, LabelledImages, read_dataset, resize, select
 from nas.data.split import set_aside
 
 _MAX_VALUE = 16  # scikit-learn's pixels are 0..16
 
 
-def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Splits:
+def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
     """Return the four fifths to train on."""
     everything = _load(image_size)
     train, _ = set_aside(everything.labels)
-    return Splits(select(everything, train))
+    return read_dataset(select(everything, train))
 
 
 def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
@@ -40,4 +40,4 @@ def _load(image_size: int | None) -> LabelledImages:
     images = torch.from_numpy(pixels).unsqueeze(1)  # (N, 1, 8, 8)
     labels = torch.from_numpy(raw.target.astype(np.int64))
     names = tuple(str(name) for name in raw.target_names)
-    return labelled_images(resize(images, image_size or images.shape[2]), labels, names)
+    return LabelledImages(resize(images, image_size or images.shape[2]), labels, names)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nas.data.cache import cache_dir, read_split, write_split
 from nas.data.decode import decode, to_channels
-from nas.data.images import LabelledImages, Splits, labelled_images, select
+from nas.data.images import Dataset, LabelledImages, read_dataset, select
 from nas.data.listing import (
     Listing,
     check_counts,
@@ -35,7 +35,7 @@ from nas.errors import DataError, StorageError
 _NAMED_FAILURES = 5
 
 
-def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Splits:
+def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
     """Return `train/`, less what is set aside where there is no `test/`, and `val/` if present.
 
     Costs a listing of the folder and a read of the cache; the first time a decoding of all files.
@@ -51,15 +51,11 @@ def training_splits(name: str, data_dir: Path | None, image_size: int | None) ->
             are no images.
     """
     layout = _read_layout(data_dir)
-    names = ["train"] if layout.val is None else ["train", "val"]
-    notes: list[str] = []
-    splits = _cached(layout, names, image_size)
-    if splits is None:
-        splits, notes = _build(layout, image_size)
+    splits, notes = _read(layout, layout.training_names, image_size)
     if image_size is None:
         size = splits["train"].input_spec.image_size
         notes = [f"images are read as {size}x{size}; --image-size N changes it", *notes]
-    return Splits(splits["train"], splits.get("val"), tuple(notes))
+    return read_dataset(splits["train"], splits.get("val"), tuple(notes))
 
 
 def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
@@ -72,9 +68,8 @@ def test_split(name: str, data_dir: Path | None, image_size: int | None) -> Labe
     """
     layout = _read_layout(data_dir)
     if not layout.has_test:
-        splits = _cached(layout, ["test"], image_size) or _build(layout, image_size)[0]
-        return splits["test"]
-    spec = training_splits(name, data_dir, image_size).train.input_spec
+        return _read(layout, ["test"], image_size)[0]["test"]
+    spec = _read(layout, layout.training_names, image_size)[0]["train"].input_spec
     listing = scan(layout.root, "test")
     key = _key([listing], f"{spec.channels}x{spec.image_size}")
     path = _cache_path(layout.root, "test", spec.image_size)
@@ -97,6 +92,13 @@ class _Layout:
     def listings(self) -> list[Listing]:
         return [self.train] if self.val is None else [self.train, self.val]
 
+    @property
+    def training_names(self) -> list[str]:
+        return ["train"] if self.val is None else ["train", "val"]
+
+    def key(self, image_size: int | None) -> str:
+        return _key(self.listings, f"{self.has_test}/{image_size}")
+
 
 def _read_layout(data_dir: Path | None) -> _Layout:
     root = require_root(data_dir)
@@ -111,17 +113,18 @@ def _read_layout(data_dir: Path | None) -> _Layout:
     return _Layout(root, train, val, has_test)
 
 
-def _cached(
+def _read(
     layout: _Layout, names: Sequence[str], image_size: int | None
-) -> dict[str, LabelledImages] | None:
-    key = _key(layout.listings, f"{layout.has_test}/{image_size}")
+) -> tuple[dict[str, LabelledImages], list[str]]:
+    """Return these splits at least, from the cache or decoded, and notes for the user."""
     splits = {}
     for name in names:
-        split = read_split(_cache_path(layout.root, name, image_size), key)
+        path = _cache_path(layout.root, name, image_size)
+        split = read_split(path, layout.key(image_size))
         if split is None:
-            return None
+            return _build(layout, image_size)
         splits[name] = split
-    return splits
+    return splits, []
 
 
 def _build(layout: _Layout, image_size: int | None) -> tuple[dict[str, LabelledImages], list[str]]:
@@ -134,7 +137,7 @@ def _build(layout: _Layout, image_size: int | None) -> tuple[dict[str, LabelledI
     if not layout.has_test:
         rest, test = set_aside(splits["train"].labels)
         splits |= {"train": select(splits["train"], rest), "test": select(splits["train"], test)}
-    key = _key(layout.listings, f"{layout.has_test}/{image_size}")
+    key = layout.key(image_size)
     notes = [
         note
         for name, split in splits.items()
@@ -160,7 +163,7 @@ def _decode(root: Path, listings: Sequence[Listing], image_size: int | None) -> 
 
 def _as_split(listing: Listing, images: Tensor) -> LabelledImages:
     labels = torch.tensor(listing.labels, dtype=torch.int64)
-    return labelled_images(images, labels, listing.class_names)
+    return LabelledImages(images, labels, listing.class_names)
 
 
 def _key(listings: Sequence[Listing], options: str) -> str:

@@ -1,10 +1,12 @@
-"""What a loaded data set is: records of images; made, selected, resized, measured."""
+"""What a data set is, from the files to the device: one record, and what is done with it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,26 +16,32 @@ from nas.errors import DataError
 from nas.network.architecture import InputSpec
 
 _CHUNK_IMAGES = 2048  # bounds the memory of a float copy
+_FREE_MEMORY_FRACTION = 0.5  # of a device's free memory that images may take
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images with their classes, as bytes on the CPU.
+    """Images with their classes, as bytes: on the CPU, or on the device that trains on them.
 
     Args:
-        images: uint8, (N, C, H, W) with H = W.
-        labels: int64, (N,), each an index into `class_names`.
+        images: uint8, (N, C, H, W) with H = W; on the CPU where they do not fit on the device.
+        labels: int64, (N,), each an index into `class_names`; on the device.
         class_names: The classes; the position is the label.
-        fingerprint: Hexadecimal hash of the images, the labels and the class names.
+        is_resident: Whether the images lie where the labels do; else they are fetched by batch.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
-    fingerprint: str
+    is_resident: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where batches of them are wanted."""
+        return self.labels.device
 
     @property
     def input_spec(self) -> InputSpec:
@@ -44,66 +52,112 @@ class LabelledImages:
             num_classes=len(self.class_names),
         )
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return `fingerprint` of images on the CPU; hashed when it is first asked for."""
+        return fingerprint(self.images, self.labels, self.class_names)
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """The training split of a data set, and its validation split where it has one of its own.
+    def to(
+        self, device: str | torch.device, memory_limit_bytes: int | None = None
+    ) -> LabelledImages:
+        """Return the images on a device, for all trainings there.
+
+        Args:
+            device: Where batches are wanted.
+            memory_limit_bytes: Images that take more stay on the host; None is half of a GPU's
+                free memory, and no limit on the CPU.
+        """
+        place = torch.device(device)
+        if memory_limit_bytes is None and place.type == "cuda":
+            memory_limit_bytes = int(_FREE_MEMORY_FRACTION * torch.cuda.mem_get_info(place)[0])
+        fits = memory_limit_bytes is None or self.images.nbytes <= memory_limit_bytes
+        images = self.images.to(place) if fits else self.images
+        return replace(self, images=images, labels=self.labels.to(place), is_resident=fits)
+
+
+class Normalisation(NamedTuple):
+    """What brings the channels of the training images to mean 0 and deviation 1.
 
     Args:
-        name: A key of `nas.data.datasets.DATASETS`.
-        train: The training images.
-        val: The data set's own validation images; None where they are split off `train`.
-        mean: Mean of `train` per channel, in [0, 1].
-        std: Standard deviation of `train` per channel, in [0, 1] units.
-        flip_is_lawful: Whether a mirrored image keeps its class.
-        notes: What the user should know about how the data were read, one sentence each.
+        mean: Of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1] units, above 0.
     """
 
-    name: str
-    train: LabelledImages
-    val: LabelledImages | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    flip_is_lawful: bool
+
+    def scale_and_shift(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return 1 / (255 * std) and -mean / std as float, (1, C, 1, 1), on a device."""
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in self)
+        return (1 / (255 * std)).to(device), (-mean / std).to(device)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a training may see of a data set, never its test split.
+
+    Args:
+        train: The training images.
+        val: The validation images: as it is loaded, the data set's own or None; later the split
+            that is measured on, None where all is trained on.
+        normalisation: Of the training images that were loaded.
+        name: A key of `nas.data.datasets.DATASETS`.
+        flip_is_lawful: Whether a mirrored image keeps its class.
+        notes: What the user should know about how the data were read, one sentence each.
+        loaded: The data set that this one is split off; None is itself.
+    """
+
+    train: LabelledImages
+    val: LabelledImages | None
+    normalisation: Normalisation
+    name: str = ""
+    flip_is_lawful: bool = False
     notes: tuple[str, ...] = ()
+    loaded: Dataset | None = None
+
+    @property
+    def num_images(self) -> int:
+        """Return the number of images, those for validation included."""
+        return len(self.train) + (len(self.val) if self.val is not None else 0)
 
     @property
     def fingerprint(self) -> str:
-        """Return the hash that tells these training data from others; a copy has the same."""
-        own = "" if self.val is None else f"+{self.val.fingerprint}"
-        return self.train.fingerprint + own
+        """Return the hash that tells the loaded images from others; a copy has the same."""
+        whole = self.loaded or self
+        own = "" if whole.val is None else f"+{whole.val.fingerprint}"
+        return whole.train.fingerprint + own
 
     @property
     def input_spec(self) -> InputSpec:
         """Return the input a network for these images takes."""
         return self.train.input_spec
 
+    def with_splits(self, train: LabelledImages, val: LabelledImages | None) -> Dataset:
+        """Return the data set with other images of its own to train and to validate on."""
+        return replace(self, train=train, val=val, loaded=self.loaded or self)
 
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """What a source reads for a training: `train`, an own `val` or None, and notes."""
-
-    train: LabelledImages
-    val: LabelledImages | None = None
-    notes: tuple[str, ...] = ()
+    def to(self, device: str | torch.device) -> Dataset:
+        """Return the data set on a device, shared by all trainings of a process."""
+        train = self.train.to(device)
+        return self.with_splits(train, None if self.val is None else self.val.to(device))
 
 
-def labelled_images(
-    images: Tensor, labels: Tensor, class_names: tuple[str, ...]
-) -> LabelledImages:
-    """Return the record of images and labels, with its fingerprint; hashes every byte once.
+def read_dataset(
+    train: LabelledImages, val: LabelledImages | None = None, notes: tuple[str, ...] = ()
+) -> Dataset:
+    """Return the data set of images that were read, its normalisation measured.
 
-    Args:
-        images: uint8, (N, C, H, W).
-        labels: int64, (N,).
-        class_names: The classes by label.
+    Raises:
+        DataError: A channel is constant over all training images.
     """
-    images = images.contiguous()
-    return LabelledImages(images, labels, class_names, fingerprint(images, labels, class_names))
+    return Dataset(train, val, mean_and_std(train.images), notes=notes)
 
 
 def fingerprint(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> str:
-    """Return 32 hexadecimal digits that depend on pixels, labels, names and shape alone."""
+    """Return 32 hexadecimal digits that depend on pixels, labels, names and shape alone.
+
+    Every byte is hashed: 0.2 s for 150 MB.
+    """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps([list(images.shape), list(class_names)]).encode())
     for tensor in (labels, images):
@@ -113,7 +167,7 @@ def fingerprint(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) ->
 
 def select(split: LabelledImages, indices: Tensor) -> LabelledImages:
     """Return the images at `indices` (int64, (M,)), in that order."""
-    return labelled_images(split.images[indices], split.labels[indices], split.class_names)
+    return LabelledImages(split.images[indices], split.labels[indices], split.class_names)
 
 
 def resize(images: Tensor, image_size: int) -> Tensor:
@@ -140,7 +194,7 @@ def resize(images: Tensor, image_size: int) -> Tensor:
     return torch.cat(resized)
 
 
-def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(images: Tensor) -> Normalisation:
     """Return mean and standard deviation per channel, in [0, 1] units, from exact integer sums.
 
     Args:
@@ -165,4 +219,4 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
             )
         means.append(float(mean))
         stds.append(float(std))
-    return tuple(means), tuple(stds)
+    return Normalisation(tuple(means), tuple(stds))

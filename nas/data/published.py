@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from nas.data.archives import RemoteFile, find, obtain, unpacked, user_dirs
-from nas.data.images import LabelledImages, Splits, labelled_images, resize
+from nas.data.images import Dataset, LabelledImages, read_dataset, resize
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _SIZE_BYTES = {
 }
 
 
-def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Splits:
+def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
     """Return the training split; no file of the test split is opened.
 
     Args:
@@ -56,7 +56,7 @@ def training_splits(name: str, data_dir: Path | None, image_size: int | None) ->
         DownloadError: The data are absent and the download failed.
         StorageError: The cache cannot be written.
     """
-    return Splits(_READERS[name](name, "train", data_dir, image_size))
+    return read_dataset(_READERS[name](name, "train", data_dir, image_size))
 
 
 def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
@@ -95,7 +95,7 @@ def _read_svhn(
     from torchvision.datasets import SVHN
 
     url, file, md5 = SVHN.split_list[split]
-    path = find({file: md5}, user_dirs(data_dir, ["svhn", "SVHN"]))
+    path = find(file, md5, user_dirs(data_dir, ["svhn", "SVHN"]))
     raw = loadmat(path or obtain(_remote(name, file, url, md5), data_dir))
     pixels = raw["X"].transpose(3, 2, 0, 1)  # (H, W, C, N) -> (N, C, H, W)
     labels = raw["y"].reshape(-1) % 10  # the file calls the digit 0 "10"
@@ -152,7 +152,7 @@ def _as_split(
 ) -> LabelledImages:
     images = torch.from_numpy(np.array(pixels, order="C"))
     resized = resize(images, image_size or images.shape[2])
-    return labelled_images(resized, torch.from_numpy(labels.astype(np.int64)), class_names)
+    return LabelledImages(resized, torch.from_numpy(labels.astype(np.int64)), class_names)
 
 
 def _remote(dataset: str, name: str, url: str, md5: str) -> RemoteFile:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.images import LabelledImages, TrainingData, select
+from nas.data.images import Dataset, LabelledImages, select
 from nas.errors import DataError
 
 VAL_FRACTION = 0.1
@@ -83,11 +83,11 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     return _pick(labels, _allocate(counts, counts, size), f"subset/{seed}")
 
 
-def train_and_val(data: TrainingData, seed: int) -> tuple[LabelledImages, LabelledImages]:
+def train_and_val(data: Dataset, seed: int) -> tuple[LabelledImages, LabelledImages]:
     """Return the images to train on and to validate on: the data set's own, else 10% split off.
 
     Args:
-        data: The training split.
+        data: As it was loaded.
         seed: Seed of the split; without effect where the data set has a validation split.
 
     Raises:

@@ -42,15 +42,15 @@ class Reproduction:
 
     row: int
     paper_test_accuracy: float | None
-    test_accuracy: float | None
-    test_standard_error: float | None
-    epochs: int | None
-    paper_params: str
-    num_params: int | None
-    hardware: str
-    status: str
-    remark: str
-    folder: str
+    test_accuracy: float | None = None
+    test_standard_error: float | None = None
+    epochs: int | None = None
+    paper_params: str = ""
+    num_params: int | None = None
+    hardware: str = ""
+    status: str = "not trained"
+    remark: str = ""
+    folder: str = ""
 
 
 def row_epochs(row: PaperRow) -> int:
@@ -162,7 +162,7 @@ def compare(row: PaperRow, metrics: Mapping[str, Any], folder: Path) -> Reproduc
     )
 
 
-def untrained(row: PaperRow, spec: InputSpec, epochs: int | None, obstacle: str) -> Reproduction:
+def untrained(row: PaperRow, spec: InputSpec, obstacle: str) -> Reproduction:
     """Return the paper's figures of a row that was not trained, with the reason if it has one."""
     try:
         network = PRESETS[row.preset].architecture if row.preset is not None else None
@@ -172,15 +172,10 @@ def untrained(row: PaperRow, spec: InputSpec, epochs: int | None, obstacle: str)
     return Reproduction(
         row=row.number,
         paper_test_accuracy=row.test_accuracy,
-        test_accuracy=None,
-        test_standard_error=None,
-        epochs=epochs,
         paper_params=row.num_params,
         num_params=num_params,
-        hardware="",
         status="refused" if obstacle else "not trained",
         remark=obstacle,
-        folder="",
     )
 
 

@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from nas.data.images import TrainingData, select
-from nas.data.loader import place
-from nas.data.split import stratified_split, stratified_subset
-from nas.errors import StorageError, UsageError
+from nas.data.images import Dataset, select
+from nas.data.split import stratified_split
+from nas.errors import StorageError
 from nas.files import write_text_atomically
 from nas.network.complexity import count
 from nas.paper.metrics import measure
@@ -34,12 +31,12 @@ from nas.paper.study import (
     arm_settings,
 )
 from nas.paper.verdict import Verdict, judge
-from nas.retraining.run_folder import RunFolder, refuse_other_settings
-from nas.training.batches import PlacedSplits, make_batches, merge
+from nas.retraining.run_folder import refuse_other_settings
+from nas.training.batches import make_batches, merge, slice_of
 from nas.training.engine import Engine, hardware
-from nas.training.fitting import fit_batch
+from nas.training.fitting import fit_recipe
 from nas.training.loop import train
-from nas.training.recipe import Recipe, get_recipe
+from nas.training.recipe import get_recipe
 from nas.training.state import TrainSpec
 
 MOST_VAL_FRACTION = 0.25
@@ -63,7 +60,7 @@ class Sitting:
     comparison: Comparison
     scale: StudyScale
     epochs: int
-    data: TrainingData
+    data: Dataset
     engine: Engine
     folder: Path
 
@@ -74,7 +71,7 @@ class Sitting:
 
     def sizes(self) -> tuple[int, int]:
         """Return how many images are trained on, and how many validate."""
-        total = len(self.data.train) + (len(self.data.val) if self.data.val is not None else 0)
+        total = self.data.num_images
         num_val = min(self.scale.val_images, int(MOST_VAL_FRACTION * total))
         return min(self.scale.train_images or total, total - num_val), num_val
 
@@ -99,30 +96,20 @@ def make_train_spec(sitting: Sitting, arm: Arm, seed: int) -> TrainSpec:
         InfeasibleError: The network cannot be built at the images' size.
     """
     settings = arm_settings(sitting.comparison, arm, sitting.scale)
-    recipe: Recipe = get_recipe("paper")
-    if not any(text.startswith("batch_size=") for text in settings):
-        recipe = fit_batch(recipe, sitting.sizes()[0])
-    recipe = recipe.with_overrides(settings)
+    recipe = fit_recipe(get_recipe("paper"), settings, sitting.sizes()[0])
     network = arm_network(arm, recipe, sitting.scale)
     count(network, sitting.data.input_spec)
     epochs = arm_epochs(arm, sitting.epochs)
     return TrainSpec(network, sitting.data.input_spec, recipe, epochs, seed)
 
 
-def place_splits(sitting: Sitting, seed: int) -> PlacedSplits:
+def place_splits(sitting: Sitting, seed: int) -> Dataset:
     """Put the two splits of a seed on the device: both from what a search may see."""
     data, (num_train, num_val) = sitting.data, sitting.sizes()
     whole = merge(data)
     rest, val = stratified_split(whole.labels, num_val / len(whole), seed)
-    train_split = select(whole, rest)
-    if num_train < len(train_split):
-        train_split = select(train_split, stratified_subset(train_split.labels, num_train, seed))
-    device = torch.device(sitting.engine.device)
-    return PlacedSplits(
-        place(train_split, data.mean, data.std, device),
-        place(select(whole, val), data.mean, data.std, device),
-        data.flip_is_lawful,
-    )
+    train = slice_of(select(whole, rest), num_train, seed)
+    return data.with_splits(train, select(whole, val)).to(sitting.engine.device)
 
 
 def run_study(sitting: Sitting, on_training: Callable[[Record, bool], None]) -> list[Finding]:
@@ -142,7 +129,7 @@ def run_study(sitting: Sitting, on_training: Callable[[Record, bool], None]) -> 
         for arm in sitting.comparison.arms
     }  # all are read first: a folder of another study is refused before an hour of training
     for seed in sitting.seeds:
-        splits: PlacedSplits | None = None
+        splits: Dataset | None = None
         for arm in sitting.comparison.arms:
             record = done[arm.name, seed]
             is_new = record is None
@@ -194,15 +181,11 @@ def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
         raise StorageError(
             f"{path} cannot be used ({error}); begin again with --restart"
         ) from error
-    try:
-        refuse_other_settings(RunFolder(path), found, wanted)
-    except UsageError as error:
-        text = str(error).partition("; give another --seed")[0]
-        raise UsageError(f"{text}; begin again with --restart") from error
+    refuse_other_settings(path, found, wanted, "begin again with --restart")
     return record
 
 
-def _train(sitting: Sitting, arm: Arm, seed: int, splits: PlacedSplits) -> Record:
+def _train(sitting: Sitting, arm: Arm, seed: int, splits: Dataset) -> Record:
     spec, path = make_train_spec(sitting, arm, seed), _path(sitting, arm, seed)
     checkpoint = path.with_suffix(".pt")
     batches = make_batches(splits, spec.recipe, seed)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nas.errors import unknown_name
 from nas.network.architecture import Architecture
 from nas.paper.metrics import METRICS
 from nas.paper.verdict import MIN_PAIRS, Direction
-from nas.training.recipe import Recipe, get_recipe
+from nas.training.recipe import Recipe
 
 STUDIES_DIR = Path(__file__).resolve().parents[2] / "studies"
 
@@ -200,29 +199,3 @@ def arm_network(arm: Arm, recipe: Recipe, scale: StudyScale) -> Architecture:
 def arm_epochs(arm: Arm, epochs: int) -> int:
     """Return an arm's epochs, at least 1."""
     return max(1, round(epochs * arm.epochs_factor))
-
-
-def find_differences(comparison: Comparison, scale: StudyScale) -> set[str]:
-    """Return all in which the arms differ at a scale."""
-    described = [_describe(comparison, arm, scale) for arm in comparison.arms]
-    return {
-        name for name in described[0] for other in described if other[name] != described[0][name]
-    }
-
-
-def _describe(comparison: Comparison, arm: Arm, scale: StudyScale) -> dict[str, Any]:
-    """Return everything of an arm by the words of `Comparison.differs`."""
-    recipe = get_recipe("paper").with_overrides(arm_settings(comparison, arm, scale))
-    network = arm.thin if scale.thin else arm.paper
-    stages = network.stages
-    return {
-        **{item.name: getattr(recipe, item.name) for item in fields(Recipe)},
-        "epochs": arm.epochs_factor,
-        "stem": network.stem.kind,
-        "stem_width": network.stem.width,
-        "kinds": {stage.kind for stage in stages},
-        "depths": [stage.depth for stage in stages],
-        "widths": [stage.width for stage in stages],
-        "kernels": {stage.kernel for stage in stages},
-        "stage_dropouts": {stage.dropout for stage in stages},
-    }

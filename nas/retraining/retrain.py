@@ -16,12 +16,12 @@ from torch import nn
 
 from nas import __version__
 from nas.data.datasets import load_test
-from nas.data.images import TrainingData
+from nas.data.images import Dataset
 from nas.errors import UsageError
-from nas.files import write_atomically
+from nas.files import make_folder, write_atomically
 from nas.network.complexity import count
 from nas.network.identity import identify
-from nas.retraining.run import RunData, RunSpec, settings_of, train_spec_of
+from nas.retraining.run import RunSpec, settings_of, train_spec_of
 from nas.retraining.run_folder import (
     ENDED,
     OPENINGS,
@@ -30,7 +30,7 @@ from nas.retraining.run_folder import (
     refuse_other_settings,
 )
 from nas.statistics import standard_error
-from nas.training.batches import eval_loader, make_batches, place_test
+from nas.training.batches import eval_loader, make_batches
 from nas.training.engine import Engine, hardware
 from nas.training.evaluate import evaluate
 from nas.training.loop import train
@@ -38,12 +38,12 @@ from nas.training.result import EpochRecord, TrainResult
 from nas.training.state import load_checkpoint
 
 
-def find_ended(run: RunSpec, data: TrainingData, mode: str) -> dict[str, Any] | None:
+def find_ended(run: RunSpec, data: Dataset, mode: str) -> dict[str, Any] | None:
     """Return the metrics of a run that came to its end, None where there is something to train.
 
     Args:
         run: What is to be trained.
-        data: The training split of its data set.
+        data: Its data, as they were loaded or on the device.
         mode: As for `retrain`.
 
     Raises:
@@ -55,7 +55,9 @@ def find_ended(run: RunSpec, data: TrainingData, mode: str) -> dict[str, Any] | 
         return None
     found = run.folder.read()
     if found is not None:
-        refuse_other_settings(run.folder, found["settings"], settings_of(run, data))
+        advice = "give another --seed, move the folder away, or begin again with --restart"
+        wanted = settings_of(run, data)
+        refuse_other_settings(run.folder.path, found["settings"], wanted, advice)
         if found["status"] in ENDED:
             return found
     if not run.folder.checkpoint.exists():
@@ -87,7 +89,7 @@ def resumed_engine(run: RunSpec) -> Engine:
 
 def retrain(
     run: RunSpec,
-    run_data: RunData,
+    data: Dataset,
     mode: str = "begin",
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def retrain(
 
     Args:
         run: What is trained.
-        run_data: What `place_run_data` gave for it.
+        data: What `place_run_data` gave for it.
         mode: ``begin`` refuses a folder with an unfinished run; ``resume`` goes on from its
             checkpoint, or begins where there is none; ``restart`` discards what is there, the
             record of the test split's openings excepted.
@@ -110,16 +112,16 @@ def retrain(
         StorageError: The folder may not be written, or the disk is full.
     """
     folder = run.folder
-    folder.create()
+    make_folder(folder.path)
     with folder.locked():
-        find_ended(run, run_data.data, mode)
+        find_ended(run, data, mode)
         is_going_on = mode == "resume" and folder.checkpoint.exists()
-        metrics = _describe(run, run_data) | {OPENINGS: folder.openings()}
+        metrics = _describe(run, data) | {OPENINGS: folder.openings()}
         if is_going_on:
             folder.write(metrics)
         else:
             folder.begin(run.architecture, metrics)
-        result = _train(run, run_data, is_going_on, on_epoch)
+        result = _train(run, data, is_going_on, on_epoch)
         metrics |= _outcome(result)
         if result.model is not None:
             content = save_safetensors(
@@ -129,17 +131,17 @@ def retrain(
             write_atomically(folder.weights, lambda file: file.write(content))
             metrics[OPENINGS] = [*metrics[OPENINGS], opening(run.command)]
             folder.write({**metrics, "status": RUNNING})
-            metrics |= measure_test(run, run_data.data, result.model)
+            metrics |= measure_test(run, data, result.model)
         if result.curve:
             folder.draw_curve(result.curve, _title(metrics))
         folder.write(metrics)
     return metrics
 
 
-def measure_test(run: RunSpec, data: TrainingData, model: nn.Module) -> dict[str, Any]:
+def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any]:
     """Read the test split and measure a network on it; the opening has been recorded."""
     test = load_test(run.dataset, run.data_dir, run.image_size)
-    loader = eval_loader(place_test(data, test, run.engine.device))
+    loader = eval_loader(test.to(run.engine.device), data.normalisation)
     with run.engine.applied():
         plain = evaluate(model, loader, run.engine, run.recipe.precision)
         mirrored = (
@@ -157,7 +159,7 @@ def measure_test(run: RunSpec, data: TrainingData, model: nn.Module) -> dict[str
 
 
 def _train(
-    run: RunSpec, run_data: RunData, is_going_on: bool, on_epoch: Callable[[EpochRecord], None]
+    run: RunSpec, data: Dataset, is_going_on: bool, on_epoch: Callable[[EpochRecord], None]
 ) -> TrainResult:
     """Train the epochs that are missing; those done before are neither written nor shown again."""
     done = len(load_checkpoint(run.folder.checkpoint)["curve"]) if is_going_on else 0
@@ -172,8 +174,8 @@ def _train(
         return False
 
     return train(
-        train_spec_of(run, run_data.data),
-        make_batches(run_data.splits, run.recipe, run.seed),
+        train_spec_of(run, data),
+        make_batches(data, run.recipe, run.seed),
         run.engine,
         on_epoch=record,
         checkpoint_path=run.folder.checkpoint,
@@ -181,9 +183,8 @@ def _train(
     )
 
 
-def _describe(run: RunSpec, run_data: RunData) -> dict[str, Any]:
+def _describe(run: RunSpec, data: Dataset) -> dict[str, Any]:
     """Return the metrics of a run that begins."""
-    data, splits = run_data.data, run_data.splits
     return {
         "status": RUNNING,
         "reason": None,
@@ -191,14 +192,14 @@ def _describe(run: RunSpec, run_data: RunData) -> dict[str, Any]:
         **count(run.architecture, data.input_spec)._asdict(),
         "test_accuracy": None,
         "val_accuracy": None,
-        "train_images": len(splits.train),
-        "val_images": len(splits.val) if splits.val is not None else 0,
+        "train_images": len(data.train),
+        "val_images": len(data.val) if data.val is not None else 0,
         "settings": settings_of(run, data),
         "input_spec": asdict(data.input_spec),
         "class_names": list(data.train.class_names),
-        "mean": list(data.mean),
-        "std": list(data.std),
-        "engine": run.engine.to_dict(),
+        "mean": list(data.normalisation.mean),
+        "std": list(data.normalisation.std),
+        "engine": asdict(run.engine),
         "hardware": hardware(run.engine),
         "versions": {
             "nas": __version__,

@@ -1,4 +1,4 @@
-"""What a full training is: one record, and the images that runs of several seeds share."""
+"""What a full training is: one record, and what follows from it and its data."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.data.images import TrainingData
+from nas.data.images import Dataset
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
 from nas.retraining.run_folder import RunFolder
-from nas.training.batches import PlacedSplits, place_all
+from nas.training.batches import place_all
 from nas.training.engine import Engine
 from nas.training.recipe import Recipe
 from nas.training.state import TrainSpec
@@ -49,31 +49,23 @@ class RunSpec:
     command: str
 
 
-@dataclass(frozen=True, eq=False)
-class RunData:
-    """The images that the runs of several seeds share: as they were read, and on the device."""
-
-    data: TrainingData
-    splits: PlacedSplits
-
-
-def place_run_data(run: RunSpec, data: TrainingData) -> RunData:
-    """Put all that may be trained on upon the run's device; nothing is written.
+def place_run_data(run: RunSpec, data: Dataset) -> Dataset:
+    """Put all that may be trained on upon the device, for the runs of all seeds.
 
     Raises:
         InfeasibleError: The network cannot be built at the images' size.
         DataError: A class has too few images to hold any out.
     """
     count(run.architecture, data.input_spec)
-    return RunData(data, place_all(data, run.engine.device, run.split_seed, run.holdout))
+    return place_all(data, run.engine.device, run.split_seed, run.holdout)
 
 
-def train_spec_of(run: RunSpec, data: TrainingData) -> TrainSpec:
+def train_spec_of(run: RunSpec, data: Dataset) -> TrainSpec:
     """Return what the training is asked to do."""
     return TrainSpec(run.architecture, data.input_spec, run.recipe, run.epochs, run.seed)
 
 
-def settings_of(run: RunSpec, data: TrainingData) -> dict[str, Any]:
+def settings_of(run: RunSpec, data: Dataset) -> dict[str, Any]:
     """Return all that decides the result of a run, as JSON-ready values."""
     return {
         "architecture": run.architecture.to_dict(),

@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,41 +56,20 @@ FILES = (
 )
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """The paths of one run; nothing is created by naming them."""
+    """The paths of one run, described at the head of this file; naming them creates nothing."""
 
-    path: Path
-
-    @property
-    def architecture(self) -> Path:
-        """Return the path of the network."""
-        return self.path / "architecture.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Return the path of what was measured."""
-        return self.path / "metrics.json"
-
-    @property
-    def weights(self) -> Path:
-        """Return the path of the trained weights."""
-        return self.path / "weights.safetensors"
-
-    @property
-    def checkpoint(self) -> Path:
-        """Return the path of the state after the last epoch."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def curve_table(self) -> Path:
-        """Return the path of the epochs as a table."""
-        return self.path / "curve.csv"
-
-    @property
-    def curve_picture(self) -> Path:
-        """Return the path of the epochs as a picture."""
-        return self.path / "curve.png"
+    def __init__(self, path: Path) -> None:
+        """Name the files of the run in the folder `path`."""
+        self.path = path
+        (
+            self.architecture,
+            self.metrics,
+            self.weights,
+            self.curve_table,
+            self.curve_picture,
+            self.checkpoint,
+        ) = (path / name for name in FILES)
 
     def read(self) -> dict[str, Any] | None:
         """Return the metrics, None where there are none.
@@ -120,17 +98,6 @@ class RunFolder:
             return list((self.read() or {OPENINGS: []})[OPENINGS])
         except StorageError:
             return []
-
-    def create(self) -> None:
-        """Make the folder.
-
-        Raises:
-            StorageError: It may not be made.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot create {self.path}: {error.strerror}") from error
 
     def begin(self, architecture: Architecture, metrics: Mapping[str, Any]) -> None:
         """Write down what this run is and remove what an earlier one left.
@@ -211,9 +178,15 @@ def opening(command: str) -> dict[str, str]:
 
 
 def refuse_other_settings(
-    folder: RunFolder, found: Mapping[str, Any], wanted: Mapping[str, Any]
+    path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], advice: str
 ) -> None:
-    """Refuse to go on in a folder whose run is another one.
+    """Refuse to go on with a run whose settings are others.
+
+    Args:
+        path: Where the run lies.
+        found: Its settings.
+        wanted: Those that it should have.
+        advice: What to do, the end of the message.
 
     Raises:
         UsageError: A setting differs; every difference is shown.
@@ -226,8 +199,7 @@ def refuse_other_settings(
     ]
     if differences:
         raise UsageError(
-            f"{folder.path} holds a run with other settings ({'; '.join(differences)}); "
-            "give another --seed, move the folder away, or begin again with --restart"
+            f"{path} holds a run with other settings ({'; '.join(differences)}); {advice}"
         )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from nas.data.images import Dataset
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
@@ -30,7 +31,7 @@ from nas.study.folder import StudyDefinition, StudyFolder
 from nas.study.ledger import WORST_ACCURACY
 from nas.study.lineage import ancestors, list_requeued
 from nas.study.trials import rank
-from nas.training.batches import PlacedSplits, make_batches
+from nas.training.batches import make_batches
 from nas.training.engine import Engine
 from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe
@@ -79,7 +80,7 @@ class Objective:
     definition: StudyDefinition
     folder: StudyFolder
     space: SearchSpace
-    splits: PlacedSplits
+    splits: Dataset
     estimates: EstimateReader
     track: tuple[str, ...] = ()
     left_out: set[str] = field(default_factory=set)

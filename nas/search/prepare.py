@@ -17,7 +17,7 @@ import torch
 
 import nas
 from nas.data.datasets import DATASETS, load_training
-from nas.data.images import TrainingData
+from nas.data.images import Dataset
 from nas.data.split import VAL_FRACTION
 from nas.errors import UsageError, unknown_name
 from nas.network.architecture import Architecture
@@ -61,7 +61,7 @@ class Search:
     folder: StudyFolder
     url: str | None
     space: BudgetedSpace
-    data: TrainingData
+    data: Dataset
     baselines: Mapping[str, Architecture]
     workers: int = 1
     is_short: bool = False

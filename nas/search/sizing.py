@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.data.images import TrainingData
+from nas.data.images import Dataset
 from nas.data.split import train_and_val
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
@@ -71,7 +71,7 @@ def size_trials(
     request: Request,
     device: str,
     space: BudgetedSpace,
-    data: TrainingData,
+    data: Dataset,
     baselines: Mapping[str, Architecture],
 ) -> Sizing:
     """Time a few networks and choose plan and workers of a new study; some seconds.

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.data.augment import Augmentation
-from nas.data.images import LabelledImages, TrainingData, select
-from nas.data.loader import Batch, DeviceLoader, EvalLoader, PlacedImages, place
+from nas.data.images import Dataset, LabelledImages, Normalisation, select
+from nas.data.loader import Batch, DeviceLoader, EvalLoader
 from nas.data.mixing import MIXERS
 from nas.data.split import stratified_subset, train_and_val
 from nas.seeds import derive_seed
@@ -22,18 +22,9 @@ EVAL_BATCH = 500  # on a CPU; on a GPU as many as fit, at most this:
 MOST_EVAL_BATCH = 5_000
 
 
-@dataclass(frozen=True, eq=False)
-class PlacedSplits:
-    """A training and a validation split on the device, shared by all trainings of a process."""
-
-    train: PlacedImages
-    val: PlacedImages | None
-    flip_is_lawful: bool
-
-
 def place_search_splits(
-    data: TrainingData, seed: int, train_images: int, val_images: int, device: str
-) -> PlacedSplits:
+    data: Dataset, seed: int, train_images: int, val_images: int, device: str
+) -> Dataset:
     """Set the validation split apart, take stratified slices and put both on the device.
 
     Args:
@@ -47,14 +38,11 @@ def place_search_splits(
         DataError: A slice is larger than its split, or smaller than one image a class.
     """
     train, val = train_and_val(data, seed)
-    return PlacedSplits(
-        _place(data, _slice(train, train_images, seed), device),
-        _place(data, _slice(val, val_images, seed), device),
-        data.flip_is_lawful,
-    )
+    slices = slice_of(train, train_images, seed), slice_of(val, val_images, seed)
+    return data.with_splits(*slices).to(device)
 
 
-def place_all(data: TrainingData, device: str, seed: int, holdout: bool) -> PlacedSplits:
+def place_all(data: Dataset, device: str, seed: int, holdout: bool) -> Dataset:
     """Put all that may be trained on upon the device: training and validation split merged.
 
     Args:
@@ -63,20 +51,11 @@ def place_all(data: TrainingData, device: str, seed: int, holdout: bool) -> Plac
         seed: Seed of the split that `holdout` keeps.
         holdout: Keep the validation split out and measure on it after every epoch.
     """
-    if holdout:
-        train, val = train_and_val(data, seed)
-        return PlacedSplits(
-            _place(data, train, device), _place(data, val, device), data.flip_is_lawful
-        )
-    return PlacedSplits(_place(data, merge(data), device), None, data.flip_is_lawful)
+    splits = train_and_val(data, seed) if holdout else (merge(data), None)
+    return data.with_splits(*splits).to(device)
 
 
-def place_test(data: TrainingData, test: LabelledImages, device: str) -> PlacedImages:
-    """Put the test split on the device, normalised like the training split."""
-    return _place(data, test, device)
-
-
-def merge(data: TrainingData) -> LabelledImages:
+def merge(data: Dataset) -> LabelledImages:
     """Return the training split with the data set's own validation split, if it has one."""
     if data.val is None:
         return data.train
@@ -84,46 +63,42 @@ def merge(data: TrainingData) -> LabelledImages:
         torch.cat([data.train.images, data.val.images]),
         torch.cat([data.train.labels, data.val.labels]),
         data.train.class_names,
-        data.fingerprint,
     )
 
 
-def make_batches(splits: PlacedSplits, recipe: Recipe, seed: int) -> Batches:
-    """Return the batches of one training.
-
-    Args:
-        splits: The images on the device.
-        recipe: Batch size and augmentation; a flip that would change a class is left out.
-        seed: Decides order and augmentation, with the epoch's number.
-    """
-    side = splits.train.input_spec.image_size
-    augmentation = Augmentation(
-        rotation_degrees=recipe.rotation_degrees,
-        flip=recipe.flip and splits.flip_is_lawful,
-        crop_padding=recipe.crop_padding(side),
-        cutout_size=recipe.cutout_size(side),
-        policy=recipe.policy,
-    )
-    return Batches(
-        DeviceLoader(splits.train, recipe.batch_size, augmentation, seed),
-        eval_loader(splits.val) if splits.val is not None else None,
-    )
-
-
-def eval_loader(placed: PlacedImages) -> EvalLoader:
-    """Return the batches that a network is measured on; `evaluate` makes them fit in memory."""
-    is_cuda = placed.device.type == "cuda"
-    return EvalLoader(placed, MOST_EVAL_BATCH if is_cuda else EVAL_BATCH)
-
-
-def _slice(split: LabelledImages, size: int, seed: int) -> LabelledImages:
+def slice_of(split: LabelledImages, size: int, seed: int) -> LabelledImages:
+    """Return a stratified slice of `size` images; of as many as there are, the split itself."""
     if size == len(split):
         return split
     return select(split, stratified_subset(split.labels, size, seed))
 
 
-def _place(data: TrainingData, split: LabelledImages, device: str) -> PlacedImages:
-    return place(split, data.mean, data.std, torch.device(device))
+def make_batches(data: Dataset, recipe: Recipe, seed: int) -> Batches:
+    """Return the batches of one training.
+
+    Args:
+        data: The images on the device.
+        recipe: Batch size and augmentation; a flip that would change a class is left out.
+        seed: Decides order and augmentation, with the epoch's number.
+    """
+    side = data.input_spec.image_size
+    augmentation = Augmentation(
+        rotation_degrees=recipe.rotation_degrees,
+        flip=recipe.flip and data.flip_is_lawful,
+        crop_padding=recipe.crop_padding(side),
+        cutout_size=recipe.cutout_size(side),
+        policy=recipe.policy,
+    )
+    return Batches(
+        DeviceLoader(data.train, data.normalisation, recipe.batch_size, augmentation, seed),
+        eval_loader(data.val, data.normalisation) if data.val is not None else None,
+    )
+
+
+def eval_loader(split: LabelledImages, normalisation: Normalisation) -> EvalLoader:
+    """Return the batches that a network is measured on; `evaluate` makes them fit in memory."""
+    size = MOST_EVAL_BATCH if split.device.type == "cuda" else EVAL_BATCH
+    return EvalLoader(split, normalisation, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +134,7 @@ def feed_epoch(
         progress in (0, 1).
     """
     rng = Random(derive_seed(seed, "mixing", epoch))
-    num_classes = loader.placed.input_spec.num_classes
+    num_classes = loader.split.input_spec.num_classes
     num_steps = len(loader)
     for step, (images, labels) in enumerate(loader.epoch(epoch)):
         progress = (epoch * num_steps + step + 0.5) / (epochs * num_steps)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from nas.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # NOTE: oneDNN's "could not create a primitive" is left out on purpose. Measured under RLIMIT_AS:
 # after it no convolution of the process works again, limit lifted or not, so it is a failure of
@@ -102,10 +108,6 @@ class Engine:
     def _current_device(self) -> AbstractContextManager[Any]:
         return torch.cuda.device(self.device) if self.is_cuda else nullcontext()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return asdict(self)
-
 
 @contextmanager
 def tf32(is_allowed: bool) -> Iterator[None]:
@@ -154,6 +156,13 @@ def hardware(engine: Engine) -> str:
     return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
 
 
+def now_of(engine: Engine) -> float:
+    """Return the time at which all work so far is done; waits for the device."""
+    if engine.is_cuda:
+        torch.cuda.synchronize()  # sync
+    return time.perf_counter()
+
+
 def free_memory(device: str) -> None:
     """Give back what the last candidate held on the device."""
     gc.collect()  # a network and its graph refer to each other
@@ -177,3 +186,54 @@ def is_out_of_memory(error: BaseException) -> bool:
     if any(text in str(error) for text in messages):
         return True
     return error.__context__ is not None and is_out_of_memory(error.__context__)
+
+
+class NoRoomError(MemoryError):
+    """Not even the smallest piece fits in memory; the text is what the last failure said.
+
+    Args:
+        message: The first line of the failure.
+        size: Images of the piece.
+    """
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+    @property
+    def reason(self) -> str:
+        """Return why, in one sentence."""
+        return f"out of memory at {self.size} images a forward pass: {self}"
+
+
+def halving(
+    attempt: Callable[[int], Result],
+    size: int,
+    smallest: int,
+    device: str,
+    level: int = logging.DEBUG,
+) -> Result:
+    """Return what an attempt with pieces of `size` images returns, halved until it fits in memory.
+
+    Args:
+        attempt: Called with the size; begins anew each time.
+        size: Images of the first attempt's pieces, at least 1.
+        smallest: No attempt after the first has fewer.
+        device: Whose memory is freed in between.
+        level: Of the log's line about each halving.
+
+    Raises:
+        NoRoomError: The last attempt did not fit either.
+    """
+    while True:
+        try:
+            return attempt(size)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = NoRoomError(str(error).partition("\n")[0], size)
+        free_memory(device)  # not earlier: the error's traceback holds the tensors
+        if size // 2 < smallest:
+            raise failure
+        logger.log(level, "%s; starting again with %d", failure.reason, size // 2)
+        size //= 2

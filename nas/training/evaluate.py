@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.data.loader import Batch, EvalLoader
-from nas.training.engine import Engine, free_memory, is_out_of_memory
+from nas.training.engine import Engine, halving
 
 
 class Evaluation(NamedTuple):
@@ -47,16 +47,15 @@ def evaluate(
     """
     was_training = model.training
     try:
-        while True:
-            try:
-                return _measure(model.eval(), batches, engine, precision, flip)
-            except (RuntimeError, MemoryError) as error:
-                can_halve = isinstance(batches, EvalLoader) and batches.batch_size > 1
-                if not (can_halve and is_out_of_memory(error)):
-                    raise
-            assert isinstance(batches, EvalLoader)
-            batches.batch_size //= 2
-            free_memory(engine.device)  # not earlier: the error's traceback holds the tensors
+        if not isinstance(batches, EvalLoader):
+            return _measure(model.eval(), batches, engine, precision, flip)
+        loader = batches
+
+        def attempt(batch_size: int) -> Evaluation:
+            loader.batch_size = batch_size
+            return _measure(model.eval(), loader, engine, precision, flip)
+
+        return halving(attempt, loader.batch_size, 1, engine.device)
     finally:
         model.train(was_training)
 

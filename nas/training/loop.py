@@ -12,18 +12,13 @@ import torch
 
 from nas.network.model import count_batches
 from nas.seeds import derive_seed
-from nas.training.batches import Batches, feed_epoch
-from nas.training.cuda_graph import with_graph
-from nas.training.engine import Engine, free_memory, is_out_of_memory
-from nas.training.evaluate import evaluate
-from nas.training.optimizer import set_learning_rate, set_momentum
+from nas.training.batches import Batches
+from nas.training.engine import Engine, NoRoomError, halving
+from nas.training.open_training import Training, open_training
 from nas.training.result import EpochRecord, Status, TrainResult
-from nas.training.state import CheckpointPace, TrainSpec, TrainState, make_state
-from nas.training.step import EpochTotals, Step, make_step
+from nas.training.state import CheckpointPace, TrainSpec, TrainState
 
 __all__ = ["Batches", "OnEpoch", "TrainSpec", "train"]
-
-logger = logging.getLogger(__name__)
 
 SMALLEST_MICRO_BATCH = 8
 
@@ -64,52 +59,30 @@ def train(
         StorageError: The checkpoint cannot be written, or is damaged.
         StudyMismatchError: The checkpoint is of another training.
     """
-    micro_batch = spec.recipe.batch_size
     pace = pace or CheckpointPace(by_time=engine.is_cuda)
-    while True:
-        try:
-            with engine.applied():
-                return _attempt(
-                    spec, batches, engine, micro_batch, on_epoch, checkpoint_path, resume, pace
-                )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            message = str(error).partition("\n")[0]
-        free_memory(engine.device)  # not earlier: the error's traceback holds the tensors
-        reason = f"out of memory at {micro_batch} images a forward pass: {message}"
-        if micro_batch // 2 < SMALLEST_MICRO_BATCH:
-            threads = engine.num_threads or torch.get_num_threads()
-            return TrainResult("out_of_memory", reason, (), 0.0, 0.0, micro_batch, threads)
-        logger.warning("%s; starting again with %d", reason, micro_batch // 2)
-        micro_batch //= 2
+    checkpoint = checkpoint_path if resume else None
+
+    def attempt(micro_batch: int) -> TrainResult:
+        with engine.applied():
+            training = open_training(spec, batches, engine, micro_batch, checkpoint)
+            return _run(training, on_epoch, checkpoint_path, pace)
+
+    batch_size = spec.recipe.batch_size
+    try:
+        return halving(attempt, batch_size, SMALLEST_MICRO_BATCH, engine.device, logging.WARNING)
+    except NoRoomError as error:
+        threads = engine.num_threads or torch.get_num_threads()
+        return TrainResult("out_of_memory", error.reason, (), 0.0, 0.0, error.size, threads)
 
 
-def _attempt(
-    spec: TrainSpec,
-    batches: Batches,
-    engine: Engine,
-    micro_batch: int,
+def _run(
+    training: Training,
     on_epoch: OnEpoch | None,
     checkpoint_path: Path | None,
-    resume: bool,
     pace: CheckpointPace,
 ) -> TrainResult:
     """Run the epochs that are not done yet."""
-    state = make_state(spec, engine, len(batches.train), micro_batch)
-    if resume and checkpoint_path is not None and checkpoint_path.exists():
-        state.load(checkpoint_path, spec, engine.device)
-    totals = EpochTotals(engine.device)
-    step = make_step(
-        state.model,
-        state.optimizer,
-        state.average,
-        totals,
-        spec.recipe,
-        engine,
-        state.micro_batch,
-    )
-    step = with_graph(step, engine, spec.recipe)
+    spec, state = training.spec, training.state
     clock, written = Clock(state.elapsed_seconds), state.epoch
 
     def keep(is_stop: bool = False) -> None:
@@ -121,7 +94,7 @@ def _attempt(
 
     stop = _report(on_epoch, state.curve)
     while not (status := _ending(state, spec, stop)):
-        record = _train_epoch(state, spec, batches, engine, step, totals, clock)
+        record = _train_epoch(training, clock)
         state.curve.append(record)
         keep()
         try:
@@ -142,36 +115,21 @@ def _attempt(
     )
 
 
-def _train_epoch(
-    state: TrainState,
-    spec: TrainSpec,
-    batches: Batches,
-    engine: Engine,
-    step: Step,
-    totals: EpochTotals,
-    clock: Clock,
-) -> EpochRecord:
+def _train_epoch(training: Training, clock: Clock) -> EpochRecord:
     """Train one epoch and measure it; waits for the device at its end alone."""
-    recipe, num_images, num_passes, learning_rate = spec.recipe, 0, 0, 0.0
-    engine.seed_generators(derive_seed(spec.seed, "dropout", state.epoch))
-    totals.reset()
-    for images, labels, progress in feed_epoch(
-        batches.train, recipe, state.epoch, spec.epochs, spec.seed
-    ):
-        learning_rate = recipe.learning_rate_at(progress)
-        set_learning_rate(state.optimizer, learning_rate)
-        if recipe.momentum_dip:
-            set_momentum(state.optimizer, recipe.momentum_at(progress))
-        step(images.contiguous(memory_format=engine.memory_format), labels)
+    spec, state = training.spec, training.state
+    num_images, num_passes, learning_rate = 0, 0, 0.0
+    training.engine.seed_generators(derive_seed(spec.seed, "dropout", state.epoch))
+    training.totals.reset()
+    for images, labels, progress in training.feed(state.epoch):
+        learning_rate = training.take_step(images, labels, progress)
         num_images += len(images)
         num_passes += -(-len(images) // state.micro_batch)
     for model in (state.model, *([state.average.shadow] if state.average else [])):
         count_batches(model, num_passes)
-    train_loss, train_accuracy = totals.read(num_images)  # sync
+    train_loss, train_accuracy = training.totals.read(num_images)  # sync
     clock.count_training(num_images)
-    val = None
-    if batches.val is not None:
-        val = evaluate(state.result_model, batches.val, engine, recipe.precision)  # sync
+    val = training.validate()  # sync
     return EpochRecord(
         epoch=state.epoch + 1,
         train_loss=train_loss,

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor
-
+from nas.data.images import Dataset
 from nas.errors import RunError
 from nas.files import write_figure_atomically, write_table_atomically
-from nas.training.batches import Batches, PlacedSplits, feed_epoch, make_batches
-from nas.training.engine import Engine, free_memory, is_out_of_memory
-from nas.training.evaluate import evaluate
+from nas.training.batches import make_batches
+from nas.training.engine import Engine, NoRoomError, halving
 from nas.training.loop import SMALLEST_MICRO_BATCH
 from nas.training.lr_suggestion import Suggestion, has_diverged, smooth, suggest
-from nas.training.optimizer import set_learning_rate
-from nas.training.state import TrainSpec, make_state
-from nas.training.step import EpochTotals, make_step
+from nas.training.open_training import Training, open_training
+from nas.training.state import TrainSpec
 
-RAMPS = ("exponential", "linear")
 NUM_VALIDATIONS = 20
 ENDLESS = 10**6  # epochs of which the test sees the beginning: what a recipe does late is far off
 TABLE, PICTURE = "lr_range.csv", "lr_range.png"
@@ -80,7 +76,7 @@ class RangeTest(NamedTuple):
 
 def run_range_test(
     spec: TrainSpec,
-    splits: PlacedSplits,
+    data: Dataset,
     engine: Engine,
     ramp: Ramp,
     validate: bool = False,
@@ -94,7 +90,7 @@ def run_range_test(
 
     Args:
         spec: What is trained; its epochs have no effect.
-        splits: Training images, and validation images where `validate` is set.
+        data: Training images, and validation images where `validate` is set, on the device.
         engine: Where.
         ramp: The rates.
         validate: Measure on the validation images `NUM_VALIDATIONS` times.
@@ -105,23 +101,20 @@ def run_range_test(
             before any step.
     """
     recipe = replace(spec.recipe, ema_half_life_share=0.0)
-    spec = replace(spec, recipe=recipe)
-    batches = make_batches(splits, recipe, spec.seed)
+    spec = replace(spec, recipe=recipe, epochs=ENDLESS)
+    engine = replace(engine, cuda_graph=False)  # each step is waited for: a capture wins little
     if not validate:
-        batches = replace(batches, val=None)
-    micro_batch = recipe.batch_size
-    while True:
-        try:
-            with engine.applied():
-                return _attempt(spec, batches, engine, ramp, micro_batch, on_step)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            message = str(error).partition("\n")[0]
-        free_memory(engine.device)  # not earlier: the error's traceback holds the tensors
-        if micro_batch // 2 < SMALLEST_MICRO_BATCH:
-            raise RunError(f"out of memory at {micro_batch} images a forward pass: {message}")
-        micro_batch //= 2
+        data = data.with_splits(data.train, None)
+    batches = make_batches(data, recipe, spec.seed)
+
+    def attempt(micro_batch: int) -> RangeTest:
+        with engine.applied():
+            return _follow(open_training(spec, batches, engine, micro_batch), ramp, on_step)
+
+    try:
+        return halving(attempt, recipe.batch_size, SMALLEST_MICRO_BATCH, engine.device)
+    except NoRoomError as error:
+        raise RunError(error.reason) from error
 
 
 def write_range_table(folder: Path, steps: Sequence[RangeStep], num_steps: int) -> Path:
@@ -192,47 +185,25 @@ def draw_picture(
     return folder / PICTURE
 
 
-def _attempt(
-    spec: TrainSpec,
-    batches: Batches,
-    engine: Engine,
-    ramp: Ramp,
-    micro_batch: int,
-    on_step: Callable[[RangeStep], None],
-) -> RangeTest:
-    state = make_state(spec, engine, len(batches.train), micro_batch)
-    totals = EpochTotals(engine.device)
-    step = make_step(
-        state.model, state.optimizer, None, totals, spec.recipe, engine, state.micro_batch
-    )
+def _follow(training: Training, ramp: Ramp, on_step: Callable[[RangeStep], None]) -> RangeTest:
+    """Take the steps of a ramp, one batch each."""
     every = max(1, ramp.num_steps // NUM_VALIDATIONS)
     steps: list[RangeStep] = []
-    for number, (images, labels) in zip(
-        range(ramp.num_steps), _endless(spec, batches), strict=False
-    ):
+    for number, (images, labels, _) in enumerate(islice(training.feed_on(), ramp.num_steps)):
         rate = ramp.rate(number)
-        set_learning_rate(state.optimizer, rate)
-        totals.reset()
-        step(images.contiguous(memory_format=engine.memory_format), labels)
-        loss, accuracy = totals.read(len(images))  # sync
+        training.totals.reset()
+        training.step_at(images, labels, rate)
+        loss, accuracy = training.totals.read(len(images))  # sync
         if not math.isfinite(loss):
             if not steps:
                 raise RunError(f"the loss of the untrained network is {loss}, not finite")
             return RangeTest(tuple(steps), rate)
-        val = None
-        if batches.val is not None and (number + 1) % every == 0:
-            val = evaluate(state.model, batches.val, engine, spec.recipe.precision).accuracy
-        steps.append(RangeStep(number + 1, rate, loss, accuracy, val))
+        val = training.validate() if (number + 1) % every == 0 else None
+        steps.append(RangeStep(number + 1, rate, loss, accuracy, val.accuracy if val else None))
         on_step(steps[-1])
         if has_diverged([item.loss for item in steps], ramp.num_steps):
             return RangeTest(tuple(steps), rate)
     return RangeTest(tuple(steps), None)
-
-
-def _endless(spec: TrainSpec, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in count_from():
-        for images, labels, _ in feed_epoch(batches.train, spec.recipe, epoch, ENDLESS, spec.seed):
-            yield images, labels
 
 
 def _smoothed(steps: Sequence[RangeStep], num_steps: int) -> tuple[list[float], list[float]]:

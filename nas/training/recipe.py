@@ -22,7 +22,7 @@ from nas.fields import (
     read_fields,
     validate_fields,
 )
-from nas.training.schedule import SCHEDULES, learning_rate_at, momentum_at
+from nas.training.schedule import SCHEDULES
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 MIXINGS = ("none", "cutmix", "ricap")
@@ -116,26 +116,41 @@ class Recipe:
         self._check_cycled_momentum()
 
     def learning_rate_at(self, progress: float) -> float:
-        """Return the learning rate at a fraction of the training in [0, 1]."""
-        return learning_rate_at(
-            progress,
-            schedule=self.schedule,
-            peak=self.learning_rate,
-            floor=self.floor_learning_rate,
-            warmup_share=self.warmup_share,
-            cycles=self.cycles,
-        )
+        """Return the learning rate at a point of the training.
+
+        Over the first `warmup_share` of it the rate rises on a straight line from 0 to what the
+        schedule starts from; over the rest the schedule runs once from its beginning to its end,
+        between floor and peak. At progress 1 the annealing schedules are exactly at the floor.
+
+        Args:
+            progress: Fraction of the training that is done, in [0, 1].
+        """
+        shape = SCHEDULES[self.schedule].rate
+        floor, height = self.floor_learning_rate, self.learning_rate - self.floor_learning_rate
+        if progress < self.warmup_share:
+            start = floor + height * shape(0.0, self.cycles)
+            return start * progress / self.warmup_share
+        return floor + height * shape(self._after_warmup(progress), self.cycles)
 
     def momentum_at(self, progress: float) -> float:
-        """Return the momentum at a fraction of the training in [0, 1]."""
-        return momentum_at(
-            progress,
-            schedule=self.schedule,
-            momentum=self.momentum,
-            dip=self.momentum_dip,
-            warmup_share=self.warmup_share,
-            cycles=self.cycles,
-        )
+        """Return the momentum at a point of the training: the higher the rate, the lower it is.
+
+        During the warm-up, and where the schedule moves no momentum, it is `momentum`.
+
+        Args:
+            progress: Fraction of the training that is done, in [0, 1].
+
+        Source: Smith 2018, A disciplined approach to neural network hyper-parameters, section 4.3.
+        """
+        shape = SCHEDULES[self.schedule].momentum
+        if shape is None or progress < self.warmup_share:
+            return self.momentum
+        dip = self.momentum_dip * shape(self._after_warmup(progress), self.cycles)
+        return self.momentum - dip
+
+    def _after_warmup(self, progress: float) -> float:
+        """Return the fraction of the schedule that is done when the warm-up is over."""
+        return (progress - self.warmup_share) / (1.0 - self.warmup_share)
 
     def crop_padding(self, image_size: int) -> int:
         """Return the padding of the random crop in pixels; 0 is no crop."""

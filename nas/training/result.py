@@ -81,11 +81,6 @@ class TrainResult:
         """Return the last epoch's validation accuracy, never the best epoch's."""
         return self.curve[-1].val_accuracy if self.curve else None
 
-    @property
-    def diverged(self) -> bool:
-        """Tell whether the loss or the outputs stopped being finite."""
-        return self.status == "diverged"
-
     def to_dict(self) -> dict[str, Any]:
         """Return the record, without the network, as JSON-ready values."""
         names = ("status", "reason", "elapsed_seconds", "images_per_second", "micro_batch")

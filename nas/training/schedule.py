@@ -1,5 +1,7 @@
 """Learning-rate schedules: pure functions of the progress of a training in [0, 1].
 
+`nas.training.recipe.Recipe` puts them between its floor and its peak, after its warm-up.
+
 To add a schedule, write one function `(progress, cycles) -> factor` and add one row to
 `SCHEDULES`. Progress counts steps, not epochs, so one recipe fits a training of any length.
 """
@@ -82,65 +84,3 @@ SCHEDULES: dict[str, Schedule] = {
     "cyclic": Schedule(cyclic, momentum=cyclic),
     "one_cycle": Schedule(one_cycle, momentum=one_cycle_hump),
 }
-
-
-def learning_rate_at(
-    progress: float,
-    *,
-    schedule: str,
-    peak: float,
-    floor: float = 0.0,
-    warmup_share: float = 0.0,
-    cycles: int = 1,
-) -> float:
-    """Return the learning rate at a point of the training.
-
-    Over the first `warmup_share` of the training it rises on a straight line from 0 to what the
-    schedule starts from; over the rest the schedule runs once from its beginning to its end,
-    between `floor` and `peak`. At progress 1 the annealing schedules are exactly at `floor`.
-
-    Args:
-        progress: Fraction of the training that is done, in [0, 1].
-        schedule: A key of `SCHEDULES`.
-        peak: The highest rate.
-        floor: The lowest rate of the schedule; the warm-up starts from 0 all the same.
-        warmup_share: Fraction of the training spent on warm-up, in [0, 1).
-        cycles: Number of triangles of `cyclic`; no other schedule reads it.
-    """
-    shape = SCHEDULES[schedule].rate
-    if progress < warmup_share:
-        start = floor + (peak - floor) * shape(0.0, cycles)
-        return start * progress / warmup_share
-    return floor + (peak - floor) * shape(_after(warmup_share, progress), cycles)
-
-
-def momentum_at(
-    progress: float,
-    *,
-    schedule: str,
-    momentum: float,
-    dip: float,
-    warmup_share: float = 0.0,
-    cycles: int = 1,
-) -> float:
-    """Return the momentum at a point of the training: the higher the rate, the lower it is.
-
-    Args:
-        progress: Fraction of the training that is done, in [0, 1].
-        schedule: A key of `SCHEDULES`; where it moves no momentum, `momentum` holds throughout.
-        momentum: At the lowest rate, and during the warm-up.
-        dip: Cycled momentum: by how much it is lower at the highest rate.
-        warmup_share: As for `learning_rate_at`.
-        cycles: As for `learning_rate_at`.
-
-    Source: Smith 2018, A disciplined approach to neural network hyper-parameters, section 4.3.
-    """
-    shape = SCHEDULES[schedule].momentum
-    if shape is None or progress < warmup_share:
-        return momentum
-    return momentum - dip * shape(_after(warmup_share, progress), cycles)
-
-
-def _after(warmup_share: float, progress: float) -> float:
-    """Return the fraction of the schedule that is done when the warm-up is over."""
-    return (progress - warmup_share) / (1.0 - warmup_share)

@@ -50,13 +50,7 @@ class TrainSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
-        return {
-            "architecture": self.architecture.to_dict(),
-            "input_spec": asdict(self.input_spec),
-            "recipe": self.recipe.to_dict(),
-            "epochs": self.epochs,
-            "seed": self.seed,
-        }
+        return {**asdict(self), "architecture": self.architecture.to_dict()}
 
 
 @dataclass(slots=True)

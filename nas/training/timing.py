@@ -11,11 +11,11 @@ import torch
 
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.complexity import count
-from nas.training.cuda_graph import WARMUP_STEPS, with_graph
-from nas.training.engine import Engine, free_memory, is_out_of_memory
+from nas.training.cuda_graph import WARMUP_STEPS
+from nas.training.engine import Engine, free_memory, halving, now_of
+from nas.training.open_training import open_training
 from nas.training.recipe import Recipe
-from nas.training.state import TrainSpec, make_state
-from nas.training.step import EpochTotals, make_step
+from nas.training.state import TrainSpec
 
 PROBE_MACS = 5 * 10**8  # multiply-adds of a timed forward pass on a CPU
 THREADS_PROBE_IMAGES = 8
@@ -49,31 +49,22 @@ def measure_speed(
     smaller batch, on a GPU the steps up to the capture, come first and are not timed. Where the
     images do not fit in memory fewer are taken.
     """
-    num_images = _num_probe_images(architecture, input_spec, recipe, engine)
-    while True:
-        try:
-            return _measure(architecture, input_spec, recipe, engine, num_images)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or num_images == 1:
-                raise
-        finally:
-            if engine.is_cuda:
-                free_memory(engine.device)  # a captured step keeps its memory
-        num_images //= 2
 
+    def attempt(num_images: int) -> Speed:
+        with engine.applied():
+            probe = _make_probe(spec, engine, num_images)
+            train_seconds = _time(probe.train, engine)
+            val_seconds = _time(probe.evaluate, engine)
+        return Speed(train_seconds / num_images, val_seconds / num_images)
 
-def _measure(
-    architecture: Architecture,
-    input_spec: InputSpec,
-    recipe: Recipe,
-    engine: Engine,
-    num_images: int,
-) -> Speed:
-    with engine.applied():
-        probe = _make_probe(architecture, input_spec, recipe, engine, num_images)
-        train_seconds = _time(probe.train, engine)
-        val_seconds = _time(probe.evaluate, engine)
-    return Speed(train_seconds / num_images, val_seconds / num_images)
+    spec, num_images = _probe_spec(architecture, input_spec, recipe), recipe.batch_size
+    if not engine.is_cuda:
+        num_images = max(4, min(64, PROBE_MACS // count(architecture, input_spec).macs))
+    try:
+        return halving(attempt, num_images, 1, engine.device)
+    finally:
+        if engine.is_cuda:
+            free_memory(engine.device)  # a captured step keeps its memory
 
 
 def choose_threads(
@@ -138,24 +129,15 @@ def choose_bfloat16(
         return recipe.precision != "float32"
     if count(architecture, input_spec).macs < MIN_BFLOAT16_MACS:
         return False
+    spec = _probe_spec(REFERENCE, InputSpec(), recipe)
     engines = [replace(engine, num_threads=1, bfloat16=choice) for choice in (False, True)]
     with engines[0].applied():
-        probes = [
-            _make_probe(REFERENCE, InputSpec(), recipe, item, REFERENCE_IMAGES) for item in engines
-        ]
+        probes = [_make_probe(spec, item, REFERENCE_IMAGES) for item in engines]
         for probe in probes:
             probe.train()  # kernels are chosen and memory is taken
         pairs = [[_processor_seconds(probe.train) for probe in probes] for _ in range(NUM_TIMINGS)]
     full, half = (min(column) for column in zip(*pairs, strict=True))
     return bool(full / half >= MIN_SPEEDUP)
-
-
-def _num_probe_images(
-    architecture: Architecture, input_spec: InputSpec, recipe: Recipe, engine: Engine
-) -> int:
-    if engine.is_cuda:
-        return recipe.batch_size
-    return max(4, min(64, PROBE_MACS // count(architecture, input_spec).macs))
 
 
 @dataclass(frozen=True)
@@ -166,33 +148,26 @@ class _Probe:
     evaluate: Callable[[], object]
 
 
-def _make_probe(
-    architecture: Architecture,
-    input_spec: InputSpec,
-    recipe: Recipe,
-    engine: Engine,
-    num_images: int,
-) -> _Probe:
+def _probe_spec(architecture: Architecture, input_spec: InputSpec, recipe: Recipe) -> TrainSpec:
+    return TrainSpec(architecture, input_spec, recipe, epochs=1, seed=0)
+
+
+def _make_probe(spec: TrainSpec, engine: Engine, num_images: int) -> _Probe:
     """Build a network and take the steps with it that are not timed; inside `engine.applied`."""
-    spec = TrainSpec(architecture, input_spec, recipe, epochs=1, seed=0)
-    state = make_state(spec, engine, steps_per_epoch=1, micro_batch=num_images)
-    model, totals = state.model, EpochTotals(engine.device)
-    step = with_graph(
-        make_step(model, state.optimizer, state.average, totals, recipe, engine, num_images),
-        engine,
-        recipe,
-    )
-    side = input_spec.image_size
-    images = torch.rand(num_images, input_spec.channels, side, side, device=engine.device)
+    training = open_training(spec, None, engine, num_images)
+    model, step = training.state.model, training.step
+    given = spec.input_spec
+    shape = (num_images, given.channels, given.image_size, given.image_size)
+    images = torch.rand(shape, device=engine.device)
     images = images.contiguous(memory_format=engine.memory_format)
-    labels = torch.arange(num_images, device=engine.device) % input_spec.num_classes
+    labels = torch.arange(num_images, device=engine.device) % given.num_classes
     num_steps, num_first = (WARMUP_STEPS + 1, num_images) if engine.is_cuda else (1, 2)
     for _ in range(num_steps):  # the last of a GPU is captured, what follows is replayed
         step(images[:num_first], labels[:num_first])
 
     def evaluate() -> object:
         model.eval()
-        with torch.inference_mode(), engine.autocast(recipe.precision):
+        with torch.inference_mode(), engine.autocast(spec.recipe.precision):
             return model(images)
 
     return _Probe(lambda: step(images, labels), evaluate)
@@ -209,7 +184,8 @@ def _time_steps(
     engine, seconds = Engine("cpu", num_threads), 0.0
     for architecture in architectures:
         with engine.applied():
-            probe = _make_probe(architecture, input_spec, recipe, engine, THREADS_PROBE_IMAGES)
+            spec = _probe_spec(architecture, input_spec, recipe)
+            probe = _make_probe(spec, engine, THREADS_PROBE_IMAGES)
             seconds += _time(probe.train, engine, num_timings=1)
         if seconds > limit:  # on a busy machine threads that wait for each other take ten times
             break  # as long
@@ -220,13 +196,9 @@ def _time(launch: Callable[[], object], engine: Engine, num_timings: int = NUM_T
     """Return the seconds of the fastest of a few launches."""
     timings = []
     for _ in range(num_timings):
-        if engine.is_cuda:
-            torch.cuda.synchronize()
-        started = time.perf_counter()
+        started = now_of(engine)
         launch()
-        if engine.is_cuda:
-            torch.cuda.synchronize()
-        timings.append(time.perf_counter() - started)
+        timings.append(now_of(engine) - started)
         if timings[-1] > LONG_SECONDS:
             break
     return min(timings)

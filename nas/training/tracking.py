@@ -175,8 +175,11 @@ class Trackers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Tell every tracker how the run ended."""
-        self.close(self.result)
+        """Tell every tracker that works how the run ended, and close it."""
+        for name, tracker in list(self._open.items()):
+            with self._guarded(name):
+                tracker.close(self.result)
+        self._open.clear()
 
     def log(self, record: EpochRecord) -> None:
         """Write the figures of an epoch to every tracker that works."""
@@ -188,13 +191,6 @@ class Trackers:
         for name, tracker in list(self._open.items()):
             with self._guarded(name):
                 tracker.log(record.epoch, figures_of(record))
-
-    def close(self, result: Mapping[str, Any]) -> None:
-        """Write how the run ended; close every tracker that works."""
-        for name, tracker in list(self._open.items()):
-            with self._guarded(name):
-                tracker.close(result)
-        self._open.clear()
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

@@ -23,7 +23,9 @@ def pictures(tmp_path_factory):
 def test_both_loops_train_the_same_network_with_the_same_optimizer(pictures):
     ours = OurLoop(NET, RECIPE, ENGINE, pictures)
     plain = PlainLoop(NET, RECIPE, ENGINE, pictures, num_workers=0)
-    for groups in zip(ours.optimizer.param_groups, plain.optimizer.param_groups, strict=True):
+    for groups in zip(
+        ours.training.state.optimizer.param_groups, plain.optimizer.param_groups, strict=True
+    ):
         shapes = [[parameter.shape for parameter in group["params"]] for group in groups]
         assert shapes[0] == shapes[1]
         for field in ("momentum", "nesterov", "weight_decay"):
@@ -44,13 +46,13 @@ def test_an_epoch_is_as_long_as_a_real_one_whatever_the_number_of_files(pictures
     plain = PlainLoop(NET, RECIPE, ENGINE, pictures, num_workers=0)
     ours = OurLoop(NET, RECIPE, ENGINE, pictures)
     assert len(list(pictures.folder.glob("*/*.png"))) == 40
-    assert len(plain.loader) == len(ours.loader) == 45_000 // 8
-    few = Pictures(pictures.folder, pictures.part, pictures.mean, pictures.std)
+    assert len(plain.loader) == len(ours.training.batches.train) == 45_000 // 8
+    few = Pictures(pictures.folder, pictures.part, pictures.normalisation)
     assert len(PlainLoop(NET, RECIPE, ENGINE, few, num_workers=0).loader) == 40 // 8
 
 
 def test_workers_live_on_and_what_they_made_before_a_timing_is_thrown_away(pictures):
-    few = Pictures(pictures.folder, pictures.part, pictures.mean, pictures.std)
+    few = Pictures(pictures.folder, pictures.part, pictures.normalisation)
     plain = PlainLoop(NET, RECIPE, ENGINE, few, num_workers=1)
     next(plain.batches)
     workers = [worker.pid for worker in multiprocessing.active_children()]

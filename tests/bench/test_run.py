@@ -54,7 +54,7 @@ def benched(tmp_path_factory):
     pictures = noise_pictures(tmp_path_factory.mktemp("pictures"), num_images=40)
     plan = BenchPlan(batch_size=8, num_pairs=7, seconds_per_timing=0.01, worker_counts=(0, 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.bench.contenders.with_graph", graphs.with_graph)
+        patch.setattr("nas.training.open_training.with_graph", graphs.with_graph)
         patch.setattr(OurLoop, "time_steps", note_and_time)
         patch.setattr(OurLoop, "time_evaluation", lambda _, num: num / VAL_IMAGES_PER_SECOND)
         figures = bench_network(

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from nas.data.cache import cache_dir, read_split, write_split
-from nas.data.images import labelled_images
+from nas.data.images import LabelledImages
 from nas.errors import StorageError
 
 
 def make_split(seed=0):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8, generator=generator)
-    return labelled_images(images, torch.arange(20) % 2, ("cat", "dög"))
+    return LabelledImages(images, torch.arange(20) % 2, ("cat", "dög"))
 
 
 @pytest.fixture

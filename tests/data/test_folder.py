@@ -48,8 +48,8 @@ def test_a_folder_is_read_by_class_in_the_order_of_names(folder):
 def test_mean_and_deviation_are_those_of_the_training_images(folder):
     data = load_training("folder", folder)
     values = data.train.images.numpy() / 255
-    np.testing.assert_allclose(data.mean, values.mean((0, 2, 3)), rtol=1e-12)
-    np.testing.assert_allclose(data.std, values.std((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(data.normalisation.mean, values.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(data.normalisation.std, values.std((0, 2, 3)), rtol=1e-12)
 
 
 def test_the_size_that_was_chosen_is_told(folder):
@@ -272,4 +272,10 @@ def test_real_photos_load_as_their_folder_says(real_data_dir):
     )
     # CIFAR-10's published mean is 0.491, 0.482, 0.447; a slice and JPEG differ by a little
     if "airplane" in data.train.class_names:
-        assert torch.tensor(data.mean).sub(torch.tensor([0.491, 0.482, 0.447])).abs().max() < 0.01
+        assert (
+            torch.tensor(data.normalisation.mean)
+            .sub(torch.tensor([0.491, 0.482, 0.447]))
+            .abs()
+            .max()
+            < 0.01
+        )

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.images import fingerprint, labelled_images, mean_and_std, resize, select
+from nas.data.images import LabelledImages, fingerprint, mean_and_std, resize, select
 from nas.errors import DataError
 
 NAMES = ("cat", "dog")
@@ -63,7 +63,7 @@ def test_a_fingerprint_depends_on_pixels_labels_names_and_shape_alone():
 
 
 def test_selected_images_keep_their_labels_and_the_order_asked_for():
-    part = labelled_images(random_images(), torch.arange(6) % 2, NAMES)
+    part = LabelledImages(random_images(), torch.arange(6) % 2, NAMES)
     chosen = select(part, torch.tensor([5, 0, 2]))
     assert torch.equal(chosen.images, part.images[[5, 0, 2]])
     assert chosen.labels.tolist() == [1, 0, 0]

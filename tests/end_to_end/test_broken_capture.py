@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from contextlib import contextmanager
-import nas.training.loop
+import nas.training.open_training
 from nas.commands import main
 from nas.training.cuda_graph import GraphedStep, record
 
@@ -31,7 +31,7 @@ def with_graph(step, engine, recipe):
         return step
     return GraphedStep(step, lambda launch: launch(), lambda launch: record(launch, broken()))
 
-nas.training.loop.with_graph = with_graph
+nas.training.open_training.with_graph = with_graph
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -1,5 +1,6 @@
 """The published studies: what each fixes, and that its arms differ in nothing else."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from nas.paper.study import (
     SCALES,
     arm_network,
     arm_settings,
-    find_differences,
     list_claim_studies,
     load_claim_study,
 )
@@ -44,8 +44,27 @@ def test_a_study_says_what_it_tests_and_how_to_run_it(name):
 @pytest.mark.parametrize("scale", ["tiny", "full"])
 def test_the_arms_differ_in_what_the_study_says_and_in_nothing_else(name, scale):
     comparison = load_claim_study(name).comparison
-    found = find_differences(comparison, SCALES[scale])
+    first, *others = (describe(comparison, arm, SCALES[scale]) for arm in comparison.arms)
+    found = {name for name in first for other in others if other[name] != first[name]}
     assert found == set(comparison.differs)
+
+
+def describe(comparison, arm, scale):
+    """Everything of an arm by the words of `Comparison.differs`."""
+    settings = arm_settings(comparison, arm, scale)
+    network = arm.thin if scale.thin else arm.paper
+    stages = network.stages
+    return {
+        **asdict(get_recipe("paper").with_overrides(settings)),
+        "epochs": arm.epochs_factor,
+        "stem": network.stem.kind,
+        "stem_width": network.stem.width,
+        "kinds": {stage.kind for stage in stages},
+        "depths": [stage.depth for stage in stages],
+        "widths": [stage.width for stage in stages],
+        "kernels": {stage.kernel for stage in stages},
+        "stage_dropouts": {stage.dropout for stage in stages},
+    }
 
 
 def networks():

@@ -7,6 +7,7 @@ import resource
 import signal
 import statistics
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
@@ -75,21 +76,26 @@ def without_times(folder):
 
 
 def signal_at_step(number, step):
-    """What sets the learning rate of a step; in one of them this process gets a signal."""
-    set_learning_rate, steps = nas.training.loop.set_learning_rate, []
+    """What opens the loop's training; in one of its steps this process gets a signal."""
+    open_training, steps = nas.training.loop.open_training, []
 
-    def set_learning_rate_or_not(*args):
-        steps.append(args)
-        if len(steps) == step:
-            os.kill(os.getpid(), number)
-        set_learning_rate(*args)
+    def open_and_count(*args):
+        training = open_training(*args)
 
-    return set_learning_rate_or_not
+        def step_or_not(*batch):
+            steps.append(batch)
+            if len(steps) == step:
+                os.kill(os.getpid(), number)
+            training.step(*batch)
+
+        return replace(training, step=step_or_not)
+
+    return open_and_count
 
 
 def die_at_step(step):
     """In the child: be killed in the middle of the training."""
-    nas.training.loop.set_learning_rate = signal_at_step(signal.SIGKILL, step)
+    nas.training.loop.open_training = signal_at_step(signal.SIGKILL, step)
 
 
 def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_accuracy(
@@ -227,7 +233,7 @@ def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies,
 
 def test_ctrl_c_exits_130_says_resume_and_resuming_keeps_the_threads(studies, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(nas.training.loop, "set_learning_rate", signal_at_step(signal.SIGINT, 20))
+        patch.setattr(nas.training.loop, "open_training", signal_at_step(signal.SIGINT, 20))
         assert main(words(epochs=3)) == 130
     assert "--resume" in capsys.readouterr().err
     folder = only_run(studies).path

@@ -7,8 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from nas.data.augment import Augmentation
-from nas.data.images import labelled_images
-from nas.data.loader import DeviceLoader, EvalLoader, place
+from nas.data.images import LabelledImages, Normalisation
+from nas.data.loader import DeviceLoader, EvalLoader
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.training.engine import Engine
 from nas.training.loop import Batches, TrainSpec
@@ -20,6 +20,7 @@ NET = Architecture(
 )
 SPEC = InputSpec(channels=1, image_size=8, num_classes=10)
 CPU = Engine("cpu", num_threads=1)
+NORMALISATION = Normalisation((0.3,), (0.37,))
 
 
 @cache
@@ -33,8 +34,8 @@ def digits():
 
 def part(first, last, device="cpu"):
     images, labels = digits()
-    part = labelled_images(images[first:last], labels[first:last], tuple("0123456789"))
-    return place(part, (0.3,), (0.37,), torch.device(device))
+    part = LabelledImages(images[first:last], labels[first:last], tuple("0123456789"))
+    return part.to(device)
 
 
 def make_train_spec(recipe="short", epochs=4, seed=0, net=NET, **fields):
@@ -51,5 +52,6 @@ def make_batches(spec, num_train=400, num_val=150, seed=0, device="cpu"):
         policy=spec.recipe.policy,
     )
     train = part(0, num_train, device)
-    loader = DeviceLoader(train, spec.recipe.batch_size, augmentation, seed)
-    return Batches(loader, EvalLoader(part(1797 - num_val, 1797, device), 64))
+    loader = DeviceLoader(train, NORMALISATION, spec.recipe.batch_size, augmentation, seed)
+    val = part(1797 - num_val, 1797, device)
+    return Batches(loader, EvalLoader(val, NORMALISATION, 64))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.data.datasets import load_training
-from nas.data.images import TrainingData, labelled_images
+from nas.data.images import Dataset, LabelledImages, Normalisation
 from nas.training.batches import make_batches, merge, place_all, place_search_splits
 from nas.training.recipe import RECIPES
 
@@ -21,7 +21,7 @@ def numbered(count, first, size=4):
     images = torch.zeros(count, 1, size, size, dtype=torch.uint8)
     numbers = torch.arange(first, first + count)
     images[:, 0, 0, 0], images[:, 0, 0, 1] = numbers // 256, numbers % 256
-    return labelled_images(images, numbers % 2, ("even", "odd"))
+    return LabelledImages(images, numbers % 2, ("even", "odd"))
 
 
 def numbers(placed):
@@ -29,7 +29,7 @@ def numbers(placed):
 
 
 def data_of(train, val=None):
-    return TrainingData("mine", train, val, (0.5,), (0.5,), flip_is_lawful=False)
+    return Dataset(train, val, Normalisation((0.5,), (0.5,)), "mine")
 
 
 def test_a_searchs_slices_are_disjoint_and_the_same_whenever_asked():

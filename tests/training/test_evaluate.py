@@ -6,17 +6,17 @@ from torch import nn
 from nas.data.loader import EvalLoader
 from nas.network.model import build_model
 from nas.training.evaluate import evaluate
-from tests.support.small_training import CPU, NET, SPEC, part
+from tests.support.small_training import CPU, NET, NORMALISATION, SPEC, part
 
 
 def test_accuracy_and_loss_count_images_not_batches():
     model = build_model(NET, SPEC).eval()
     images = part(0, 130)
-    whole = next(iter(EvalLoader(images, 130)))
+    whole = next(iter(EvalLoader(images, NORMALISATION, 130)))
     with torch.no_grad():
         logits = model(whole.images)
     expected = (logits.argmax(1) == whole.labels).double().mean().item()
-    found = evaluate(model, EvalLoader(images, 64), CPU)  # 64 + 64 + 2
+    found = evaluate(model, EvalLoader(images, NORMALISATION, 64), CPU)  # 64 + 64 + 2
     assert found.num_images == 130
     assert found.accuracy == pytest.approx(expected)
     assert found.loss == pytest.approx(F.cross_entropy(logits, whole.labels).item(), rel=1e-5)
@@ -43,6 +43,6 @@ def test_flip_averages_the_logits_of_both_images():
 def test_the_model_is_left_as_it_was(training):
     model = build_model(NET, SPEC).train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    evaluate(model, EvalLoader(part(0, 40), 16), CPU)
+    evaluate(model, EvalLoader(part(0, 40), NORMALISATION, 16), CPU)
     assert model.training == training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -13,10 +13,10 @@ import psutil
 import pytest
 import torch
 
-import nas.training.loop
+import nas.training.open_training
 from nas.data.augment import Augmentation
-from nas.data.images import labelled_images
-from nas.data.loader import DeviceLoader, EvalLoader, place
+from nas.data.images import LabelledImages, Normalisation
+from nas.data.loader import DeviceLoader, EvalLoader
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
 from nas.space import BudgetedSpace, load_space
@@ -26,7 +26,7 @@ from nas.training.loop import Batches, TrainSpec, train
 from nas.training.recipe import RECIPES
 from nas.training.result import TrainResult
 from nas.training.state import CheckpointPace, load_checkpoint
-from tests.support.small_training import CPU, make_batches, make_train_spec, part
+from tests.support.small_training import CPU, NORMALISATION, make_batches, make_train_spec, part
 
 ROOT = Path(__file__).parents[2]
 
@@ -268,7 +268,7 @@ def test_a_net_with_dropout_repeats_itself(whole):
 def test_divergence_is_a_result_with_its_reason():
     spec = make_train_spec(learning_rate=100.0, weight_decay=10.0)
     result = train(spec, make_batches(spec), CPU)
-    assert result.diverged
+    assert result.status == "diverged"
     assert "diverged in epoch" in result.reason
     assert result.model is None
     assert len(result.curve) < 4
@@ -288,18 +288,18 @@ from dataclasses import replace
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.training.state import CheckpointPace, load_checkpoint
 from nas.data.augment import Augmentation
-from nas.data.images import labelled_images
-from nas.data.loader import DeviceLoader, place
+from nas.data.images import LabelledImages, Normalisation
+from nas.data.loader import DeviceLoader
 from nas.space import BudgetedSpace, load_space
 from nas.training.loop import Batches, TrainSpec, train
 from tests.support.small_training import CPU, make_train_spec
 net = Architecture(Stem("conv3x3", 32), (Stage("basic", 1, 32, 1),))
 def run(batch_size, size):
     images = torch.zeros(128, 1, size, size, dtype=torch.uint8)
-    part = labelled_images(images, torch.arange(128) % 10, tuple("0123456789"))
-    placed = place(part, (0.5,), (0.5,), torch.device("cpu"))
+    part = LabelledImages(images, torch.arange(128) % 10, tuple("0123456789"))
     spec = make_train_spec(epochs=1, net=net, batch_size=batch_size)
-    batches = Batches(DeviceLoader(placed, batch_size, Augmentation(), 0), None)
+    normalisation = Normalisation((0.5,), (0.5,))
+    batches = Batches(DeviceLoader(part, normalisation, batch_size, Augmentation(), 0), None)
     return train(replace(spec, input_spec=InputSpec(1, size, 10)), batches, CPU)
 run(2, 64)  # what PyTorch allocates once does not count
 for room_mib, size in ((60, 256), (400, 64)):
@@ -337,9 +337,9 @@ def test_two_hundred_candidates_of_the_space_do_not_grow_the_process():
     space = BudgetedSpace(load_space("resnet").space, spec, Caps(5_000_000), "resnet")
     rng = np.random.default_rng(0)
     images = torch.zeros(8, 3, 32, 32, dtype=torch.uint8)
-    eight = labelled_images(images, torch.arange(8), tuple("0123456789"))
-    placed = place(eight, (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
-    batches = Batches(DeviceLoader(placed, 8, Augmentation(), 0), None)
+    eight = LabelledImages(images, torch.arange(8), tuple("0123456789"))
+    normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+    batches = Batches(DeviceLoader(eight, normalisation, 8, Augmentation(), 0), None)
 
     def memory_after(number):
         for _ in range(number):
@@ -356,7 +356,7 @@ def test_two_hundred_candidates_of_the_space_do_not_grow_the_process():
 def test_evaluation_sees_the_ragged_batch():
     spec = make_train_spec(epochs=1)
     loader = make_batches(spec).train
-    result = train(spec, Batches(loader, EvalLoader(part(1700, 1797), 32)), CPU)
+    result = train(spec, Batches(loader, EvalLoader(part(1700, 1797), NORMALISATION, 32)), CPU)
     assert (result.val_accuracy * 97) == pytest.approx(round(result.val_accuracy * 97))
 
 
@@ -375,7 +375,8 @@ def test_a_recipes_dropout_replaces_that_of_every_stage():
 
 def test_a_momentum_that_dips_is_what_the_optimizer_has(monkeypatch):
     seen = []
-    monkeypatch.setattr(nas.training.loop, "set_momentum", lambda _, value: seen.append(value))
+    opened = nas.training.open_training
+    monkeypatch.setattr(opened, "set_momentum", lambda _, value: seen.append(value))
     spec = make_train_spec(epochs=1, schedule="cyclic", momentum_dip=0.2, warmup_share=0.0)
     batches = make_batches(spec)
     train(spec, batches, CPU)

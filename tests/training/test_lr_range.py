@@ -9,20 +9,21 @@ import pytest
 import torch
 
 from nas.commands import main
+from nas.data.images import Dataset
 from nas.network.model import build_model
 from nas.seeds import derive_seed
-from nas.training.batches import PlacedSplits, feed_epoch, make_batches
+from nas.training.batches import feed_epoch, make_batches
 from nas.training.lr_range import Ramp, run_range_test
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
-from tests.support.small_training import CPU, NET, make_train_spec, part
+from tests.support.small_training import CPU, NET, NORMALISATION, make_train_spec, part
 
 NOTATION = "[[Basic,1,8],[Basic,1,16]]"
 
 
 @pytest.fixture(scope="module")
 def parts():
-    return PlacedSplits(part(0, 400), part(1500, 1600), flip_is_lawful=False)
+    return Dataset(part(0, 400), part(1500, 1600), NORMALISATION)
 
 
 @pytest.fixture

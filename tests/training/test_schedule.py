@@ -3,21 +3,31 @@ import math
 import pytest
 import torch
 
-from nas.training.schedule import SCHEDULES, learning_rate_at, momentum_at
+from nas.training.recipe import Recipe
+from nas.training.schedule import SCHEDULES
 
 GRID = [step / 200 for step in range(201)]
+
+
+def recipe(schedule, peak=0.1, floor=0.0, warmup=0.0, **fields):
+    return Recipe(
+        schedule=schedule,
+        learning_rate=peak,
+        floor_learning_rate=floor,
+        warmup_share=warmup,
+        **fields,
+    )
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "cyclic", "one_cycle"])
 @pytest.mark.parametrize("warmup", [0.0, 0.025, 0.2])
 def test_an_annealing_schedule_ends_at_exactly_zero(schedule, warmup):
-    rate = learning_rate_at(1.0, schedule=schedule, peak=0.1, warmup_share=warmup)
-    assert rate == 0.0
+    assert recipe(schedule, warmup=warmup).learning_rate_at(1.0) == 0.0
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_stays_between_floor_and_peak(schedule):
-    rates = [learning_rate_at(p, schedule=schedule, peak=0.3, floor=0.01, cycles=3) for p in GRID]
+    rates = [recipe(schedule, 0.3, 0.01, cycles=3).learning_rate_at(p) for p in GRID]
     assert min(rates) >= 0.01 - 1e-12
     assert max(rates) <= 0.3 + 1e-12
 
@@ -25,14 +35,14 @@ def test_every_schedule_stays_between_floor_and_peak(schedule):
 def test_cosine_is_half_a_cosine():
     for progress in GRID:
         expected = 0.1 * math.cos(progress * math.pi / 2) ** 2
-        rate = learning_rate_at(progress, schedule="cosine", peak=0.1)
+        rate = recipe("cosine").learning_rate_at(progress)
         assert rate == pytest.approx(expected, abs=1e-12)
 
 
 def test_warm_up_and_linear_annealing_are_two_straight_lines():
     corners = {0.0: 0.0, 0.1: 0.2, 0.2: 0.4, 0.4: 0.3, 0.6: 0.2, 1.0: 0.0}
     for progress, expected in corners.items():
-        rate = learning_rate_at(progress, schedule="linear", peak=0.4, warmup_share=0.2)
+        rate = recipe("linear", 0.4, warmup=0.2).learning_rate_at(progress)
         assert rate == pytest.approx(expected, abs=1e-12)
 
 
@@ -42,9 +52,7 @@ def test_cosine_with_warm_up_equals_torch_stepping_its_own_schedulers():
     schedulers = torch.optim.lr_scheduler
     anneal = schedulers.CosineAnnealingLR(optimizer, T_max=90)
     for step in range(90):
-        rate = learning_rate_at(
-            0.1 + 0.9 * step / 90, schedule="cosine", peak=0.1, warmup_share=0.1
-        )
+        rate = recipe("cosine", warmup=0.1).learning_rate_at(0.1 + 0.9 * step / 90)
         assert rate == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
         optimizer.step()
         anneal.step()
@@ -97,11 +105,10 @@ def test_linear_and_constant_equal_torch(schedule):
 def test_momentum_waits_for_the_warm_up_and_stays_where_no_schedule_moves_it():
     for progress in GRID:
         for schedule in ("cosine", "linear", "constant"):
-            assert momentum_at(progress, schedule=schedule, momentum=0.9, dip=0.1) == 0.9
-    still = momentum_at(0.1, schedule="cyclic", momentum=0.9, dip=0.1, warmup_share=0.2)
-    assert still == 0.9
-    top = momentum_at(0.6, schedule="cyclic", momentum=0.9, dip=0.1, warmup_share=0.2)
-    assert top == pytest.approx(0.8)
+            assert recipe(schedule).momentum_at(progress) == 0.9
+    cycled = recipe("cyclic", warmup=0.2, momentum_dip=0.1)
+    assert cycled.momentum_at(0.1) == 0.9
+    assert cycled.momentum_at(0.6) == pytest.approx(0.8)
 
 
 def sgd(rate):
@@ -113,12 +120,11 @@ def assert_equal(
     optimizer, progress, schedule, peak, *, floor=0.0, momentum=0.9, dip=0.0, cycles=1
 ):
     """Rate and momentum are those that PyTorch's scheduler has set."""
-    rate = learning_rate_at(progress, schedule=schedule, peak=peak, floor=floor, cycles=cycles)
-    moved = momentum_at(progress, schedule=schedule, momentum=momentum, dip=dip, cycles=cycles)
+    own = recipe(schedule, peak, floor, momentum=momentum, momentum_dip=dip, cycles=cycles)
     (group,) = optimizer.param_groups
-    assert rate == pytest.approx(group["lr"], abs=1e-9)
-    assert moved == pytest.approx(group["momentum"], abs=1e-9)
+    assert own.learning_rate_at(progress) == pytest.approx(group["lr"], abs=1e-9)
+    assert own.momentum_at(progress) == pytest.approx(group["momentum"], abs=1e-9)
 
 
 def test_constant_stays():
-    assert {learning_rate_at(p, schedule="constant", peak=0.1) for p in GRID} == {0.1}
+    assert {recipe("constant").learning_rate_at(p) for p in GRID} == {0.1}

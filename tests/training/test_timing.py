@@ -13,6 +13,7 @@ import torch
 
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.presets import resolve_architecture
+from nas.training import open_training
 from nas.training import timing as probe
 from nas.training.cuda_graph import WARMUP_STEPS
 from nas.training.engine import Engine
@@ -98,7 +99,7 @@ def test_the_step_of_a_gpu_is_timed_after_its_capture_and_with_the_recipe_s_batc
         events.append("clock")
         return float(len(events))
 
-    monkeypatch.setattr(probe, "with_graph", with_graph)
+    monkeypatch.setattr(open_training, "with_graph", with_graph)
     monkeypatch.setattr(probe.time, "perf_counter", clock)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     recipe = replace(RECIPE, batch_size=24, precision="float32")

@@ -122,9 +122,8 @@ def test_one_broken_tracker_leaves_the_others(recorder, monkeypatch, tmp_path):
         raise RuntimeError("no")
 
     monkeypatch.setitem(TRACKERS, "broken", TrackerKind("json", broken))
-    trackers = Trackers(["broken", "recorder"], TrackedRun("r", "n", tmp_path, {}))
-    trackers.log(RECORD)
-    trackers.close({})
+    with Trackers(["broken", "recorder"], TrackedRun("r", "n", tmp_path, {})) as trackers:
+        trackers.log(RECORD)
     assert [call[0] for call in recorder.calls] == ["open", "log", "close"]
 
 
