@@ -21,7 +21,7 @@ from optuna.samplers import TPESampler
 from benchmarks.tables import TableSpace
 from nas.samplers import SAMPLERS, make_sampler
 from nas.samplers.contract import Observation, SpaceExhausted
-from nas.samplers.incumbent import choose_incumbent
+from nas.samplers.incumbent import estimate_scores
 from nas.samplers.surrogate import make_fitter
 
 POPULATION_SIZE, SAMPLE_SIZE = 50, 10  # of plain evolution
@@ -69,7 +69,7 @@ def make_problem(space: TableSpace, seed: int) -> Problem:
 def _ours(name: str, problem: Problem, checkpoints: frozenset[int]) -> Iterator[Step]:
     """Search with a sampler of the tool; the best is named at the checkpoints only."""
     space, best = problem.space, _Best()
-    sampler = make_sampler(name, space, problem.seed)
+    sampler = make_sampler(name, [space], problem.seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     fitter = make_fitter(space)
     for number in range(1, max(checkpoints) + 1):
@@ -84,7 +84,12 @@ def _ours(name: str, problem: Problem, checkpoints: frozenset[int]) -> Iterator[
         chosen: Observation | None = None
         if number in checkpoints:
             observations = sampler.history(study).observations
-            chosen = choose_incumbent(space, observations, fitter=fitter)
+            estimates = estimate_scores(fitter, observations)
+            chosen = max(
+                (item for item in observations if item.number in estimates),
+                key=lambda item: (estimates[item.number], -space.num_params(item.choices)),
+                default=None,
+            )
         yield Step(space.row(chosen.choices) if chosen else best.row, best.row)
 
 

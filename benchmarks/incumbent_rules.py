@@ -75,7 +75,7 @@ def search(
     problem = make_problem(space, seed)
     means = 100 * space.table.accuracies.mean(axis=1)
     best = means[space.feasible_rows].max()
-    sampler, fitter = make_sampler(DEFAULT_SAMPLER, space, seed), make_fitter(space)
+    sampler, fitter = make_sampler(DEFAULT_SAMPLER, [space], seed), make_fitter(space)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for number in range(1, max(marks) + 1):
         trial = study.ask(dict(space.distributions))

@@ -34,7 +34,7 @@ def make_trials(space: BudgetedSpace, num_trials: int) -> list[FrozenTrial]:
     trials = []
     for number in range(num_trials):
         choices = space.sample(rng)
-        score = 0.5 + 0.02 * math.log2(space.macs(choices)) / 10 + 0.01 * rng.normal()
+        score = 0.5 + 0.02 * math.log2(space.complexity(choices).macs) / 10 + 0.01 * rng.normal()
         is_pruned = number % 3 > 0 and number > 10
         curve = {step: score * (step + 1) / 10 for step in range(3 if is_pruned else 10)}
         trials.append(
@@ -53,7 +53,7 @@ def time_proposals(
     space: BudgetedSpace, name: str, trials: list[FrozenTrial], num_proposals: int
 ) -> list[float]:
     """Return the milliseconds of the first proposal and of those after it."""
-    study = optuna.create_study(direction="maximize", sampler=make_sampler(name, space, seed=0))
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(name, [space], seed=0))
     study.add_trials(trials)
     milliseconds = []
     for _ in range(num_proposals + 1):

@@ -1,9 +1,13 @@
-"""Standard errors, rank correlations and intervals, each with its source."""
+"""Standard errors, rank correlations and intervals, each with its source.
+
+What `status` shows is computed here: importing scipy.stats takes longer than it may.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -53,7 +57,10 @@ def tau_interval(tau: float, num: int) -> tuple[float, float]:
 
 def spearman(left: Sequence[float], right: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation; None where one side does not vary."""
-    return _pearson(_ranks(left), _ranks(right))
+    try:
+        return statistics.correlation(_ranks(left), _ranks(right))
+    except statistics.StatisticsError:
+        return None
 
 
 def spearman_interval(coefficient: float, num: int) -> tuple[float, float]:
@@ -70,26 +77,8 @@ def spearman_interval(coefficient: float, num: int) -> tuple[float, float]:
 
 def _ranks(values: Sequence[float]) -> list[float]:
     """Return ranks from 1; equal values share the mean of theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for position in order[start : end + 1]:
-            ranks[position] = (start + end) / 2 + 1
-        start = end + 1
-    return ranks
-
-
-def _pearson(left: Sequence[float], right: Sequence[float]) -> float | None:
-    mean_left, mean_right = sum(left) / len(left), sum(right) / len(right)
-    cross = sum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
-    spread = math.sqrt(
-        sum((a - mean_left) ** 2 for a in left) * sum((b - mean_right) ** 2 for b in right)
-    )
-    return cross / spread if spread else None
+    ordered = sorted(values)
+    return [(bisect_left(ordered, v) + bisect_right(ordered, v) + 1) / 2 for v in values]
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
@@ -105,10 +94,32 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
+def mean_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of independent values; at least two."""
+    return statistics.stdev(values) / math.sqrt(len(values))
+
+
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the 95% interval of the mean by Student's t; at least two values."""
     from scipy.stats import t
 
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    reach = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
-    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
+    mean, quantile = statistics.fmean(values), float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
+    reach = quantile * mean_error(values)
+    return mean - reach, mean + reach
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return an interval that holds the true median in at least 95% of the cases.
+
+    Raises:
+        ValueError: There are too few values for any such interval.
+
+    Source: order statistics; the number of values below the median is binomial with p = 1/2.
+    """
+    from scipy.stats import binom
+
+    skipped = int(binom.ppf((1 - CONFIDENCE) / 2, len(values), 0.5)) - 1  # off each end
+    if skipped < 0:
+        raise ValueError(f"an interval takes at least 6 values, but got {len(values)}")
+    ordered = sorted(values)
+    return ordered[skipped], ordered[-1 - skipped]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from math import comb
 from typing import NamedTuple
 
+from nas.statistics import median_interval
+
 MIN_TIMED_PAIRS = 7
-COVERAGE = 0.95
 
 
 class Ratio(NamedTuple):
@@ -45,25 +45,6 @@ def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
     Args:
         slow: Seconds of one contender, at least `MIN_TIMED_PAIRS`.
         fast: Seconds of the other, in the same rounds.
-
-    Source: order statistics; the number of values below the median is binomial with p = 1/2.
     """
-    ratios = sorted(a / b for a, b in zip(slow, fast, strict=True))
-    skipped = skippable(len(ratios))
-    return Ratio(statistics.median(ratios), ratios[skipped], ratios[-1 - skipped])
-
-
-def skippable(num_values: int) -> int:
-    """Return how many values may be left off each end for an interval of 95% for the median.
-
-    Raises:
-        ValueError: There are too few values for any such interval.
-    """
-    below = 0.0
-    for index in range(num_values // 2 + 1):
-        below += comb(num_values, index) / 2**num_values
-        if 1.0 - 2.0 * below < COVERAGE:
-            if index == 0:
-                raise ValueError(f"an interval takes at least 6 values, but got {num_values}")
-            return index - 1
-    return num_values // 2
+    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+    return Ratio(statistics.median(ratios), *median_interval(ratios))

@@ -71,10 +71,10 @@ def run(args: argparse.Namespace) -> int:
     spec = early_input_spec(args.dataset, args.data, args.image_size)
     budget = args.budget if args.budget is not None else 10**18
     space = BudgetedSpace(loaded.space, spec, Caps(budget), loaded.name)
-    (_, small), (_, large) = space.smallest(), space.largest()
-    total, fitting = space.num_distinct(), space.count_feasible()
+    (_, small), (_, large) = space.extreme(is_largest=False), space.extreme(is_largest=True)
+    total, fitting = space.feasible_set.num_distinct(), space.feasible_set.count()
     edges = _edges(small.num_params, large.num_params)
-    bins = space.histogram(edges)
+    bins = space.feasible_set.histogram(edges)
     baselines, cost = [], None
     if args.budget is not None:
         baselines = nearest_baselines(space, loaded.baseline)
@@ -148,9 +148,9 @@ def _print_cost(args: argparse.Namespace, cost: SearchCost) -> None:
 def _print_list(args: argparse.Namespace) -> int:
     titles = list_spaces()
     if args.format == "json":
-        print_json([asdict(entry) for entry in titles])
+        print_json([{"name": name, "title": title} for name, title in titles.items()])
         return 0
-    print_table(("name", "what"), [(entry.name, entry.title) for entry in titles], left=(0, 1))
+    print_table(("name", "what"), titles.items(), left=(0, 1))
     return 0
 
 

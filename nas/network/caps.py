@@ -17,9 +17,18 @@ _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _COUNT_PATTERN = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?(?:e[+-]?\d{1,4})?)([kmg]?)", re.ASCII)
 
 
+CAP_NAMES = (  # of each cap, and of what it bounds, in the order of `Complexity`
+    ("budget", "parameters"),
+    ("max_macs", "multiply-adds"),
+    ("max_activations", "activations"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most a network may cost; a cap is inclusive, None is no cap.
+    """The most a network may cost, and the one judge of what fits.
+
+    A cap is inclusive, None is no cap.
 
     Args:
         budget: Parameters.
@@ -37,34 +46,44 @@ class Caps:
     def __post_init__(self) -> None:
         validate_fields(self, BudgetError)
 
-    def fits(self, complexity: Complexity) -> bool:
-        """Return whether no cap is exceeded."""
-        return (
-            complexity.num_params <= self.budget
-            and (self.max_macs is None or complexity.macs <= self.max_macs)
-            and (self.max_activations is None or complexity.activations <= self.max_activations)
-        )
+    @property
+    def bounds(self) -> dict[int, int]:
+        """Return the caps there are, by the field of `Complexity` that each bounds."""
+        caps = (self.budget, self.max_macs, self.max_activations)
+        return {field: cap for field, cap in enumerate(caps) if cap is not None}
 
-    def constraints(self, complexity: Complexity) -> dict[str, float]:
+    def constraints(self, cost: Complexity) -> dict[str, float]:
         """Return cost / cap - 1 by cap, for `optuna.trial.Trial.set_constraint`: fits if <= 0."""
-        return {name: value / cap - 1 for name, _, value, cap in self._pairs(complexity)}
+        return {CAP_NAMES[field][0]: cost[field] / cap - 1 for field, cap in self.bounds.items()}
 
-    def describe_excess(self, complexity: Complexity) -> str | None:
+    def violation(self, cost: Complexity) -> float:
+        """Return the worst of cost / cap - 1: at most 0 where the network fits.
+
+        Exact: below 2^52 the quotient of a number and a smaller one is never rounded to 1.
+        """
+        return max(self.constraints(cost).values())
+
+    def fits(self, cost: Complexity) -> bool:
+        """Tell whether no cap is exceeded."""
+        return self.violation(cost) <= 0
+
+    def holds(self, num_params: int) -> bool:
+        """Tell whether so many parameters keep the budget; the other caps are not looked at."""
+        return num_params <= self.budget
+
+    def describe_excess(self, cost: Complexity) -> str | None:
         """Return which caps are exceeded and by how much, or None where all hold."""
-        parts = [
-            f"{value:,} {unit} exceed {name} {cap:,} ({format_percent(value, cap)})"
-            for name, unit, value, cap in self._pairs(complexity)
-            if value > cap
-        ]
+        parts = []
+        for field, cap in self.bounds.items():
+            if cost[field] > cap:
+                name, unit = CAP_NAMES[field]
+                percent = format_percent(cost[field], cap)
+                parts.append(f"{cost[field]:,} {unit} exceed {name} {cap:,} ({percent})")
         return "; ".join(parts) or None
 
-    def _pairs(self, complexity: Complexity) -> list[tuple[str, str, int, int]]:
-        rows = (
-            ("budget", "parameters", complexity.num_params, self.budget),
-            ("max_macs", "multiply-adds", complexity.macs, self.max_macs),
-            ("max_activations", "activations", complexity.activations, self.max_activations),
-        )
-        return [(name, unit, value, cap) for name, unit, value, cap in rows if cap is not None]
+    def describe(self) -> str:
+        """Return the caps as a list: ``5,000,000 parameters, 100,000 activations``."""
+        return ", ".join(f"{cap:,} {CAP_NAMES[field][1]}" for field, cap in self.bounds.items())
 
 
 def parse_count(text: str, name: str = "budget") -> int:

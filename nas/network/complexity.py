@@ -7,37 +7,18 @@ takes).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 from nas.errors import ArchitectureError, InfeasibleError
+from nas.network import blocks
 from nas.network.architecture import Architecture, InputSpec
-from nas.network.blocks import (
-    DEFAULT_INPUT,
-    Act,
-    AvgPool,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Layer,
-    Layers,
-    Linear,
-    MaxPool,
-    Norm,
-    Scale,
-    Shortcut,
-    block_layers,
-    expand,
-    fields_of,
-    head_layers,
-    name_layers,
-    stem_layers,
-)
+from nas.network.blocks import DEFAULT_INPUT, Layer, Layers
 
 
 class Complexity(NamedTuple):
-    """The cost of a network or of a part of it.
+    """The cost of a network.
 
     `macs` are the multiply-adds of convolutions and linear layers for one image, without batch
     norm; `activations` are the output elements of all convolutions, as pycls counts them.
@@ -48,22 +29,24 @@ class Complexity(NamedTuple):
     activations: int
 
 
+class Part(NamedTuple):
+    """The cost of a part of a network, and the side of its output map in pixels."""
+
+    num_params: int
+    macs: int
+    activations: int
+    size: int
+
+
 class LayerCost(NamedTuple):
     """The cost of one layer; `name` is its module's path, `size` its output's side in pixels."""
 
     name: str
     layer: Layer
+    num_params: int
+    macs: int
+    activations: int
     size: int
-    num_params: int
-    macs: int
-    activations: int
-
-
-class _Part(NamedTuple):
-    num_params: int
-    macs: int
-    activations: int
-    size: int  # side of the output map in pixels
 
 
 def count(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> Complexity:
@@ -79,7 +62,7 @@ def count(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> 
         ArchitectureError: A block has no form for its values.
     """
     stem = architecture.stem
-    num_params, macs, activations, size = _stem_cost(
+    num_params, macs, activations, size = stem_cost(
         stem.kind, stem.width, input_spec.channels, input_spec.image_size
     )
     w_in = stem.width
@@ -95,10 +78,8 @@ def count(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> 
         activations += part[2]
         size = part[3]
         w_in = stage.width
-    num_classes = input_spec.num_classes
-    return Complexity(
-        num_params + (w_in + 1) * num_classes, macs + w_in * num_classes, activations
-    )
+    head = head_cost(w_in, input_spec.num_classes)
+    return Complexity(num_params + head[0], macs + head[1], activations + head[2])
 
 
 def count_layers(
@@ -112,104 +93,93 @@ def count_layers(
         ArchitectureError: As `count`.
     """
     count(architecture, input_spec)  # refuses what cannot be built, with the stage named
-    rows = []
+    rows: list[LayerCost] = []
     size = input_spec.image_size
-    for block in expand(architecture, input_spec):
-        entry_size = size
-        for name, layer in name_layers(block.layers):
-            layer_input = entry_size if isinstance(layer, Shortcut) else size
-            part = _layer_cost(layer, layer_input)
-            size = part.size
-            rows.append(
-                LayerCost(
-                    f"{block.name}.{name}",
-                    layer,
-                    part.size,
-                    part.num_params,
-                    part.macs,
-                    part.activations,
-                )
-            )
+    for block in blocks.expand(architecture, input_spec):
+        costs = _layer_costs(block.layers, size)
+        for (name, layer), part in zip(blocks.name_layers(block.layers), costs, strict=True):
+            rows.append(LayerCost(f"{block.name}.{name}", layer, *part))
+        size = rows[-1].size
     return tuple(rows)
 
 
-def stem_cost(kind: str, width: int, input_spec: InputSpec) -> tuple[Complexity, int]:
-    """Return the cost of a stem, and the side of its map in pixels.
+@lru_cache(maxsize=2**12)
+def stem_cost(kind: str, width: int, channels: int, size: int) -> Part:
+    """Return the cost of a stem on a `size` x `size` image.
 
     Raises:
         InfeasibleError: The map vanishes.
     """
-    part = _stem_cost(kind, width, input_spec.channels, input_spec.image_size)
-    return Complexity(part.num_params, part.macs, part.activations), part.size
+    try:
+        return _sum_layers(blocks.stem_layers(kind, channels, width), size)
+    except InfeasibleError as error:
+        raise InfeasibleError(f"stem {kind} at {size}x{size}: {error}") from error
 
 
-def block_cost(
-    kind: str, w_in: int, w_out: int, stride: int, kernel: int, size: int
-) -> tuple[Complexity, int]:
-    """Return the cost of one block on a `size` x `size` map, and the side of its output.
+@lru_cache(maxsize=2**16)
+def block_cost(kind: str, w_in: int, w_out: int, stride: int, kernel: int, size: int) -> Part:
+    """Return the cost of one block on a `size` x `size` map.
 
     Raises:
         InfeasibleError: The map vanishes, or the shortcut does not match.
         ArchitectureError: The block has no form for these values.
     """
-    part = _block_cost(kind, w_in, w_out, stride, kernel, size)
-    return Complexity(part.num_params, part.macs, part.activations), part.size
+    if kernel % 2 == 0 and size % 2:
+        raise InfeasibleError(
+            f"kernel {kernel} needs an even map, but got {size}x{size}; use kernel 3"
+        )
+    return _sum_layers(blocks.block_layers(kind, w_in, w_out, stride, kernel, 0.0), size)
+
+
+def repeat(first: Part, rest: Part, depth: int) -> Part:
+    """Return the cost of a stage of so many blocks, the first of them unlike the others."""
+    more = depth - 1
+    return Part(
+        first[0] + more * rest[0],
+        first[1] + more * rest[1],
+        first[2] + more * rest[2],
+        rest.size if more else first.size,
+    )
 
 
 @lru_cache(maxsize=2**12)
-def _stem_cost(kind: str, width: int, channels: int, size: int) -> _Part:
-    try:
-        return _sum_layers(stem_layers(kind, channels, width), size)
-    except InfeasibleError as error:
-        raise InfeasibleError(f"stem {kind} at {size}x{size}: {error}") from error
+def head_cost(width: int, num_classes: int) -> Part:
+    """Return the cost of the layers after the last stage."""
+    return _sum_layers(blocks.head_layers(width, num_classes), 1)
 
 
 @lru_cache(maxsize=2**18)
 def _stage_cost(
     kind: str, w_in: int, width: int, stride: int, kernel: int, depth: int, size: int
-) -> _Part:
-    first = _block_cost(kind, w_in, width, stride, kernel, size)
-    if depth == 1:
+) -> Part:
+    first = block_cost(kind, w_in, width, stride, kernel, size)
+    if depth == 1:  # a second block may have no form where the first has one
         return first
-    rest = _block_cost(kind, width, width, 1, kernel, first.size)
-    return _Part(
-        first.num_params + (depth - 1) * rest.num_params,
-        first.macs + (depth - 1) * rest.macs,
-        first.activations + (depth - 1) * rest.activations,
-        rest.size,
-    )
+    return repeat(first, block_cost(kind, width, width, 1, kernel, first.size), depth)
 
 
-@lru_cache(maxsize=2**16)
-def _block_cost(kind: str, w_in: int, w_out: int, stride: int, kernel: int, size: int) -> _Part:
-    if kernel % 2 == 0 and size % 2:
-        raise InfeasibleError(
-            f"kernel {kernel} needs an even map, but got {size}x{size}; use kernel 3"
-        )
-    return _sum_layers(block_layers(kind, w_in, w_out, stride, kernel, 0.0), size)
+def _sum_layers(layers: Layers, entry_size: int) -> Part:
+    costs = list(_layer_costs(layers, entry_size))
+    num_params, macs, activations, _ = map(sum, zip(*costs, strict=True))
+    return Part(num_params, macs, activations, costs[-1].size)
 
 
-def _sum_layers(layers: Layers, entry_size: int) -> _Part:
-    num_params = macs = activations = 0
+def _layer_costs(layers: Layers, entry_size: int) -> Iterator[Part]:
+    """Yield the cost of each layer of a block that begins with a map of this size."""
     size = entry_size
     for layer in layers:
-        if isinstance(layer, Shortcut):
-            part = _layer_cost(layer, entry_size)
-            if part.size != size:
-                raise InfeasibleError(
-                    f"the block makes {size}x{size}, its shortcut {part.size}x{part.size}"
-                )
-        else:
-            part = _layer_cost(layer, size)
-        num_params += part.num_params
-        macs += part.macs
-        activations += part.activations
+        is_shortcut = isinstance(layer, blocks.Shortcut)
+        part = _layer_cost(layer, entry_size if is_shortcut else size)
+        if is_shortcut and part.size != size:
+            raise InfeasibleError(
+                f"the block makes {size}x{size}, its shortcut {part.size}x{part.size}"
+            )
         size = part.size
-    return _Part(num_params, macs, activations, size)
+        yield part
 
 
-def _layer_cost(layer: Layer, size: int) -> _Part:
-    return _COSTS[type(layer)](size, **fields_of(layer))
+def _layer_cost(layer: Layer, size: int) -> Part:
+    return _COSTS[type(layer)](size, **blocks.fields_of(layer))
 
 
 def _output_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -221,67 +191,42 @@ def _output_size(size: int, kernel: int, stride: int, padding: int) -> int:
     return output
 
 
+def _free(size: int) -> Part:
+    return Part(0, 0, 0, size)
+
+
 def _conv(
     size: int, w_in: int, w_out: int, kernel: int, stride: int, padding: int, groups: int
-) -> _Part:
+) -> Part:
     size = _output_size(size, kernel, stride, padding)
     weights, area = w_in // groups * w_out * kernel * kernel, size * size
-    return _Part(weights, weights * area, w_out * area, size)
+    return Part(weights, weights * area, w_out * area, size)
 
 
-def _norm(size: int, width: int) -> _Part:
-    return _Part(2 * width, 0, 0, size)
+def _pool(size: int, kernel: int, stride: int, padding: int = 0) -> Part:
+    return _free(_output_size(size, kernel, stride, padding))
 
 
-def _act(size: int, kind: str) -> _Part:
-    return _Part(0, 0, 0, size)
+def _shortcut(size: int, w_in: int, w_out: int, stride: int) -> Part:
+    projection = blocks.Shortcut(w_in, w_out, stride).projection
+    return _layer_cost(projection, size) if projection else _free(size)
 
 
-def _dropout(size: int, probability: float) -> _Part:
-    return _Part(0, 0, 0, size)
-
-
-def _avg_pool(size: int, kernel: int, stride: int) -> _Part:
-    return _Part(0, 0, 0, _output_size(size, kernel, stride, 0))
-
-
-def _max_pool(size: int, kernel: int, stride: int, padding: int) -> _Part:
-    return _Part(0, 0, 0, _output_size(size, kernel, stride, padding))
-
-
-def _shortcut(size: int, w_in: int, w_out: int, stride: int) -> _Part:
-    projection = Shortcut(w_in, w_out, stride).projection
-    return _layer_cost(projection, size) if projection else _Part(0, 0, 0, size)
-
-
-def _scale(size: int, width: int, hidden: int) -> _Part:
+def _scale(size: int, width: int, hidden: int) -> Part:
     weights = 2 * width * hidden  # two 1x1 convolutions with bias on the pooled map
-    return _Part(weights + width + hidden, weights, width + hidden, size)
+    return Part(weights + width + hidden, weights, width + hidden, size)
 
 
-def _global_pool(size: int, width: int) -> _Part:
-    return _Part(0, 0, 0, 1)
-
-
-def _linear(size: int, w_in: int, w_out: int) -> _Part:
-    return _Part(w_in * w_out + w_out, w_in * w_out, 0, 1)
-
-
-_COSTS: dict[type[Layer], Callable[..., _Part]] = {  # each takes all fields of its record
-    Conv: _conv,
-    Norm: _norm,
-    Act: _act,
-    Dropout: _dropout,
-    AvgPool: _avg_pool,
-    MaxPool: _max_pool,
-    Shortcut: _shortcut,
-    Scale: _scale,
-    GlobalPool: _global_pool,
-    Linear: _linear,
+# each takes all fields of its record by name: one that it does not know is an error
+_COSTS: dict[type[Layer], Callable[..., Part]] = {
+    blocks.Conv: _conv,
+    blocks.Norm: lambda size, width: Part(2 * width, 0, 0, size),
+    blocks.Act: lambda size, kind: _free(size),
+    blocks.Dropout: lambda size, probability: _free(size),
+    blocks.AvgPool: _pool,
+    blocks.MaxPool: _pool,
+    blocks.Shortcut: _shortcut,
+    blocks.Scale: _scale,
+    blocks.GlobalPool: lambda size, width: _free(1),
+    blocks.Linear: lambda size, w_in, w_out: Part(w_in * w_out + w_out, w_in * w_out, 0, 1),
 }
-
-
-def head_cost(width: int, num_classes: int) -> Complexity:
-    """Return the cost of the layers after the last stage."""
-    part = _sum_layers(head_layers(width, num_classes), 1)
-    return Complexity(part.num_params, part.macs, part.activations)

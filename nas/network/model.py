@@ -10,25 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.network import blocks
 from nas.network.architecture import Architecture, InputSpec
-from nas.network.blocks import (
-    DEFAULT_INPUT,
-    Act,
-    AvgPool,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Layer,
-    Layers,
-    Linear,
-    MaxPool,
-    Norm,
-    Scale,
-    Shortcut,
-    expand,
-    fields_of,
-    name_layers,
-)
+from nas.network.blocks import DEFAULT_INPUT, Layer, Layers
 from nas.network.complexity import count
 
 
@@ -54,12 +38,11 @@ def build_model(
     """
     count(architecture, input_spec)  # refuses what cannot be built, with the stage named
     model = nn.Sequential()
-    for block in expand(architecture, input_spec):
+    for block in blocks.expand(architecture, input_spec):
         parent, _, name = block.name.rpartition(".")
         if parent and parent not in model._modules:
             model.add_module(parent, nn.Sequential())
-        owner = model.get_submodule(parent)
-        owner.add_module(name, _build_block(block.layers))
+        model.get_submodule(parent).add_module(name, _build_block(block.layers))
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -129,13 +112,8 @@ class BatchNorm(nn.BatchNorm2d):
         )
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(nn.Sequential):
     """Run layers in order; a shortcut receives the block's input beside the running map."""
-
-    def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, w_in, H, W) -> (N, w_out, H', W')
         """Return the block's output."""
@@ -235,14 +213,15 @@ class GlobalAveragePool(nn.Module):
 
 
 def _build_block(layers: Layers) -> nn.Module:
-    modules = OrderedDict((name, _build_layer(layer)) for name, layer in name_layers(layers))
-    if any(isinstance(layer, Shortcut) for layer in layers):
-        return ResidualBlock(modules)
-    return nn.Sequential(modules)
+    modules = OrderedDict(
+        (name, _build_layer(layer)) for name, layer in blocks.name_layers(layers)
+    )
+    is_residual = any(isinstance(layer, blocks.Shortcut) for layer in layers)
+    return ResidualBlock(modules) if is_residual else nn.Sequential(modules)
 
 
 def _build_layer(layer: Layer) -> nn.Module:
-    return _MODULES[type(layer)](**fields_of(layer))
+    return _MODULES[type(layer)](**blocks.fields_of(layer))
 
 
 def _build_conv(
@@ -253,37 +232,9 @@ def _build_conv(
     return kind(w_in, w_out, kernel, stride, padding, groups=groups, bias=False)
 
 
-def _build_act(kind: str) -> nn.Module:
-    return _ACTIVATIONS[kind](inplace=True)
-
-
 def _build_shortcut(w_in: int, w_out: int, stride: int) -> nn.Module:
-    projection = Shortcut(w_in, w_out, stride).projection
+    projection = blocks.Shortcut(w_in, w_out, stride).projection
     return AddShortcut(_build_layer(projection) if projection else nn.Identity())
-
-
-def _build_global_pool(width: int) -> nn.Module:
-    return GlobalAveragePool()
-
-
-def _build_dropout(probability: float) -> nn.Module:
-    return nn.Dropout(probability)
-
-
-def _build_avg_pool(kernel: int, stride: int) -> nn.Module:
-    return nn.AvgPool2d(kernel, stride)
-
-
-def _build_max_pool(kernel: int, stride: int, padding: int) -> nn.Module:
-    return nn.MaxPool2d(kernel, stride, padding)
-
-
-def _build_linear(w_in: int, w_out: int) -> nn.Module:
-    return nn.Linear(w_in, w_out)
-
-
-def _build_norm(width: int) -> nn.Module:
-    return BatchNorm(width)
 
 
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
@@ -292,15 +243,16 @@ _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "silu": nn.SiLU,
     "hardswish": nn.Hardswish,
 }
-_MODULES: dict[type[Layer], Callable[..., nn.Module]] = {  # each takes all fields of its record
-    Conv: _build_conv,
-    Norm: _build_norm,
-    Act: _build_act,
-    Dropout: _build_dropout,
-    AvgPool: _build_avg_pool,
-    MaxPool: _build_max_pool,
-    Shortcut: _build_shortcut,
-    Scale: SqueezeExcitation,
-    GlobalPool: _build_global_pool,
-    Linear: _build_linear,
+# each takes all fields of its record by name: one that it does not know is an error
+_MODULES: dict[type[Layer], Callable[..., nn.Module]] = {
+    blocks.Conv: _build_conv,
+    blocks.Norm: lambda width: BatchNorm(width),
+    blocks.Act: lambda kind: _ACTIVATIONS[kind](inplace=True),
+    blocks.Dropout: lambda probability: nn.Dropout(probability),
+    blocks.AvgPool: lambda kernel, stride: nn.AvgPool2d(kernel, stride),
+    blocks.MaxPool: lambda kernel, stride, padding: nn.MaxPool2d(kernel, stride, padding),
+    blocks.Shortcut: _build_shortcut,
+    blocks.Scale: SqueezeExcitation,
+    blocks.GlobalPool: lambda width: GlobalAveragePool(),
+    blocks.Linear: lambda w_in, w_out: nn.Linear(w_in, w_out),
 }

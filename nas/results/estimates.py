@@ -95,7 +95,8 @@ def _make_fitter(record: Mapping[str, Any], input_spec: InputSpec) -> SurrogateF
 
     def features(architecture: Mapping[str, Any]) -> np.ndarray:
         network = Architecture.from_dict(dict(architecture))
-        return np.array(layout.row(network, count(network, input_spec)))  # (d,)
+        row = layout.columns(network, count(network, input_spec))
+        return np.array(list(row.values()))  # (d,)
 
     return SurrogateFitter(features, lambda: scaling)
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.network.architecture import Architecture
+from nas.network.caps import Caps
 from nas.statistics import spearman, spearman_interval
 from nas.study.trials import TrialRow, gather
 
@@ -74,12 +75,14 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
             left out.
         budget: Parameters a network may have.
     """
+    caps, floor = Caps(budget), MIN_BUDGET_FRACTION * budget
     chosen = [
         row
         for row in gather(rows)
         if row.state == "complete"
         and row.architecture is not None
-        and MIN_BUDGET_FRACTION * budget <= (row.num_params or 0) <= budget
+        and floor <= (row.num_params or 0)
+        and caps.holds(row.num_params or 0)
     ]
     if len(chosen) < MIN_CANDIDATES:
         return Answer(CANNOT_TELL, len(chosen), ())

@@ -31,32 +31,15 @@ SAMPLERS = {  # the file in this folder, and the proposer in it
 
 
 def make_sampler(
-    name: str, space: CandidateSpace, seed: int, over_budget: OverBudget = "resample"
-) -> BudgetSampler:
-    """Return the Optuna sampler of that name for a space under its budget.
-
-    Args:
-        name: A key of `SAMPLERS`.
-        space: The candidates.
-        seed: The study's seed, at least 0.
-        over_budget: `resample` redraws what breaks the budget, `prune` proposes it as it is.
-
-    Raises:
-        UnknownNameError: No sampler has that name.
-    """
-    return make_rotation(name, [space], seed, over_budget)
-
-
-def make_rotation(
     name: str, spaces: Sequence[CandidateSpace], seed: int, over_budget: OverBudget = "resample"
 ) -> BudgetSampler:
-    """Return a sampler whose proposals take turns among budgets, each learning from all trials.
+    """Return the Optuna sampler of that name; its proposals take turns among budgets.
 
     Args:
         name: A key of `SAMPLERS`.
-        spaces: One space under several budgets.
+        spaces: One space under its budget, or under several.
         seed: The study's seed, at least 0.
-        over_budget: As of `make_sampler`.
+        over_budget: `resample` redraws what breaks the budget, `prune` proposes it as it is.
 
     Raises:
         UnknownNameError: No sampler has that name.

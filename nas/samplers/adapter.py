@@ -170,26 +170,22 @@ class BudgetSampler(BaseSampler):
         space, taken = arm.space, request.history.taken
         over_budget = repeats = 0
         for source, drawn in islice(arm.proposer.draws(request), MAX_DRAWS):
-            choices, repaired = space.canonical(drawn), False
+            choices = space.canonical(drawn)
             if not space.is_feasible(choices):
                 over_budget += 1
                 if self._over_budget == "resample":
                     if over_budget <= MAX_REDRAWS:
                         continue
-                    choices, repaired = space.canonical(space.repair(choices)), True
-            key = space.key(choices)
-            if key not in taken:
-                return Proposal(
-                    request.trial.number, choices, key, source, over_budget, repeats, repaired
-                )
+                    choices = space.canonical(space.repair(choices))
+            if space.key(choices) not in taken:
+                return Proposal(choices, source, over_budget, repeats)
             repeats += 1
-        choices = draw_unseen(space, taken, request.rng)
-        key = space.key(choices)
-        return Proposal(request.trial.number, choices, key, "unseen", over_budget, repeats, False)
+        unseen = draw_unseen(space, taken, request.rng)
+        return Proposal(unseen, "unseen", over_budget, repeats)
 
 
 def draw_unseen(
-    space: CandidateSpace, seen: frozenset[str] | set[str], rng: np.random.Generator
+    space: CandidateSpace, seen: frozenset[str], rng: np.random.Generator
 ) -> Configuration:
     """Draw uniformly among the feasible networks whose key is not in `seen`.
 

@@ -17,8 +17,8 @@ What the objective has to write, and what is read back (`nas.samplers.history`):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -62,15 +62,6 @@ class CandidateSpace(Protocol):
     def key(self, choices: Mapping[str, Any]) -> str:
         """Return the identity of the network."""
 
-    def num_params(self, choices: Mapping[str, Any]) -> int:
-        """Return the number of parameters of the network."""
-
-    def macs(self, choices: Mapping[str, Any]) -> int:
-        """Return the multiply-adds of the network."""
-
-    def violation(self, choices: Mapping[str, Any]) -> float:
-        """Return by how much the budget is broken, relative; at most 0 when feasible."""
-
     def is_feasible(self, choices: Mapping[str, Any]) -> bool:
         """Tell whether the network can be built and fits the budget."""
 
@@ -110,6 +101,13 @@ class Observation:
     score: float
     status: ObservationStatus
     curve: tuple[tuple[int, float], ...] = ()
+
+
+def trained_within(
+    space: CandidateSpace, observations: Sequence[Observation]
+) -> list[Observation]:
+    """Return the complete trials whose network fits the space's budget, in their order."""
+    return [o for o in observations if o.status == "complete" and space.is_feasible(o.choices)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,22 +171,16 @@ class Proposal:
     """How the choices of a trial came about; the objective writes it into the trial.
 
     Args:
-        number: The trial's number.
         choices: The proposed choices, canonical.
-        key: The identity of the network.
         source: `uniform`, `tpe`, `evolution`, `predictor`, or `unseen` when every draw was refused
             and a uniform unseen feasible network took their place.
         over_budget: Draws that broke the budget, none of them trained.
         repeats: Draws that were already measured or running.
-        repaired: Whether the choices were repaired to fit.
         arm: Index of the budget it was proposed for, where a study has several.
     """
 
-    number: int
-    choices: Configuration = field(hash=False)
-    key: str
+    choices: Configuration
     source: str
     over_budget: int
     repeats: int
-    repaired: bool
     arm: int = 0

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nas.samplers.contract import CandidateSpace, Configuration, OverBudget, ProposalRequest
+from nas.samplers.contract import (
+    CandidateSpace,
+    Configuration,
+    OverBudget,
+    ProposalRequest,
+    trained_within,
+)
 from nas.samplers.random import UniformProposer
 
 NUM_STARTUP_TRIALS = 20
@@ -36,12 +42,7 @@ class EvolutionProposer:
     def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield children without end, each of its own tournament; uniform draws at the start."""
         observations = request.history.observations
-        youngest = observations[-POPULATION_SIZE:]
-        breeding = [
-            item
-            for item in youngest
-            if item.status == "complete" and self._space.is_feasible(item.choices)
-        ]
+        breeding = trained_within(self._space, observations[-POPULATION_SIZE:])
         if len(observations) < NUM_STARTUP_TRIALS or not breeding:
             yield from self._uniform.draws(request)
         size = min(SAMPLE_SIZE, len(breeding))

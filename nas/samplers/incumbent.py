@@ -9,10 +9,10 @@ and-depth-searched ResNets trained on digits: a compromise, since the best weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from nas.samplers.contract import CandidateSpace, Observation
-from nas.samplers.surrogate import SurrogateFitter, make_fitter
+from nas.samplers.contract import Observation
+from nas.samplers.surrogate import SurrogateFitter
 
 SHRINKAGE_WEIGHT = 0.5  # of the measurement; the model's mean has the rest
 MIN_OBSERVATIONS = 10  # below, measurements are taken as they are
@@ -41,27 +41,3 @@ def estimate_scores(
         item.number: float(mean + SHRINKAGE_WEIGHT * (item.score - mean))
         for item, mean in zip(complete, means, strict=True)
     }
-
-
-def choose_incumbent(
-    space: CandidateSpace,
-    observations: Sequence[Observation],
-    is_eligible: Callable[[Observation], bool] = lambda observation: True,
-    fitter: SurrogateFitter | None = None,
-) -> Observation | None:
-    """Return the complete trial with the best estimated score, the smaller network on a tie.
-
-    Args:
-        space: The space that the observations come from.
-        observations: Finished trials of one study.
-        is_eligible: Tells which may be chosen, for example those under a smaller budget; all
-            observations inform the model.
-        fitter: A fitter of the same space, where one is at hand.
-    """
-    estimates = estimate_scores(fitter or make_fitter(space), observations)
-    eligible = [item for item in observations if item.number in estimates and is_eligible(item)]
-    return max(
-        eligible,
-        key=lambda item: (estimates[item.number], -space.num_params(item.choices)),
-        default=None,
-    )

@@ -11,7 +11,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nas.samplers.contract import CandidateSpace, Configuration, OverBudget, ProposalRequest
+from nas.samplers.contract import (
+    CandidateSpace,
+    Configuration,
+    OverBudget,
+    ProposalRequest,
+    trained_within,
+)
 from nas.samplers.random import UniformProposer
 from nas.samplers.surrogate import Surrogate, make_fitter
 
@@ -59,14 +65,8 @@ class PredictorProposer:
         """Yield the pool, best first, after the best were changed and put among it."""
         pool, x = self._uniform_pool(request)
         values = _acquisition(surrogate, x)
-        best = sorted(
-            (
-                item
-                for item in request.history.observations
-                if item.status == "complete" and self._space.is_feasible(item.choices)
-            ),
-            key=lambda item: -item.score,
-        )
+        trained = trained_within(self._space, request.history.observations)
+        best = sorted(trained, key=lambda item: -item.score)
         parents = [item.choices for item in best[:NUM_PARENTS]]
         for _ in range(NUM_ROUNDS):
             changed = self._change(parents, request.rng)

@@ -47,16 +47,10 @@ class TpeProposer:
             group=False,
             constant_liar=False,
         )
-        varying = {
-            name: distribution
-            for name, distribution in self._space.distributions.items()
-            if not distribution.single()
-        }
-        fixed = {
-            name: draw_choices({name: distribution}, request.rng)[name]
-            for name, distribution in self._space.distributions.items()
-            if distribution.single()
-        }
+        given = self._space.distributions
+        varying = {name: item for name, item in given.items() if not item.single()}
+        constant = {name: item for name, item in given.items() if item.single()}
+        fixed = draw_choices(constant, request.rng)
         while True:
             drawn = sampler.sample_relative(request.study, request.trial, varying)
             yield "tpe", {**drawn, **fixed}

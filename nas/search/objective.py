@@ -17,7 +17,7 @@ from nas.data.images import Dataset
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
-from nas.network.caps import format_percent
+from nas.network.caps import Caps, format_percent
 from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.results.audit import is_audited
@@ -132,7 +132,7 @@ class Objective:
         trial.set_user_attr(names.BUDGET_PERCENT, format_percent(cost.num_params, caps.budget))
         budgets = self.definition.targets
         if budgets and names.TARGET_BUDGET not in trial.user_attrs:
-            holding = (budget for budget in budgets if cost.num_params <= budget)
+            holding = (budget for budget in budgets if Caps(budget).holds(cost.num_params))
             trial.set_user_attr(names.TARGET_BUDGET, next(holding, caps.budget))
         caps = replace(caps, budget=trial.user_attrs.get(names.TARGET_BUDGET, caps.budget))
         for name, value in caps.constraints(cost).items():

@@ -53,13 +53,9 @@ def describe_search(search: Search) -> list[str]:
 
 def _describe_space(space: BudgetedSpace) -> str:
     """Return how many networks a space has and how many of them fit."""
-    total, fitting = space.num_distinct(), space.count_feasible()
+    total, fitting = space.feasible_set.num_distinct(), space.feasible_set.count()
     percent = format_percent(fitting.value, total)
-    within = f"{space.caps.budget:,} parameters"
-    if space.caps.max_macs is not None:
-        within += f", {space.caps.max_macs:,} multiply-adds"
-    if space.caps.max_activations is not None:
-        within += f", {space.caps.max_activations:,} activations"
+    within = space.caps.describe()
     if fitting.is_exact:
         return f"{space.name}: {total:,} networks, {fitting.value:,} ({percent}) within {within}"
     return (

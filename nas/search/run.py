@@ -15,7 +15,7 @@ from nas.results.estimates import EstimateReader
 from nas.results.forecast import terms_of
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import spend
-from nas.samplers import make_rotation
+from nas.samplers import make_sampler
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.fill_rungs import OpenRung, fill_rungs
 from nas.search.objective import Objective
@@ -136,7 +136,7 @@ def _with_sampler(rung: OpenRung) -> tuple[Ledger, ProposingSampler]:
     if rung.spec is not None:
         return rung.ledger, EnqueuedOnly()
     ledger, definition = rung.ledger, rung.search.definition
-    sampler = make_rotation(
+    sampler = make_sampler(
         ledger.study.user_attrs[SAMPLER],
         spread(rung.search.space, definition.targets),
         definition.seed,

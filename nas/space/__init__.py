@@ -7,7 +7,7 @@ imported until something asks for them.
 from nas.network.architecture import Architecture, Stage, Stem
 from nas.space.budgeted import BudgetedSpace
 from nas.space.choices import Choice, Choices, StageChoices, Value
-from nas.space.files import LoadedSpace, SpaceTitle, list_spaces, load_space
+from nas.space.files import LoadedSpace, list_spaces, load_space
 from nas.space.record import SearchSpace
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Choices",
     "LoadedSpace",
     "SearchSpace",
-    "SpaceTitle",
     "Stage",
     "StageChoices",
     "Stem",

@@ -16,6 +16,7 @@ from nas.network.architecture import Architecture
 from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
+from nas.statistics import mean_error
 
 if TYPE_CHECKING:
     from nas.space.budgeted import BudgetedSpace
@@ -98,7 +99,8 @@ def search_cost(
     import numpy as np
 
     rng = np.random.default_rng(0)
-    drawn = [float(space.macs(space.sample(rng))) for _ in range(NUM_DRAWS)]
+    drawn = [float(space.complexity(space.sample(rng)).macs) for _ in range(NUM_DRAWS)]
     mean = statistics.fmean(drawn)
-    error = statistics.stdev(drawn) / math.sqrt(NUM_DRAWS)
-    return SearchCost(mean, error, STEP_MACS * mean * num_images * num_epochs * num_trials)
+    return SearchCost(
+        mean, mean_error(drawn), STEP_MACS * mean * num_images * num_epochs * num_trials
+    )

@@ -5,8 +5,6 @@ NumPy and Optuna are imported only by what needs them; refusing a budget needs n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +23,7 @@ from nas.space.record import SearchSpace
 if TYPE_CHECKING:
     import numpy as np
 
-    from nas.space.feasible import Count, FeasibleSet
+    from nas.space.feasible import FeasibleSet
 
 UNBUILDABLE = 1e9  # the violation of a network whose map vanishes; finite, so that JSON holds it
 MEMO_SIZE = 2**16  # networks
@@ -61,7 +59,6 @@ class BudgetedSpace:
     _keys: dict[tuple[Value | None, ...], str] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-
     _indexes: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,10 +124,6 @@ class BudgetedSpace:
         """Return the number of parameters; raises as `complexity`."""
         return self.complexity(choices).num_params
 
-    def macs(self, choices: Choices) -> int:
-        """Return the multiply-adds for one image; raises as `complexity`."""
-        return self.complexity(choices).macs
-
     def violation(self, choices: Choices) -> float:
         """Return the worst of cost / cap - 1: at most 0 where the network fits.
 
@@ -147,7 +140,8 @@ class BudgetedSpace:
         import numpy as np
 
         complexity = self.complexity(choices)
-        return np.array(self.layout.row(self.decode(choices), complexity))  # (d,)
+        row = self.layout.columns(self.decode(choices), complexity)
+        return np.array(list(row.values()))  # (d,)
 
     @cached_property
     def layout(self) -> FeatureLayout:
@@ -191,70 +185,29 @@ class BudgetedSpace:
         drawn = self.feasible_set.draw(rng)
         return drawn if drawn is not None else self.repair(self.feasible_set.propose(rng))
 
-    def num_distinct(self) -> int:
-        """Return the number of distinct networks, caps aside."""
-        return self.feasible_set.num_distinct()
-
-    def count_feasible(self) -> Count:
-        """Return how many distinct networks keep the caps, exact or with its standard error."""
-        return self.feasible_set.count()
-
     def num_feasible(self) -> int | None:
         """Return how many distinct networks keep the caps, or None where it is estimated."""
-        counted = self.count_feasible()
+        counted = self.feasible_set.count()
         return counted.value if counted.is_exact else None
 
-    def enumerate(self) -> Iterator[dict[str, Value]]:
-        """Yield the canonical choices of every feasible network once; for small spaces."""
-        return self.feasible_set.enumerate()
-
-    def histogram(self, edges: list[int]) -> list[int]:
-        """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside."""
-
-        def num_params(choices: Choices) -> int | None:
-            complexity = self._measure(choices).complexity
-            return complexity.num_params if complexity else None
-
-        return self.feasible_set.histogram(edges, num_params)
-
-    def smallest(self) -> tuple[Architecture, Complexity]:
-        """Return the network with the fewest parameters, caps aside."""
-        return self._extreme(is_largest=False)
-
-    def largest(self) -> tuple[Architecture, Complexity]:
-        """Return the network with the most parameters, caps aside."""
-        return self._extreme(is_largest=True)
+    def extreme(self, is_largest: bool) -> tuple[Architecture, Complexity]:
+        """Return the network with the most parameters, or the fewest, caps aside."""
+        path = find_extreme(self.space, self.input_spec, is_largest=is_largest)
+        assert path is not None  # a space of which nothing can be built was refused
+        return self.space.decode(choices_of(self.space, path.codes)), path.cost
 
     @cached_property
     def feasible_set(self) -> FeasibleSet:
         """Return the networks that fit, as a whole; imports NumPy."""
         from nas.space.feasible import FeasibleSet
 
-        return FeasibleSet(
-            self.space,
-            self.input_spec,
-            self._cap_values,
-            self.is_feasible,
-            self.key,
-            self._indexes,
-        )
+        return FeasibleSet(self, self._indexes)
 
     # -- how ----------------------------------------------------------------------------------
-
-    def _extreme(self, is_largest: bool) -> tuple[Architecture, Complexity]:
-        path = find_extreme(self.space, self.input_spec, is_largest=is_largest)
-        assert path is not None  # a space of which nothing can be built was refused
-        return self.space.decode(choices_of(self.space, path.codes)), path.cost
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
         return tuple(choice.name for choice in self.space.choices)
-
-    @cached_property
-    def _cap_values(self) -> tuple[float, float, float]:
-        caps = self.caps
-        macs, activations = caps.max_macs or math.inf, caps.max_activations or math.inf
-        return (caps.budget, macs, activations)
 
     def _memo_key(self, choices: Choices) -> tuple[Value | None, ...]:
         return tuple([choices.get(name) for name in self._names])
@@ -273,10 +226,9 @@ class BudgetedSpace:
             complexity = count(architecture, self.input_spec)
         except ArchitectureError:
             return _Measured(architecture, None, UNBUILDABLE)
-        pairs = zip(complexity, self._cap_values, strict=True)
-        return _Measured(architecture, complexity, max(cost / cap - 1 for cost, cap in pairs))
+        return _Measured(architecture, complexity, self.caps.violation(complexity))
 
     @cached_property
     def _fallback(self) -> dict[str, Value]:
         """Return the choices of a network that keeps the caps."""
-        return find_fitting(self.space, self.input_spec, self._cap_values, self.name)
+        return find_fitting(self.space, self.input_spec, self.caps, self.name)

@@ -10,19 +10,22 @@ lists of every index would be too large, draws come from the whole space.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nas.network.architecture import InputSpec
-from nas.space.choices import Choices, Value
+from nas.errors import ArchitectureError
+from nas.space.choices import Value
 from nas.space.index import FeasibleIndex, TooLargeError
-from nas.space.record import SearchSpace
+from nas.statistics import standard_error
+
+if TYPE_CHECKING:
+    from nas.space.budgeted import BudgetedSpace
 
 NUM_ESTIMATE_DRAWS = 20_000
 NUM_REJECTED_DRAWS = 5_000
@@ -43,24 +46,16 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True)
 class FeasibleSet:
-    """The distinct networks of a space that keep some caps.
+    """The distinct networks of a space that keep its caps.
 
     Args:
-        space: The space.
-        input_spec: The input the networks take.
-        caps: Most parameters, multiply-adds, activations; `math.inf` is no cap.
-        fits: Whether choices keep the caps.
-        key: The identity of the network of choices.
+        candidates: The space under its caps.
         indexes: The indexes of the space by the cost they are of, None where too large; built
             when asked for, and shared with the same space under other caps.
     """
 
-    space: SearchSpace
-    input_spec: InputSpec
-    caps: tuple[float, float, float]
-    fits: Callable[[Choices], bool]
-    key: Callable[[Choices], str]
-    indexes: dict[int, FeasibleIndex | None] = dataclasses.field(default_factory=dict)
+    candidates: BudgetedSpace
+    indexes: dict[int, FeasibleIndex | None]
 
     def draw(self, rng: np.random.Generator) -> dict[str, Value] | None:
         """Draw uniformly, or return None after 5,000 rejected draws.
@@ -68,11 +63,11 @@ class FeasibleSet:
         Under one cap of an indexed space nothing is rejected (some 20 microseconds a draw);
         under several, draws within the tightest are rejected until one keeps all.
         """
-        if self._capped_index is not None and self._num_caps == 1:
+        if self._is_indexed:
             return self.propose(rng)
         for _ in range(NUM_REJECTED_DRAWS):
             choices = self.propose(rng)
-            if self.fits(choices):
+            if self.candidates.is_feasible(choices):
                 return choices
         return None
 
@@ -81,7 +76,7 @@ class FeasibleSet:
 
         Exact under one cap of an indexed space and in small spaces; else from 20,000 draws.
         """
-        if self._capped_index is not None and self._num_caps == 1:
+        if self._is_indexed:
             return Count(self._num_proposable, 0.0)
         if self.num_distinct() <= MAX_ENUMERATED:
             return Count(sum(1 for _ in self.enumerate()), 0.0)
@@ -89,89 +84,86 @@ class FeasibleSet:
 
     def num_distinct(self) -> int:
         """Return the number of distinct networks, caps aside."""
-        per_stage = [len(stage.rows) for stage in self.space.stages]
-        shapes = sum(math.prod(per_stage[:number]) for number in self.space.num_stages)
-        return shapes * len(self.space.stems) * len(self.space.dropouts)
+        space = self.candidates.space
+        per_stage = [len(stage.rows) for stage in space.stages]
+        shapes = sum(math.prod(per_stage[:number]) for number in space.num_stages)
+        return shapes * len(space.stems) * len(space.dropouts)
 
     def enumerate(self) -> Iterator[dict[str, Value]]:
         """Yield the canonical choices of every network that keeps the caps, once."""
         seen: set[str] = set()
-        for choices in self.space.enumerate():
-            if self.fits(choices) and self.key(choices) not in seen:
-                seen.add(self.key(choices))
-                yield choices
+        for choices in self.candidates.space.enumerate():
+            if self.candidates.is_feasible(choices):
+                key = self.candidates.key(choices)
+                if key not in seen:
+                    seen.add(key)
+                    yield choices
 
-    def histogram(
-        self, edges: list[int], num_params: Callable[[Choices], int | None]
-    ) -> list[int]:
-        """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside.
-
-        Args:
-            edges: Ascending numbers of parameters.
-            num_params: Counts a drawn network, for the estimate; None where it cannot be built.
-        """
-        if self._params_index is not None:
-            counts = self._params_index.histogram(edges)
-            return [number * len(self.space.dropouts) for number in counts]
+    def histogram(self, edges: list[int]) -> list[int]:
+        """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside."""
+        index = self._index(0)
+        if index is not None:
+            num_dropouts = len(self.candidates.space.dropouts)
+            return [number * num_dropouts for number in index.histogram(edges)]
         rng = np.random.default_rng(0)
-        drawn = [num_params(self._draw_any(rng)) for _ in range(NUM_ESTIMATE_DRAWS)]
-        built = np.array([number for number in drawn if number is not None], dtype=np.int64)
+        sizes = []
+        for _ in range(NUM_ESTIMATE_DRAWS):
+            with suppress(ArchitectureError):  # it cannot be built
+                sizes.append(self.candidates.num_params(self._draw_any(rng)))
         # place i holds edges[i - 1] < number <= edges[i]; the first and the last lie outside
-        placed = np.searchsorted(np.array(edges), built, side="left")
-        fraction = np.bincount(placed, minlength=len(edges) + 1)[1 : len(edges)] / len(drawn)
+        placed = np.searchsorted(np.array(edges), np.array(sizes, dtype=np.int64), side="left")
+        drawn = np.bincount(placed, minlength=len(edges) + 1)[1 : len(edges)]
+        fraction = drawn / NUM_ESTIMATE_DRAWS
         return [round(float(part) * self.num_distinct()) for part in fraction]
-
-    # -- how ----------------------------------------------------------------------------------
-
-    @cached_property
-    def _num_caps(self) -> int:
-        return sum(cap != math.inf for cap in self.caps)
-
-    @cached_property
-    def _params_index(self) -> FeasibleIndex | None:
-        return self._build(0)
-
-    @cached_property
-    def _capped_index(self) -> tuple[FeasibleIndex, int] | None:
-        """Return the index whose cap the fewest networks keep, and the cap; None if too large."""
-        found = []
-        for field, cap in enumerate(self.caps):
-            if cap != math.inf:
-                index = self._params_index if field == 0 else self._build(field)
-                if index is not None:
-                    found.append((index.count(int(cap)), field, index, int(cap)))
-        return min(found, key=lambda entry: entry[:2])[2:] if found else None
-
-    @cached_property
-    def _num_proposable(self) -> int:
-        if self._capped_index is None:
-            return self.num_distinct()
-        index, cap = self._capped_index
-        return index.count(cap) * len(self.space.dropouts)
-
-    def _build(self, field: int) -> FeasibleIndex | None:
-        if field not in self.indexes:
-            try:
-                self.indexes[field] = FeasibleIndex(self.space, self.input_spec, field)
-            except TooLargeError:
-                self.indexes[field] = None
-        return self.indexes[field]
 
     def propose(self, rng: np.random.Generator) -> dict[str, Value]:
         """Draw uniformly within the tightest cap, or from the whole space without an index."""
-        if self._capped_index is None:
+        if self._tightest is None:
             return self._draw_any(rng)
-        index, cap = self._capped_index
+        index, cap = self._tightest
         choices = index.draw(cap, rng)
-        dropouts = self.space.dropouts  # they cost nothing, so that the index leaves them out
+        dropouts = self.candidates.space.dropouts  # they cost nothing: the index leaves them out
         if len(dropouts) > 1:
             choices["dropout"] = dropouts[int(rng.integers(len(dropouts)))]
         return choices
 
+    # -- how ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _is_indexed(self) -> bool:
+        """Tell whether an index holds just the networks that fit."""
+        return self._tightest is not None and len(self.candidates.caps.bounds) == 1
+
+    @cached_property
+    def _tightest(self) -> tuple[FeasibleIndex, int] | None:
+        """Return the index that the fewest networks pass, with its cap; None if too large."""
+        found = []
+        for field, cap in self.candidates.caps.bounds.items():
+            index = self._index(field)
+            if index is not None:
+                found.append((index.count(cap), field, index, cap))
+        return min(found, key=lambda entry: entry[:2])[2:] if found else None
+
+    @cached_property
+    def _num_proposable(self) -> int:
+        if self._tightest is None:
+            return self.num_distinct()
+        index, cap = self._tightest
+        return index.count(cap) * len(self.candidates.space.dropouts)
+
+    def _index(self, field: int) -> FeasibleIndex | None:
+        if field not in self.indexes:
+            try:
+                space, input_spec = self.candidates.space, self.candidates.input_spec
+                self.indexes[field] = FeasibleIndex(space, input_spec, field)
+            except TooLargeError:
+                self.indexes[field] = None
+        return self.indexes[field]
+
     def _draw_any(self, rng: np.random.Generator) -> dict[str, Value]:
         """Draw uniformly from the whole space."""
-        space, rows = self.space, [stage.rows for stage in self.space.stages]
-        # a number of stages is as likely as it has networks; stems and dropouts go with each
+        space = self.candidates.space
+        rows = [stage.rows for stage in space.stages]
         weights = [math.prod(map(len, rows[:number])) for number in space.num_stages]
         fractions = np.array(weights, dtype=float) / sum(weights)
         num_stages = space.num_stages[int(rng.choice(len(fractions), p=fractions))]
@@ -182,10 +174,10 @@ class FeasibleSet:
 
     @cached_property
     def _estimate(self) -> Count:
-        rng = np.random.default_rng(0)
-        hits = sum(self.fits(self.propose(rng)) for _ in range(NUM_ESTIMATE_DRAWS))
+        rng, fits = np.random.default_rng(0), self.candidates.is_feasible
+        hits = sum(fits(self.propose(rng)) for _ in range(NUM_ESTIMATE_DRAWS))
         fraction = hits / NUM_ESTIMATE_DRAWS
         # NOTE: one hit and one miss are added, so that the error is not 0 where nothing was hit
         smoothed = (hits + 1) / (NUM_ESTIMATE_DRAWS + 2)
-        error = math.sqrt(smoothed * (1 - smoothed) / NUM_ESTIMATE_DRAWS)
+        error = standard_error(smoothed, NUM_ESTIMATE_DRAWS)
         return Count(round(fraction * self._num_proposable), error * self._num_proposable)

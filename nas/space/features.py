@@ -25,26 +25,8 @@ class FeatureLayout:
     kernels: tuple[int, ...]
     stems: tuple[str, ...]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the columns."""
-        stages = [
-            f"stage{number}_{name}"
-            for number in range(1, self.num_stages + 1)
-            for name in (
-                "log_width",
-                "log_depth",
-                *self.kinds,
-                *map("kernel{}".format, self.kernels),
-            )
-        ]
-        return (
-            "log_params", "log_macs", "log_activations", "log_total_depth", "mean_log_width",
-            "bottleneck_share", "dropout", "num_stages", *self.stems, *stages,
-        )  # fmt: skip
-
-    def row(self, architecture: Architecture, complexity: Complexity) -> list[float]:
-        """Return the values of the columns.
+    def columns(self, architecture: Architecture, complexity: Complexity) -> dict[str, float]:
+        """Return the columns by name, always in the same order.
 
         An absent stage is one of no blocks, as wide as the last: log2(1 + depth) is 0 and no kind
         is set, so that adding a shallow stage is a small step.
@@ -53,19 +35,24 @@ class FeatureLayout:
         depth = architecture.depth
         mean_log_width = sum(s.depth * math.log2(s.width) for s in stages) / depth
         bottlenecks = sum(s.depth for s in stages if s.kind.startswith("bottleneck"))
-        row = [
-            *(math.log2(max(1, value)) for value in complexity),
-            math.log2(depth),
-            mean_log_width,
-            bottlenecks / depth,
-            stages[0].dropout,
-            float(len(stages)),
-            *(float(architecture.stem.kind == stem) for stem in self.stems),
-        ]
+        names = ("log_params", "log_macs", "log_activations")
+        row = {
+            **{n: math.log2(max(1, v)) for n, v in zip(names, complexity, strict=True)},
+            "log_total_depth": math.log2(depth),
+            "mean_log_width": mean_log_width,
+            "bottleneck_share": bottlenecks / depth,
+            "dropout": stages[0].dropout,
+            "num_stages": float(len(stages)),
+        }
+        row |= {stem: float(architecture.stem.kind == stem) for stem in self.stems}
         for index in range(self.num_stages):
             stage = stages[index] if index < len(stages) else None
-            row.append(math.log2((stage or stages[-1]).width))
-            row.append(math.log2(1 + stage.depth) if stage else 0.0)
-            row += [float(stage is not None and stage.kind == kind) for kind in self.kinds]
-            row += [float(stage is not None and stage.kernel == size) for size in self.kernels]
+            name = f"stage{index + 1}_"
+            row[name + "log_width"] = math.log2((stage or stages[-1]).width)
+            row[name + "log_depth"] = math.log2(1 + stage.depth) if stage else 0.0
+            kind, kernel = (stage.kind, stage.kernel) if stage else (None, None)
+            for entry in self.kinds:
+                row[name + entry] = float(kind == entry)
+            for size in self.kernels:
+                row[f"{name}kernel{size}"] = float(kernel == size)
         return row

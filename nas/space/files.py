@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import json
+import runpy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 
 from nas.errors import NasError, SpaceError, unknown_name
 from nas.network.architecture import Architecture
@@ -19,14 +18,6 @@ from nas.network.identity import identify
 from nas.space.record import SearchSpace
 
 SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
-
-
-@dataclass(frozen=True)
-class SpaceTitle:
-    """A shipped space, as `spaces` lists it."""
-
-    name: str
-    title: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,6 @@ class LoadedSpace:
         space: What the networks are chosen from.
         content_hash: Hex digest of the record, which decides what choices exist; an edit of the
             docstring leaves it.
-        path: The file.
     """
 
     name: str
@@ -48,7 +38,6 @@ class LoadedSpace:
     baseline: Architecture
     space: SearchSpace
     content_hash: str
-    path: Path
 
 
 def load_space(name_or_path: str | Path) -> LoadedSpace:
@@ -65,55 +54,44 @@ def load_space(name_or_path: str | Path) -> LoadedSpace:
     """
     path = Path(name_or_path)
     if path.suffix != ".py":
-        known = [entry.name for entry in list_spaces()]
+        known = list_spaces()
         if str(name_or_path) not in known:
             raise unknown_name("search space", str(name_or_path), known)
         path = SPACES_DIR / f"{name_or_path}.py"
     if not path.is_file():
         raise SpaceError(f"a search space is a file, but there is none at {path}")
     try:
-        return _read_module(_run_file(path), path)
+        return _read(path)
     except NasError as error:
         raise SpaceError(f"search space {path}: {error}") from error
 
 
-def list_spaces() -> tuple[SpaceTitle, ...]:
-    """Return the shipped spaces by name; no file is run."""
-    paths = sorted(SPACES_DIR.glob("[!_]*.py"))
-    return tuple(SpaceTitle(path.stem, _title(path)) for path in paths)
+def list_spaces() -> dict[str, str]:
+    """Return the titles of the shipped spaces by name; no file is run."""
+    return {path.stem: _title(path) for path in sorted(SPACES_DIR.glob("[!_]*.py"))}
 
 
-def _run_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"search_spaces.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise SpaceError("the file is no Python module")
-    module = importlib.util.module_from_spec(spec)
+def _read(path: Path) -> LoadedSpace:
     try:
-        spec.loader.exec_module(module)
+        names = runpy.run_path(str(path))
     except NasError:
         raise
     except Exception as error:
         raise SpaceError(f"the file does not run: {type(error).__name__}: {error}") from error
-    return module
-
-
-def _read_module(module: ModuleType, path: Path) -> LoadedSpace:
-    baseline, space = getattr(module, "BASELINE", None), getattr(module, "SPACE", None)
-    if not (module.__doc__ or "").strip():
+    baseline, space = names.get("BASELINE"), names.get("SPACE")
+    if not (names["__doc__"] or "").strip():
         raise SpaceError("the file must begin with a docstring: its first line is the title")
     if not isinstance(baseline, Architecture):
         raise SpaceError(f"BASELINE must be an Architecture, but is {baseline!r}")
     identify(baseline)  # refuses unknown kinds and stems
     if not isinstance(space, SearchSpace):
-        is_function = space is None and hasattr(module, "suggest")
-        found = "a function suggest(trial)" if is_function else repr(space)
         raise SpaceError(
-            f"SPACE must be a SearchSpace, but the file gives {found}; "
+            f"SPACE must be a SearchSpace, but the file gives {space!r}; "
             "write a record of lists, as search_spaces/resnet.py does"
         )
     content = json.dumps(asdict(space), sort_keys=True).encode()
     digest = hashlib.sha256(content).hexdigest()[:16]
-    return LoadedSpace(path.stem, _title(path), baseline, space, digest, path)
+    return LoadedSpace(path.stem, _title(path), baseline, space, digest)
 
 
 def _title(path: Path) -> str:

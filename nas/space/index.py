@@ -31,7 +31,16 @@ from nas.network.complexity import head_cost
 from nas.space.choices import Value
 from nas.space.paths import State, choices_of, stage_runs, stem_states
 from nas.space.record import SearchSpace
-from nas.space.suffixes import Ints, Rows, TailGraph, code_base, cross, join, make_rows, run_costs
+from nas.space.suffixes import (
+    Ints,
+    Rows,
+    SuffixGraph,
+    code_base,
+    cross,
+    join,
+    make_rows,
+    run_costs,
+)
 
 MAX_ROWS = 16_000_000  # of one list: 128 MB
 MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of prefixes each
@@ -63,7 +72,7 @@ class FeasibleIndex:
 
     def __init__(self, space: SearchSpace, input_spec: InputSpec, field: int = 0) -> None:
         self.space = space
-        self._graph = TailGraph(space, input_spec, field)
+        self._graph = SuffixGraph(space, input_spec, field)
         self.cut = self._choose_cut(input_spec)
         prefixes = self._list_prefixes(input_spec)
         self._shift = self._suffix_bits()

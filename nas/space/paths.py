@@ -14,38 +14,37 @@ shortest paths: found stage by stage, no network enumerated. Standard library on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
 from nas.errors import ArchitectureError, BudgetError, InfeasibleError
 from nas.network.architecture import InputSpec
-from nas.network.complexity import Complexity, block_cost, head_cost, stem_cost
+from nas.network.caps import CAP_NAMES, Caps
+from nas.network.complexity import Complexity, Part, block_cost, head_cost, repeat, stem_cost
 from nas.space.choices import StageChoices, Value
 from nas.space.record import SearchSpace
 
-NOTHING = Complexity(0, 0, 0)
-COSTS = (  # what a space's caps are of, in the order of `Complexity`
-    ("budget", "parameters"),
-    ("max_macs", "multiply-adds"),
-    ("max_activations", "activations"),
-)
+NO_BLOCK = Part(0, 0, 0, 0)
 
 
 class StageRun(NamedTuple):
     """Stages of one block kind, kernel and width, of the depths that leave one map size.
 
     `codes` number (kind, kernel, width, depth) within the stage's lists, from 1; 0 is "no stage".
-    A stage of depth d costs `first + (d - 1) * rest`.
     """
 
     codes: tuple[int, ...]
     depths: tuple[int, ...]
-    first: Complexity
-    rest: Complexity
+    first: Part  # the first block
+    rest: Part  # each of the others
     width: int
     size: int  # side of the map after the stage
+
+    def cost(self, depth: int) -> Part:
+        """Return what the stage costs at one of its depths."""
+        return repeat(self.first, self.rest, depth)
 
 
 class Path(NamedTuple):
@@ -58,16 +57,14 @@ class Path(NamedTuple):
 State = tuple[int, int]  # (width, side of the map)
 
 
-def stem_states(space: SearchSpace, input_spec: InputSpec) -> list[tuple[int, State, Complexity]]:
+def stem_states(space: SearchSpace, input_spec: InputSpec) -> list[tuple[int, State, Part]]:
     """Return (stem's position, state, cost) of every stem at every width of stage 1."""
     states = []
     for position, kind in enumerate(space.stems):
         for width in space.stages[0].widths:
-            try:
-                cost, size = stem_cost(kind, width, input_spec)
-            except ArchitectureError:
-                continue
-            states.append((position, (width, size), cost))
+            with suppress(ArchitectureError):
+                cost = stem_cost(kind, width, input_spec.channels, input_spec.image_size)
+                states.append((position, (width, cost.size), cost))
     return states
 
 
@@ -85,7 +82,7 @@ def stage_runs(space: SearchSpace, index: int, state: State) -> tuple[StageRun, 
 
 
 def find_fitting(
-    space: SearchSpace, input_spec: InputSpec, caps: tuple[float, float, float], name: str
+    space: SearchSpace, input_spec: InputSpec, caps: Caps, name: str
 ) -> dict[str, Value]:
     """Return the choices of the network with the fewest parameters that keeps every cap.
 
@@ -95,20 +92,19 @@ def find_fitting(
     Args:
         space: The space.
         input_spec: The input the networks take.
-        caps: Most parameters, multiply-adds and activations; `math.inf` is no cap.
+        caps: The caps.
         name: The space's name, for messages.
 
     Raises:
         BudgetError: There is none; what the smallest network costs is named.
         InfeasibleError: No network of the space can be built at this input size.
     """
-    capped = [field for field, cap in enumerate(caps) if cap != math.inf]
+    capped = list(caps.bounds)
 
     # costs only grow along a path: one that is over a cap stays over it, and one that is beaten
     # in every capped cost by another into the same state stays beaten
     def keep(paths: list[Path]) -> list[Path]:
-        within = (p for p in paths if all(p.cost[f] <= caps[f] for f in capped))
-        return _undominated(within, capped)
+        return _undominated((path for path in paths if caps.fits(path.cost)), capped)
 
     found = _walk(space, input_spec, keep, 0)
     if not found:
@@ -151,7 +147,7 @@ def _walk(
     """Return what `keep` leaves of the whole networks; each stage has its first or last depth."""
     states: dict[State, list[Path]] = {}
     for position, state, cost in stem_states(space, input_spec):
-        states.setdefault(state, []).append(Path(cost, (position,)))
+        states.setdefault(state, []).append(Path(Complexity(*cost[:3]), (position,)))
     whole: list[Path] = []
     for index in range(len(space.stages)):
         after: dict[State, list[Path]] = {}
@@ -162,7 +158,7 @@ def _walk(
                 # everything: only the run's shallowest, or deepest, can be extreme
                 depths = sorted(zip(run.depths, run.codes, strict=True))
                 depth, code = depths[end]
-                step = _stage_cost(run, depth)
+                step = run.cost(depth)
                 after.setdefault((run.width, run.size), []).extend(
                     Path(_add(path.cost, step), (*path.codes, code)) for path in kept
                 )
@@ -189,17 +185,16 @@ def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple
     for option, (kind, kernel, width) in enumerate(stage.options):
         codes = {d: option * len(stage.depths) + i + 1 for i, d in enumerate(stage.depths)}
         try:
-            #   size --first block--> middle --second--> last --third, ...--> last
-            first, middle = block_cost(kind, w_in, width, stride, kernel, size)
+            #   size --first block--> first.size --second--> rest.size --third, ...--> rest.size
+            first = block_cost(kind, w_in, width, stride, kernel, size)
         except ArchitectureError:
             continue
-        try:
-            rest, last = block_cost(kind, width, width, 1, kernel, middle)
-        except ArchitectureError:
-            rest, last = NOTHING, 0  # no second block: only depth 1 is left below
+        rest = NO_BLOCK  # where there is no second block, only depth 1 is left below
+        with suppress(ArchitectureError):
+            rest = block_cost(kind, width, width, 1, kernel, first.size)
         by_size: dict[int, list[int]] = {}
         for depth in stage.depths:
-            by_size.setdefault(middle if depth == 1 else last, []).append(depth)
+            by_size.setdefault((first if depth == 1 else rest).size, []).append(depth)
         for after, depths in by_size.items():  # one size, or that of depth 1 and of the rest
             if after:
                 taken = tuple(codes[depth] for depth in depths)
@@ -207,32 +202,27 @@ def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple
     return tuple(runs)
 
 
-def _stage_cost(run: StageRun, depth: int) -> Complexity:
-    return Complexity(*(f + (depth - 1) * r for f, r in zip(run.first, run.rest, strict=True)))
-
-
-def _add(one: Complexity, other: Complexity) -> Complexity:
+def _add(one: Complexity, other: Part) -> Complexity:
     return Complexity(one[0] + other[0], one[1] + other[1], one[2] + other[2])
 
 
 def _refusal(
-    space: SearchSpace, input_spec: InputSpec, caps: tuple[float, float, float], name: str
+    space: SearchSpace, input_spec: InputSpec, caps: Caps, name: str
 ) -> BudgetError | InfeasibleError:
     """Return why no network of the space keeps the caps."""
-    for position, (cap_name, unit) in enumerate(COSTS):
-        path = find_extreme(space, input_spec, position)
+    for field, cap in caps.bounds.items():
+        path = find_extreme(space, input_spec, field)
         if path is None:
             size = input_spec.image_size
             return InfeasibleError(
                 f"no network of space {name!r} can be built at {size}x{size} pixels; choose "
                 "another --image-size, or another space"
             )
-        least, cap = path.cost[position], caps[position]
-        if least > cap:
+        (cap_name, unit), least = CAP_NAMES[field], path.cost[field]
+        if caps.constraints(path.cost)[cap_name] > 0:
             return BudgetError(
                 f"the smallest network of space {name!r} has {least:,} {unit}, and {cap_name} is "
-                f"{int(cap):,}; set {cap_name} to {least:,} or more"
+                f"{cap:,}; set {cap_name} to {least:,} or more"
             )
-    named = zip(COSTS, caps, strict=True)
-    spelled = ", ".join(f"{cost} {int(cap):,}" for (cost, _), cap in named if cap != math.inf)
+    spelled = ", ".join(f"{CAP_NAMES[field][0]} {cap:,}" for field, cap in caps.bounds.items())
     return BudgetError(f"no network of space {name!r} keeps all caps together: {spelled}")

@@ -50,7 +50,7 @@ class Node:
     rows: int
 
 
-class TailGraph:
+class SuffixGraph:
     """The nodes of a space, by stage and state."""
 
     def __init__(self, space: SearchSpace, input_spec: InputSpec, field: int) -> None:
@@ -109,8 +109,7 @@ class TailGraph:
 
 def run_costs(run: StageRun, field: int) -> tuple[int, ...]:
     """Return what a run costs at each of its depths."""
-    first, rest = run.first[field], run.rest[field]
-    return tuple(first + (depth - 1) * rest for depth in run.depths)
+    return tuple(run.cost(depth)[field] for depth in run.depths)
 
 
 def code_base(space: SearchSpace, index: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.network.caps import Caps
 from nas.statistics import standard_error
 from nas.study import attributes as names
 from nas.study.liveness import is_dead
@@ -156,7 +157,7 @@ def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
         for row in gather(rows)
         if row.state == "complete"
         and row.num_params is not None
-        and (budget is None or row.num_params <= budget)
+        and (budget is None or Caps(budget).holds(row.num_params))
     ]
     return sorted(complete, key=lambda row: (-row.score, row.num_params or 0))
 

@@ -233,8 +233,8 @@ def test_a_kind_with_groups_and_other_activations_counts_as_pytorch_counts_it(in
     expected = count_with_torch(inverted_net, InputSpec())
     assert count(inverted_net) == (expected.num_params, expected.macs, expected.activations)
     # by hand, the first block: 8*24 + 24*9 + 24*8/2 weights, 2*(24 + 24 + 8) of norms
-    first, size = block_cost("inverted", 8, 8, 1, 3, 32)
-    assert (first.num_params, size) == (192 + 216 + 96 + 112, 32)
+    first = block_cost("inverted", 8, 8, 1, 3, 32)
+    assert (first.num_params, first.size) == (192 + 216 + 96 + 112, 32)
     assert first.macs == (192 + 216 + 96) * 32 * 32
 
 

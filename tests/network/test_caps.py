@@ -1,3 +1,6 @@
+import ast
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +9,7 @@ from nas.errors import BudgetError, UsageError
 from nas.network.caps import Caps, format_count, format_percent, parse_count
 from nas.network.complexity import Complexity
 
+NAS = Path(__file__).resolve().parents[2] / "nas"
 FINAL = Complexity(num_params=4_997_194, macs=177_139_392, activations=376_768)
 
 
@@ -111,6 +115,10 @@ def test_a_cap_is_inclusive():
 )
 def test_constraints_hold_exactly_where_the_net_fits(complexity, caps):
     values = caps.constraints(complexity)
+    within = zip(complexity, (caps.budget, caps.max_macs, caps.max_activations), strict=True)
+    assert caps.fits(complexity) == all(cap is None or cost <= cap for cost, cap in within)
+    assert caps.violation(complexity) == max(values.values())
+    assert caps.holds(complexity.num_params) == (values["budget"] <= 0)
     assert all(value <= 0 for value in values.values()) == caps.fits(complexity)
     assert (caps.describe_excess(complexity) is None) == caps.fits(complexity)
     assert values["budget"] == pytest.approx(complexity.num_params / caps.budget - 1)
@@ -133,3 +141,32 @@ def test_caps_refuse_what_is_no_positive_whole_number(value):
     if value is not None:
         with pytest.raises(BudgetError, match="max_macs must be"):
             Caps(1, max_macs=value)
+
+
+COSTS, LIMITS = {"num_params", "macs", "activations"}, {"budget", "max_macs", "max_activations"}
+
+
+def names_in(node):
+    """The names and attributes of an expression."""
+    return {
+        getattr(part, "attr", getattr(part, "id", None))
+        for part in ast.walk(node)
+        if isinstance(part, (ast.Name, ast.Attribute))
+    }
+
+
+def judges_of_fit():
+    """The files that compare what a network costs with a cap, or anything with `max_macs`."""
+    for path in NAS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Compare):
+                continue
+            if not all(isinstance(op, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) for op in node.ops):
+                continue
+            names = names_in(node)
+            if names & LIMITS - {"budget"} or (names & COSTS and names & LIMITS):
+                yield path.relative_to(NAS).as_posix()
+
+
+def test_whether_a_network_fits_is_decided_in_one_file():
+    assert set(judges_of_fit()) == {"network/caps.py"}

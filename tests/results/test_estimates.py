@@ -19,7 +19,7 @@ from tests.support.small_study import searched_studies
 
 def stated_study(space, num, record=True):
     """A study as `search` writes it: choices by a sampler, network and features recorded."""
-    study = optuna.create_study(direction="maximize", sampler=make_sampler("random", space, 0))
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("random", [space], 0))
     if record:
         study.set_user_attr(FEATURES, record_features(space))
     for number in range(num):

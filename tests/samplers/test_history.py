@@ -17,7 +17,7 @@ CHOICES = [
 
 
 def complete(*trials, direction="maximize"):
-    study = new_study(make_sampler("random", SPACE, 0), direction)
+    study = new_study(make_sampler("random", [SPACE], 0), direction)
     study.add_trials(trials)
     return study
 

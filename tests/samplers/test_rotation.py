@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from nas.network.caps import Caps
 from nas.network.model import build_model
 from nas.results.budgets import spread
-from nas.samplers import SAMPLERS, make_rotation
+from nas.samplers import SAMPLERS, make_sampler
 from nas.samplers.contract import SpaceExhausted
 from nas.space import BudgetedSpace
 from tests.support.sampling import INPUT, SMALL, TINY, ask, new_study, run, score_of
@@ -31,7 +31,7 @@ def spaces(record=SMALL, budgets=BUDGETS):
 
 def rotate(name, num_trials, seed=0):
     own = spaces()
-    sampler = make_rotation(name, own, seed)
+    sampler = make_sampler(name, own, seed)
     study = new_study(sampler)
     return study, sampler, run(study, own[-1], num_trials)
 
@@ -55,12 +55,12 @@ def test_a_resume_in_another_process_proposes_the_same(tmp_path):
     script = (
         "import sys; from optuna.storages import JournalStorage\n"
         "from optuna.storages.journal import JournalFileBackend\n"
-        "from nas.samplers import make_rotation\n"
+        "from nas.samplers import make_sampler\n"
         "from tests.support.sampling import new_study, run\n"
         "from tests.samplers.test_rotation import spaces\n"
         "for name in sys.argv[2:]:\n"
         "    storage = JournalStorage(JournalFileBackend(sys.argv[1]))\n"
-        "    sampler = make_rotation(name, spaces(), 3)\n"
+        "    sampler = make_sampler(name, spaces(), 3)\n"
         "    run(new_study(sampler, storage=storage, name=name), spaces()[-1], 7)\n"
     )
     journal = str(tmp_path / "journal.log")
@@ -81,7 +81,7 @@ def test_an_exhausted_target_leaves_its_turn_and_the_last_network_ends_it_well(n
     sizes = sorted(size_of(own[-1], choices) for choices in own[-1].space.enumerate())
     counts = [sum(size <= space.caps.budget for size in sizes) for space in own]
     assert 0 < counts[0] < counts[2] / 3  # else none is exhausted before its turn comes
-    sampler = make_rotation(name, own, 0)
+    sampler = make_sampler(name, own, 0)
     study = new_study(sampler)
     proposed = run(study, own[-1], counts[2])
     assert len({own[-1].key(choices) for choices in proposed}) == counts[2]

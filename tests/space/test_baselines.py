@@ -52,7 +52,7 @@ def test_a_map_too_small_leaves_networks_out():
 
 def test_the_cost_is_three_forward_passes_of_the_mean_network():
     space, _ = budgeted(SPACE, 8_000)
-    macs = [space.macs(choices) for choices in space.enumerate()]
+    macs = [space.complexity(choices).macs for choices in space.feasible_set.enumerate()]
     cost = search_cost(space, num_trials=20, num_epochs=5, num_images=1_000)
     assert abs(cost.mean_macs - statistics.fmean(macs)) < 4 * cost.standard_error
     assert cost.standard_error == pytest.approx(statistics.pstdev(macs) / 16, rel=0.25)

@@ -87,7 +87,7 @@ def p_value(observed, expected_each):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_number_of_distinct_networks_equals_enumeration(name):
-    assert budgeted(name, 10**9).num_distinct() == len(brute_force(name))
+    assert budgeted(name, 10**9).feasible_set.num_distinct() == len(brute_force(name))
 
 
 @pytest.mark.parametrize("field", [0, 1, 2])
@@ -110,7 +110,7 @@ def test_the_histogram_equals_enumeration(name):
     expected = [
         bisect_right(costs, high) - bisect_right(costs, low) for low, high in pairwise(edges)
     ]
-    assert budgeted(name, 10**9).histogram(edges) == expected
+    assert budgeted(name, 10**9).feasible_set.histogram(edges) == expected
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -118,8 +118,8 @@ def test_the_extremes_equal_enumeration(name):
     space = budgeted(name, 10**9)
     costs = costs_of(name)
     for (architecture, complexity), expected in (
-        (space.smallest(), costs[0]),
-        (space.largest(), costs[-1]),
+        (space.extreme(is_largest=False), costs[0]),
+        (space.extreme(is_largest=True), costs[-1]),
     ):
         assert complexity == count(architecture, space.input_spec)
         assert complexity.num_params == expected
@@ -129,7 +129,7 @@ def test_the_extremes_equal_enumeration(name):
 def test_enumerate_yields_what_fits_once(name):
     costs = costs_of(name)
     space = budgeted(name, costs[len(costs) // 3])
-    found = [space.key(choices) for choices in space.enumerate()]
+    found = [space.key(choices) for choices in space.feasible_set.enumerate()]
     expected = {
         network
         for network, cost in brute_force(name).items()
@@ -172,7 +172,7 @@ def test_a_count_under_several_caps_is_estimated_within_its_error():
     space, input_spec = THREE, InputSpec()
     params, macs = costs_of("three stages", 0)[15_000], costs_of("three stages", 1)[12_000]
     capped = BudgetedSpace(space, input_spec, Caps(params, macs, 10**9))
-    counted = capped.count_feasible()
+    counted = capped.feasible_set.count()
     expected = sum(
         cost.num_params <= params and cost.macs <= macs
         for cost in brute_force("three stages").values()
@@ -206,7 +206,7 @@ def test_a_space_too_large_to_list_is_drawn_from_and_estimated(monkeypatch):
     costs = costs_of("three stages")
     cap = costs[len(costs) // 4]
     space = budgeted("three stages", cap)
-    counted = space.count_feasible()
+    counted = space.feasible_set.count()
     assert not counted.is_exact
     assert abs(counted.value - bisect_right(costs, cap)) < 4 * counted.standard_error
     rng = np.random.default_rng(0)
@@ -216,7 +216,7 @@ def test_a_space_too_large_to_list_is_drawn_from_and_estimated(monkeypatch):
     error = math.sqrt(np.var(within) / len(drawn))
     assert abs(np.mean(drawn) - np.mean(within)) < 4 * error
     half = costs[len(costs) // 2]
-    below, above = space.histogram([0, half, costs[-1]])
+    below, above = space.feasible_set.histogram([0, half, costs[-1]])
     assert below == pytest.approx(bisect_right(costs, half), rel=0.05)
     assert below + above == pytest.approx(len(costs), rel=1e-3)
 
@@ -242,7 +242,7 @@ def test_the_resnet_space_has_as_many_networks_as_was_counted_for_the_project():
 def test_draws_from_the_resnet_space_follow_its_exact_histogram():
     space = BudgetedSpace(load_space("resnet").space, InputSpec(), Caps(5_000_000))
     edges = [0, 200_000, 500_000, *range(1_000_000, 5_000_001, 500_000)]
-    exact = space.histogram(edges)
+    exact = space.feasible_set.histogram(edges)
     assert sum(exact) == space.num_feasible() == 5 * 120_015_141_421
     rng = np.random.default_rng(1)
     drawn = [space.num_params(space.sample(rng)) for _ in range(4000)]

@@ -58,7 +58,7 @@ def run(study, space, num_trials, sign=1.0):
 
 def search(name, space, num_trials, seed=0, **settings):
     """Return the choices of a search from its start."""
-    return run(new_study(make_sampler(name, space, seed, **settings)), space, num_trials)
+    return run(new_study(make_sampler(name, [space], seed, **settings)), space, num_trials)
 
 
 def finished(space, choices, state="complete", score=None, curve=(), reason=None):
