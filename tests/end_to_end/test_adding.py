@@ -246,12 +246,12 @@ STRIPES = '''"""Stripes, gray, 8x8, drawn here: level or upright."""
 
 import torch
 
-from nas.data.images import Splits, labelled_images
+from nas.data.images import LabelledImages, read_dataset
 
 
 def training_splits(name, data_dir, image_size):
     """Return 400 images."""
-    return Splits(_draw(400, seed=0))
+    return read_dataset(_draw(400, seed=0))
 
 
 def test_split(name, data_dir, image_size):
@@ -265,13 +265,13 @@ def _draw(number, seed):
     lines = torch.randint(256, (number, 1, 8, 1), dtype=torch.uint8, generator=generator)
     level = lines.expand(-1, -1, 8, 8)
     images = torch.where(labels.view(-1, 1, 1, 1) == 0, level, level.mT)
-    return labelled_images(images, labels, ("level", "upright"))
+    return LabelledImages(images, labels, ("level", "upright"))
 '''
 
 
 def test_a_data_set_is_listed_searched_on_and_measured_on(tree):
     tree.write("nas/data/stripes.py", STRIPES)
-    row = '"stripes": Dataset("2 kinds of stripes, 8x8", "stripes", 8, True, 1, 2)'
+    row = '"stripes": DatasetRow("2 kinds of stripes, 8x8", "stripes", 8, True, 1, 2)'
     tree.add_row("nas/data/datasets.py", "DATASETS", row)
     assert "stripes" in tree.help("search")
     _, found = tree.run(
