@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 from nas.errors import ArchitectureError
@@ -212,6 +213,7 @@ class Architecture:
         return cls(Stem(stem_kind, stages[0].width), stages)
 
 
+@cache
 def implied_strides(num_stages: int) -> tuple[int, ...]:
     """Return the strides that the notation implies: 1 for the first stage, 2 for every later."""
     return (1,) + (2,) * (num_stages - 1)

@@ -12,9 +12,11 @@ changed, to what the layers before it made; `Scale` is squeeze-and-excitation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nas.errors import ArchitectureError, unknown_name
@@ -141,9 +143,10 @@ BlockFunction = Callable[[int, int, int, int, float], Layers]
 StemFunction = Callable[[int, int], Layers]
 
 
-def fields_of(layer: Layer) -> dict[str, Any]:
+@lru_cache(maxsize=2**12)
+def fields_of(layer: Layer) -> Mapping[str, Any]:
     """Return all fields of a layer record by name."""
-    return {name: getattr(layer, name) for name in layer.__slots__}
+    return MappingProxyType({name: getattr(layer, name) for name in layer.__slots__})
 
 
 class Block(NamedTuple):
@@ -363,13 +366,16 @@ def expand(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) ->
     yield Block("head", head_layers(w_in, input_spec.num_classes))
 
 
-def name_layers(layers: Layers) -> Iterator[tuple[str, Layer]]:
-    """Yield each layer with its name inside the block: its type, numbered by occurrence."""
-    seen: dict[str, int] = {}
+@lru_cache(maxsize=2**12)
+def name_layers(layers: Layers) -> tuple[tuple[str, Layer], ...]:
+    """Return each layer with its name inside the block: its type, numbered by occurrence."""
+    seen: Counter[str] = Counter()
+    named = []
     for layer in layers:
         base = type(layer).__name__.lower()
-        seen[base] = seen.get(base, 0) + 1
-        yield f"{base}{seen[base]}", layer
+        seen[base] += 1
+        named.append((f"{base}{seen[base]}", layer))
+    return tuple(named)
 
 
 def _same_padding(kernel: int) -> int:

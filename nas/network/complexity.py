@@ -7,7 +7,7 @@ takes).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -131,14 +131,16 @@ def block_cost(kind: str, w_in: int, w_out: int, stride: int, kernel: int, size:
     return _sum_layers(blocks.block_layers(kind, w_in, w_out, stride, kernel, 0.0), size)
 
 
-def repeat(first: Part, rest: Part, depth: int) -> Part:
-    """Return the cost of a stage of so many blocks, the first of them unlike the others."""
-    more = depth - 1
-    return Part(
-        first[0] + more * rest[0],
-        first[1] + more * rest[1],
-        first[2] + more * rest[2],
-        rest.size if more else first.size,
+def stage_costs(first: Part, rest: Part, depths: Iterable[int]) -> tuple[Part, ...]:
+    """Return the cost of a stage at each of some depths; its first block is unlike the others."""
+    return tuple(
+        Part(
+            first[0] + (depth - 1) * rest[0],
+            first[1] + (depth - 1) * rest[1],
+            first[2] + (depth - 1) * rest[2],
+            rest.size if depth > 1 else first.size,
+        )
+        for depth in depths
     )
 
 
@@ -155,7 +157,8 @@ def _stage_cost(
     first = block_cost(kind, w_in, width, stride, kernel, size)
     if depth == 1:  # a second block may have no form where the first has one
         return first
-    return repeat(first, block_cost(kind, width, width, 1, kernel, first.size), depth)
+    rest = block_cost(kind, width, width, 1, kernel, first.size)
+    return stage_costs(first, rest, (depth,))[0]
 
 
 def _sum_layers(layers: Layers, entry_size: int) -> Part:

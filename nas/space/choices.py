@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -81,6 +81,11 @@ class Choice:
         return distributions.IntDistribution(low, high, step=self.step)
 
 
+def read_all(row: Iterable[Choice], choices: Choices) -> list[Value]:
+    """Return the values of several choices; see `Choice.read`."""
+    return [choice.read(choices) for choice in row]
+
+
 @dataclass(frozen=True)
 class StageChoices:
     """The lists a stage is chosen from.
@@ -114,10 +119,15 @@ class StageChoices:
             _require_block(kind, width, self.kernels)
         _require_different_blocks(self)
 
-    @property
+    @cached_property
     def options(self) -> tuple[tuple[str, int, int], ...]:
         """Return (kind, kernel, width) of every block in a fixed order, formless ones too."""
         return tuple(product(self.kinds, self.kernels, self.widths))
+
+    @cached_property
+    def num_codes(self) -> int:
+        """Return how many codes number the stage: its options at each depth, and 0, no stage."""
+        return len(self.options) * len(self.depths) + 1
 
     @cached_property
     def rows(self) -> tuple[tuple[Value, ...], ...]:

@@ -32,7 +32,7 @@ class FeatureLayout:
         is set, so that adding a shallow stage is a small step.
         """
         stages = architecture.stages
-        depth = architecture.depth
+        depth = sum(s.depth for s in stages)
         mean_log_width = sum(s.depth * math.log2(s.width) for s in stages) / depth
         bottlenecks = sum(s.depth for s in stages if s.kind.startswith("bottleneck"))
         names = ("log_params", "log_macs", "log_activations")

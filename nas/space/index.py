@@ -35,7 +35,6 @@ from nas.space.suffixes import (
     Ints,
     Rows,
     SuffixGraph,
-    code_base,
     cross,
     join,
     make_rows,
@@ -181,7 +180,7 @@ class FeasibleIndex:
                 for run in stage_runs(self.space, index, state):
                     step = make_rows(run_costs(run, field), tuple(base * c for c in run.codes))
                     after[run.width, run.size].append(cross(step, rows))
-            base *= code_base(self.space, index)
+            base *= self.space.stages[index].num_codes
             states = after
             # a network that ends at the cut itself is a prefix whose suffix is the classifier
             if index + 1 < self.cut and index + 1 in self.space.num_stages:
@@ -203,7 +202,7 @@ class FeasibleIndex:
     def _suffix_bits(self) -> int:
         rows = 1
         for index in range(self.cut, len(self.space.stages)):
-            rows *= code_base(self.space, index)
+            rows *= self.space.stages[index].num_codes
         return rows.bit_length()
 
     def _pack_suffixes(self, node_id: int) -> Ints:
@@ -220,7 +219,7 @@ class FeasibleIndex:
         prefix, stem = divmod(prefix, len(self.space.stems))
         codes = [stem]
         for index in range(len(self.space.stages)):
-            base = code_base(self.space, index)
+            base = self.space.stages[index].num_codes
             if index < self.cut:
                 prefix, code = divmod(prefix, base)
             else:

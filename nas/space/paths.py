@@ -22,7 +22,7 @@ from typing import NamedTuple
 from nas.errors import ArchitectureError, BudgetError, InfeasibleError
 from nas.network.architecture import InputSpec
 from nas.network.caps import CAP_NAMES, Caps
-from nas.network.complexity import Complexity, Part, block_cost, head_cost, repeat, stem_cost
+from nas.network.complexity import Complexity, Part, block_cost, head_cost, stage_costs, stem_cost
 from nas.space.choices import StageChoices, Value
 from nas.space.record import SearchSpace
 
@@ -37,14 +37,9 @@ class StageRun(NamedTuple):
 
     codes: tuple[int, ...]
     depths: tuple[int, ...]
-    first: Part  # the first block
-    rest: Part  # each of the others
+    costs: tuple[Part, ...]  # of the stage at each of the depths
     width: int
     size: int  # side of the map after the stage
-
-    def cost(self, depth: int) -> Part:
-        """Return what the stage costs at one of its depths."""
-        return repeat(self.first, self.rest, depth)
 
 
 class Path(NamedTuple):
@@ -156,9 +151,8 @@ def _walk(
             for run in stage_runs(space, index, state):
                 # every depth of a run ends in the same state, and a deeper one costs more of
                 # everything: only the run's shallowest, or deepest, can be extreme
-                depths = sorted(zip(run.depths, run.codes, strict=True))
-                depth, code = depths[end]
-                step = run.cost(depth)
+                depths = sorted(zip(run.depths, run.codes, run.costs, strict=True))
+                _, code, step = depths[end]
                 after.setdefault((run.width, run.size), []).extend(
                     Path(_add(path.cost, step), (*path.codes, code)) for path in kept
                 )
@@ -198,7 +192,8 @@ def _stage_runs(stage: StageChoices, w_in: int, stride: int, size: int) -> tuple
         for after, depths in by_size.items():  # one size, or that of depth 1 and of the rest
             if after:
                 taken = tuple(codes[depth] for depth in depths)
-                runs.append(StageRun(taken, tuple(depths), first, rest, width, after))
+                costs = stage_costs(first, rest, depths)
+                runs.append(StageRun(taken, tuple(depths), costs, width, after))
     return tuple(runs)
 
 

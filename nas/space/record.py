@@ -23,6 +23,7 @@ from nas.space.choices import (
     Trial,
     Value,
     has_block,
+    read_all,
     require_list,
     require_positive,
 )
@@ -133,17 +134,14 @@ class SearchSpace:
         Raises:
             SpaceError: A choice is missing or not in its list.
         """
-        num_stages = int(self.num_stages_choice.read(choices))
-        dropout = float(self.dropout_choice.read(choices))
+        whole = (self.num_stages_choice, self.dropout_choice, self.stem_choice)
+        num_stages, dropout, stem = read_all(whole, choices)
+        strides = implied_strides(int(num_stages))
         stages = tuple(
-            [
-                _stage(*[choice.read(choices) for choice in row], stride, dropout)
-                for row, stride in zip(
-                    self.stage_choices, implied_strides(num_stages), strict=False
-                )
-            ]
+            _stage(*read_all(row, choices), stride, float(dropout))
+            for row, stride in zip(self.stage_choices, strides, strict=False)
         )
-        return Architecture(_stem(str(self.stem_choice.read(choices)), stages[0].width), stages)
+        return Architecture(_stem(str(stem), stages[0].width), stages)
 
     def canonical(self, choices: Choices) -> dict[str, Value]:
         """Return the choices with those of absent stages set to their lists' first values.

@@ -97,7 +97,7 @@ class SuffixGraph:
         """List the suffixes of a node; a code is that of the first stage plus `base` the rest."""
         node = self.nodes[node_id]
         lists = [] if node.end is None else [make_rows((node.end,), (0,))]
-        base = code_base(self.space, index) if node.runs else 1
+        base = self.space.stages[index].num_codes if node.runs else 1
         behind: dict[int, Rows] = {}  # of each child, its suffixes with their codes moved up
         for run_cost, run_codes, child in node.runs:
             if child not in behind:
@@ -109,13 +109,7 @@ class SuffixGraph:
 
 def run_costs(run: StageRun, field: int) -> tuple[int, ...]:
     """Return what a run costs at each of its depths."""
-    return tuple(run.cost(depth)[field] for depth in run.depths)
-
-
-def code_base(space: SearchSpace, index: int) -> int:
-    """Return one more than the greatest code of a stage."""
-    stage = space.stages[index]
-    return len(stage.options) * len(stage.depths) + 1
+    return tuple(cost[field] for cost in run.costs)
 
 
 def make_rows(costs: tuple[int, ...], codes: tuple[int, ...]) -> Rows:
