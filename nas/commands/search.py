@@ -39,76 +39,10 @@ if TYPE_CHECKING:
     from nas.search.request import Request
 
 
-# name, how it is read, what stands for its value in the help, and the help
-OPTIONS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
-    ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
-    (
-        "--targets",
-        parse_budgets,
-        "N,N,...",
-        "several budgets for one study, 0.3e6,1e6,5e6: proposals take turns among them, and "
-        "`best --budget 1e6` reads them; the largest is the --budget, which may be left out",
-    ),
-    ("--trials", partial(parse_count, name="trials"), "N", "trials in total (default: 200)"),
-    ("--space", str, "NAME|FILE", "the search space (default: resnet); see `spaces`"),
-    ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
-    (
-        "--sampler",
-        str,
-        "NAME",
-        f"what proposes: {list_names(SAMPLERS)} (default: {DEFAULT_SAMPLER})",
-    ),
-    (
-        "--pruner",
-        str,
-        "NAME",
-        f"what stops early: {list_names(PRUNERS)} (default: {DEFAULT_PRUNER})",
-    ),
-    (
-        "--audit",
-        parse_fraction,
-        "FRACTION",
-        "let this fraction of the trials that the pruner would stop run on, to learn how "
-        "often pruning costs one of the best, for example 0.05 (default: 0)",
-    ),
-    ("--max-macs", partial(parse_count, name="max-macs"), "N", "most multiply-adds for one image"),
-    (
-        "--max-activations",
-        partial(parse_count, name="max-activations"),
-        "N",
-        "most output elements of all convolutions for one image",
-    ),
-    (
-        "--rungs",
-        parse_rungs,
-        "24x30,6x100",
-        "when the trials are done, train the 24 best again from scratch for 30 epochs, then "
-        "the 6 best of these for 100; the best baseline goes along. May be given later, to a "
-        "study that is finished; none leaves them out (default: none)",
-    ),
-    (
-        "--workers",
-        parse_workers,
-        "N",
-        "trainings at once (default: auto: one on a GPU; on a CPU the number that trains "
-        "most in its cores and memory). With one, the seed decides all of a search; with several, "
-        "what is proposed depends on which ends first, but each training on its own seed alone",
-    ),
-    (
-        "--gpu-hours",
-        parse_hours,
-        "H",
-        "begin no trial once this study has trained for so many hours, summed over workers "
-        "and restarts (on a CPU too: the hours of whatever device trains); kept until another H "
-        "is given, none lifts it",
-    ),
-)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `search`."""
     group = parser.add_argument_group("search")
-    for option, kind, metavar, text in OPTIONS:
+    for option, kind, metavar, text in _options():
         group.add_argument(option, type=kind, metavar=metavar, help=text)
     group.add_argument(
         "--over-budget",
@@ -134,6 +68,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training(parser)
     add_track(parser)
     add_format(parser)
+
+
+def _options() -> tuple[tuple[str, Callable[[str], Any], str, str], ...]:
+    """Return the options: name, how it is read, what stands for the value in the help, help."""
+    return (
+        ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
+        (
+            "--targets",
+            parse_budgets,
+            "N,N,...",
+            "several budgets for one study, 0.3e6,1e6,5e6: proposals take turns among them, and "
+            "`best --budget 1e6` reads them; the largest is the --budget, which may be left out",
+        ),
+        ("--trials", partial(parse_count, name="trials"), "N", "trials in total (default: 200)"),
+        ("--space", str, "NAME|FILE", "the search space (default: resnet); see `spaces`"),
+        ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
+        (
+            "--sampler",
+            str,
+            "NAME",
+            f"what proposes: {list_names(SAMPLERS)} (default: {DEFAULT_SAMPLER})",
+        ),
+        (
+            "--pruner",
+            str,
+            "NAME",
+            f"what stops early: {list_names(PRUNERS)} (default: {DEFAULT_PRUNER})",
+        ),
+        (
+            "--audit",
+            parse_fraction,
+            "FRACTION",
+            "let this fraction of the trials that the pruner would stop run on, to learn how "
+            "often pruning costs one of the best, for example 0.05 (default: 0)",
+        ),
+        (
+            "--max-macs",
+            partial(parse_count, name="max-macs"),
+            "N",
+            "most multiply-adds for one image",
+        ),
+        (
+            "--max-activations",
+            partial(parse_count, name="max-activations"),
+            "N",
+            "most output elements of all convolutions for one image",
+        ),
+        (
+            "--rungs",
+            parse_rungs,
+            "24x30,6x100",
+            "when the trials are done, train the 24 best again from scratch for 30 epochs, then "
+            "the 6 best of these for 100; the best baseline goes along. May be given later, to a "
+            "study that is finished; none leaves them out (default: none)",
+        ),
+        (
+            "--workers",
+            parse_workers,
+            "N",
+            "trainings at once (default: auto: one on a GPU; on a CPU the number that trains "
+            "most in its cores and memory). With one, the seed decides all of a search; with "
+            "several, what is proposed depends on which ends first, but each training on its own "
+            "seed alone",
+        ),
+        (
+            "--gpu-hours",
+            parse_hours,
+            "H",
+            "begin no trial once this study has trained for so many hours, summed over workers "
+            "and restarts (on a CPU too: the hours of whatever device trains); kept until another "
+            "H is given, none lifts it",
+        ),
+    )
 
 
 def run(args: argparse.Namespace) -> int:

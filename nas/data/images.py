@@ -43,7 +43,7 @@ class LabelledImages:
         """Return where batches of them are wanted."""
         return self.labels.device
 
-    @property
+    @cached_property
     def input_spec(self) -> InputSpec:
         """Return the input a network for these images takes."""
         return InputSpec(

@@ -13,7 +13,7 @@ changed, to what the layers before it made; `Scale` is squeeze-and-excitation.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -103,13 +103,6 @@ class Shortcut:
     w_out: int
     stride: int
 
-    @property
-    def projection(self) -> Conv | None:
-        """Return the 1x1 convolution, or None where the input fits as it is."""
-        if self.stride == 1 and self.w_in == self.w_out:
-            return None
-        return Conv(self.w_in, self.w_out, kernel=1, stride=self.stride, padding=0)
-
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -141,6 +134,14 @@ Layer = Conv | Norm | Act | Dropout | AvgPool | MaxPool | Shortcut | Scale | Glo
 Layers = tuple[Layer, ...]
 BlockFunction = Callable[[int, int, int, int, float], Layers]
 StemFunction = Callable[[int, int], Layers]
+
+
+@lru_cache(maxsize=2**12)
+def projection(w_in: int, w_out: int, stride: int) -> Conv | None:
+    """Return a shortcut's 1x1 convolution, or None where the block's input fits as it is."""
+    if stride == 1 and w_in == w_out:
+        return None
+    return Conv(w_in, w_out, kernel=1, stride=stride, padding=0)
 
 
 @lru_cache(maxsize=2**12)
@@ -342,15 +343,15 @@ def head_layers(width: int, num_classes: int) -> Layers:
     return (GlobalPool(width), Linear(width, num_classes))
 
 
-def expand(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> Iterator[Block]:
-    """Yield the network's blocks in order: the stem, every block of every stage, the head.
+def expand(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> list[Block]:
+    """Return the network's blocks in order: the stem, every block of every stage, the head.
 
     Raises:
         UnknownNameError: A block kind or the stem is in no table.
         ArchitectureError: A block has no form for its values; the stage is named.
     """
     stem = architecture.stem
-    yield Block("stem", stem_layers(stem.kind, input_spec.channels, stem.width))
+    found = [Block("stem", stem_layers(stem.kind, input_spec.channels, stem.width))]
     w_in = stem.width
     for number, stage in enumerate(architecture.stages, start=1):
         for index in range(stage.depth):
@@ -361,9 +362,9 @@ def expand(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) ->
                 )
             except ArchitectureError as error:
                 raise ArchitectureError(f"stage {number}: {error}") from error
-            yield Block(f"stage{number}.block{index + 1}", layers)
+            found.append(Block(f"stage{number}.block{index + 1}", layers))
             w_in = stage.width
-    yield Block("head", head_layers(w_in, input_spec.num_classes))
+    return [*found, Block("head", head_layers(w_in, input_spec.num_classes))]
 
 
 @lru_cache(maxsize=2**12)

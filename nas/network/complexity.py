@@ -211,7 +211,7 @@ def _pool(size: int, kernel: int, stride: int, padding: int = 0) -> Part:
 
 
 def _shortcut(size: int, w_in: int, w_out: int, stride: int) -> Part:
-    projection = blocks.Shortcut(w_in, w_out, stride).projection
+    projection = blocks.projection(w_in, w_out, stride)
     return _layer_cost(projection, size) if projection else _free(size)
 
 

@@ -16,9 +16,7 @@ from nas.network.blocks import DEFAULT_INPUT, Layer, Layers
 from nas.network.complexity import count
 
 
-def build_model(
-    architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT
-) -> nn.Sequential:
+def build_model(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPUT) -> Network:
     """Build the network, on the default device of PyTorch, with its weights initialised.
 
     Module paths equal the names of `nas.network.complexity.count_layers`. Convolutions start from
@@ -37,7 +35,7 @@ def build_model(
     Source: He et al. 2015, Delving deep into rectifiers, equation 14.
     """
     count(architecture, input_spec)  # refuses what cannot be built, with the stage named
-    model = nn.Sequential()
+    model = Network()
     for block in blocks.expand(architecture, input_spec):
         parent, _, name = block.name.rpartition(".")
         if parent and parent not in model._modules:
@@ -53,6 +51,15 @@ def build_model(
         if isinstance(module, AddShortcut) and isinstance(module.projection, nn.Conv2d):
             nn.init.kaiming_normal_(module.projection.weight, nonlinearity="linear")
     return model
+
+
+class Network(nn.Sequential):
+    """A whole network: the stem, the stages, the head."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, channels, image_size, image_size) -> (N, K)
+        """Return the logits of the K classes."""
+        logits: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch's stubs
+        return logits
 
 
 def scale_branches(model: nn.Module) -> None:
@@ -233,7 +240,7 @@ def _build_conv(
 
 
 def _build_shortcut(w_in: int, w_out: int, stride: int) -> nn.Module:
-    projection = blocks.Shortcut(w_in, w_out, stride).projection
+    projection = blocks.projection(w_in, w_out, stride)
     return AddShortcut(_build_layer(projection) if projection else nn.Identity())
 
 

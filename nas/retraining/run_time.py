@@ -19,7 +19,7 @@ from nas.training.loop import SMALLEST_MICRO_BATCH
 from nas.training.open_training import open_training
 from nas.training.timing import choose_bfloat16, choose_threads
 
-PROBE_STEPS, PROBE_SECONDS = 8, 3.0  # timed before a run, whichever ends first
+PROBE_STEPS, PROBE_SECONDS = 6, 3.0  # timed before a run, whichever ends first
 
 
 def choose_engine(run: RunSpec, data: Dataset) -> Engine:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from nas.commands import main
 from nas.errors import ArchitectureError, UnknownNameError
-from nas.network import identity
+from nas.network import blocks, identity
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.blocks import (
     BLOCKS,
@@ -104,7 +104,7 @@ def test_channels_fit_from_layer_to_layer(kind, kernel, w_in, stride):
     ("w_in", "stride", "projected"), [(16, 1, False), (8, 1, True), (16, 2, True), (8, 2, True)]
 )
 def test_a_shortcut_is_projected_where_stride_or_width_changes(w_in, stride, projected):
-    projection = Shortcut(w_in, 16, stride).projection
+    projection = blocks.projection(w_in, 16, stride)
     assert projection == (Conv(w_in, 16, 1, stride, 0) if projected else None)
 
 
