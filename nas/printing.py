@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -12,6 +12,14 @@ def print_json(value: Any) -> None:
     """Print one JSON document to standard output."""
     json.dump(value, sys.stdout, indent=2, allow_nan=False)
     print()
+
+
+def print_titles(titles: Mapping[str, str], name: str, title: str, form: str) -> None:
+    """Print names with a title each, as text under the two headings, or json."""
+    if form == "json":
+        print_json([{"name": key, "title": value} for key, value in titles.items()])
+    else:
+        print_table((name, title), titles.items(), left=(0, 1))
 
 
 def print_table(

@@ -67,3 +67,13 @@ class InterruptGuard:
         self._requested = True
         if self._depth == 0:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible(text: str) -> Iterator[None]:
+    """Turn the signals into a `KeyboardInterrupt` with a text, which the command line prints."""
+    try:
+        with InterruptGuard():
+            yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(text) from None

@@ -111,10 +111,12 @@ def _measure(arguments: LoopArguments, plan: BenchPlan, with_tricks: bool) -> di
     num_steps = _fitting_steps(ours.time_steps, plan)
     num_workers = _fastest_workers(arguments, plan, num_steps)
     own = {"ours": ours.time_steps, "data": ours.time_data, **tricks}
-    contenders = {
-        **{name: Contender(time_steps, num_steps) for name, time_steps in own.items()},
-        **_plain_loops(arguments, plan, num_steps, num_workers, with_tricks),
-    }
+    contenders = {name: Contender(time_steps, num_steps) for name, time_steps in own.items()}
+    contenders[PLAIN] = _plain_loop(arguments, plan, num_steps, num_workers)
+    if num_workers > 0:
+        contenders[NO_WORKERS] = _plain_loop(arguments, plan, num_steps, 0)
+    if with_tricks:
+        contenders[CHANNELS_LAST] = _plain_loop(arguments, plan, num_steps, num_workers, True)
     rounds = interleaved(list(contenders.values()), plan.num_pairs)
     seconds = {name: [row[i] for row in rounds] for i, name in enumerate(contenders)}
     num_val = min(VAL_IMAGES, num_steps * plan.batch_size)
@@ -169,23 +171,6 @@ def _fastest_workers(arguments: LoopArguments, plan: BenchPlan, num_steps: int) 
         del contender
         gc.collect()  # a loop and its batches refer to each other; its workers end here
     return min(seconds, key=lambda number: seconds[number])
-
-
-def _plain_loops(
-    arguments: LoopArguments,
-    plan: BenchPlan,
-    num_steps: int,
-    num_workers: int,
-    with_channels_last: bool,
-) -> dict[str, Contender]:
-    """Return the plain loop with so many workers, with none, and in channels-last."""
-    shared = (arguments, plan, num_steps)
-    loops = {PLAIN: _plain_loop(*shared, num_workers)}
-    if num_workers > 0:
-        loops[NO_WORKERS] = _plain_loop(*shared, 0)
-    if with_channels_last:
-        loops[CHANNELS_LAST] = _plain_loop(*shared, num_workers, channels_last=True)
-    return loops
 
 
 def _plain_loop(

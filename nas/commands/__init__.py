@@ -65,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        if debug:
+    except KeyboardInterrupt as interrupt:
+        if debug and not interrupt.args:  # a text: the command saved its state
             raise
-        print("interrupted", file=sys.stderr)
+        print(interrupt.args[0] if interrupt.args else "interrupted", file=sys.stderr)
         return 130
     except BrokenCaptureError as error:
         print(f"note: {error}\ngoing on in a fresh process without graphs", file=sys.stderr)

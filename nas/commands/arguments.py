@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import UsageError
 from nas.network.blocks import STEMS
@@ -21,6 +21,20 @@ def list_names(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def add_options(
+    group: argparse._ActionsContainer, *options: tuple[str, Callable[[str], Any], str, str]
+) -> None:
+    """Add options by name, how each is read, what stands for its value in the help, and help."""
+    for name, kind, metavar, text in options:
+        group.add_argument(name, type=kind, metavar=metavar, help=text)
+
+
+def add_flags(group: argparse._ActionsContainer, *flags: tuple[str, str]) -> None:
+    """Add flags by name and help."""
+    for name, text in flags:
+        group.add_argument(name, action="store_true", help=text)
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """Add `--format`; with json, nothing else goes to standard output."""
     parser.add_argument(
@@ -33,42 +47,32 @@ def add_study(parser: argparse.ArgumentParser, default: str = "the most recent")
     group = parser.add_argument_group("study")
     group.add_argument("--study", metavar="NAME", help=f"the study (default: {default})")
     add_studies(group)
-    group.add_argument(
-        "--storage",
-        metavar="URL",
-        help="sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal "
+    text = (
+        "sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal "
         "(default: where the study was begun; for a new one $NAS_STORAGE); passwords belong in "
-        "$NAS_STORAGE or ~/.pgpass, not here",
+        "$NAS_STORAGE or ~/.pgpass, not here"
     )
+    group.add_argument("--storage", metavar="URL", help=text)
 
 
 def add_studies(group: argparse._ActionsContainer) -> None:
     """Add `--studies`."""
-    group.add_argument(
-        "--studies",
-        metavar="DIR",
-        help="where studies live (default: $NAS_STUDIES, else ./studies)",
-    )
+    text = "where studies live (default: $NAS_STUDIES, else ./studies)"
+    group.add_argument("--studies", metavar="DIR", help=text)
 
 
 def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> None:
     """Add what says on which data, at what size and where; `dataset` is for the help."""
     from nas.data.datasets import DATASETS
 
-    group.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help=f"{list_names(DATASETS)}; folder is your own images (default: {dataset})",
-    )
-    group.add_argument(
-        "--data",
-        type=expand_path,
-        metavar="DIR",
-        help="where the data are; for folder: train/CLASS/*, and val/, test/ where you have them",
-    )
-    group.add_argument("--image-size", type=int, metavar="N", help="resize images to N x N pixels")
-    group.add_argument(
-        "--device", metavar="D", help="auto (default: a GPU where there is one), cpu, cuda, cuda:N"
+    names = f"{list_names(DATASETS)}; folder is your own images (default: {dataset})"
+    where = "where the data are; for folder: train/CLASS/*, and val/, test/ where you have them"
+    add_options(
+        group,
+        ("--dataset", str, "NAME", names),
+        ("--data", expand_path, "DIR", where),
+        ("--image-size", int, "N", "resize images to N x N pixels"),
+        ("--device", str, "D", "auto (default: a GPU where there is one), cpu, cuda, cuda:N"),
     )
 
 
@@ -88,12 +92,8 @@ def add_training(
     add_data(group, dataset)
     group.add_argument("--seed", type=int, metavar="N", help="seed of everything (default: 0)")
     if recipe is not None:
-        group.add_argument(
-            "--recipe",
-            dest="recipe_name",
-            metavar="NAME",
-            help=f"how networks are trained: {list_names(RECIPES)} (default: {recipe})",
-        )
+        text = f"how networks are trained: {list_names(RECIPES)} (default: {recipe})"
+        group.add_argument("--recipe", dest="recipe_name", metavar="NAME", help=text)
     group.add_argument(
         "--set",
         action="append",
@@ -120,11 +120,8 @@ def add_track(parser: argparse.ArgumentParser) -> None:
 
 def add_stem(group: argparse._ActionsContainer) -> None:
     """Add `--stem`."""
-    group.add_argument(
-        "--stem",
-        metavar="KIND",
-        help=f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3",
-    )
+    text = f"replace the stem's kind: {list_names(STEMS)}; a notation has conv3x3"
+    group.add_argument("--stem", metavar="KIND", help=text)
 
 
 def add_time_limit(group: argparse._ActionsContainer) -> None:

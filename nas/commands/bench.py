@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.arguments import add_format
+from nas.commands.arguments import add_flags, add_format, add_options
 from nas.printing import print_json, print_table
 
 if TYPE_CHECKING:
@@ -50,16 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "nets", nargs="*", metavar="NAME", help=f"presets (default: {' '.join(NETS)} and a sample)"
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="small batches and fewer steps: under a minute"
-    )
-    parser.add_argument("--device", metavar="D", help="auto (default), cpu, cuda or cuda:N")
-    parser.add_argument("--batch", type=int, metavar="N", help="images a step")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="write the JSON record here too, again after every network",
+    add_flags(parser, ("--quick", "small batches and fewer steps: under a minute"))
+    add_options(
+        parser,
+        ("--device", str, "D", "auto (default), cpu, cuda or cuda:N"),
+        ("--batch", int, "N", "images a step"),
+        ("--out", Path, "FILE", "write the JSON record here too, again after every network"),
     )
     add_format(parser)
 

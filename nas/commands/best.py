@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `best`."""
-    parser.add_argument(
-        "--budget",
-        type=parse_count,
-        metavar="N",
-        help="at most N parameters (default: the study's own budget)",
-    )
+    text = "at most N parameters (default: the study's own budget)"
+    parser.add_argument("--budget", type=parse_count, metavar="N", help=text)
     parser.add_argument(
         "--top", type=int, default=5, metavar="K", help="rows of the table (default: 5)"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nas.commands.arguments import add_study
+from nas.commands.arguments import add_flags, add_study
 from nas.commands.common import open_study
 from nas.errors import UsageError
 
@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8080, metavar="N", help="port (default: 8080; 0: any free)"
     )
-    parser.add_argument(
-        "--write", action="store_true", help="let the page rename, annotate and delete"
-    )
+    add_flags(parser, ("--write", "let the page rename, annotate and delete"))
 
 
 def run(args: argparse.Namespace) -> int:

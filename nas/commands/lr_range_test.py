@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import (
+    add_flags,
     add_format,
+    add_options,
     add_stem,
     add_studies,
     add_training,
@@ -33,12 +35,12 @@ from nas.printing import print_json
 
 if TYPE_CHECKING:
     from nas.training.lr_range import Ramp, RangeStep, RangeTest
+    from nas.training.lr_suggestion import Suggestion
     from nas.training.state import TrainSpec
 
 DEFAULT_RECIPE = "paper"
 MIN_STEPS, MAX_RATE = 20, 100.0
-HIGHEST = {"sgd": 10.0, "adam": 1.0, "adamw": 1.0}
-LOWEST = {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6}
+RANGES = {"sgd": (1e-4, 10.0), "adam": (1e-6, 1.0), "adamw": (1e-6, 1.0)}  # where none is given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_stem(parser)
     group = parser.add_argument_group("test")
-    group.add_argument(
-        "--low", type=float, metavar="RATE", help="first rate (default: 1e-4 for sgd, else 1e-6)"
-    )
-    group.add_argument(
-        "--high", type=float, metavar="RATE", help="last rate (default: 10 for sgd, else 1)"
+    add_options(
+        group,
+        ("--low", float, "RATE", "first rate (default: 1e-4 for sgd, else 1e-6)"),
+        ("--high", float, "RATE", "last rate (default: 10 for sgd, else 1)"),
     )
     group.add_argument(
         "--steps", type=int, default=300, metavar="N", help="batches (default: 300)"
@@ -63,16 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="exponential",
         help="how the rate rises (default: exponential)",
     )
-    group.add_argument(
-        "--validate",
-        action="store_true",
-        help="measure on the validation split too, 20 times on the way",
-    )
-    group.add_argument(
-        "--out",
-        metavar="DIR",
-        help="where table and picture go (default: STUDIES/lr-range/ID-RECIPE-seedN)",
-    )
+    add_flags(group, ("--validate", "measure on the validation split too, 20 times on the way"))
+    where = "where table and picture go (default: STUDIES/lr-range/ID-RECIPE-seedN)"
+    group.add_argument("--out", metavar="DIR", help=where)
     add_studies(group)
     add_training(parser, recipe=DEFAULT_RECIPE, dataset=DEFAULT_DATASET)
     add_format(parser)
@@ -99,7 +93,11 @@ def run(args: argparse.Namespace) -> int:
     spec = TrainSpec(architecture, data.input_spec, recipe, 1, seed)
     folder = _make_folder(args, spec)
     data = place_all(data, device, seed, holdout=True)
-    print(_announce(spec, ramp), file=sys.stderr)
+    print(
+        f"{ramp.num_steps} steps, rate {ramp.low:g} to {ramp.high:g} ({ramp.kind}), recipe "
+        f"{recipe.name}, {recipe.optimizer}, batch {recipe.batch_size}, seed {spec.seed}",
+        file=sys.stderr,
+    )
     test = run_range_test(spec, data, Engine(device), ramp, args.validate, _show(ramp))
     record = _write(args, spec, ramp, test, folder)
     if args.format == "json":
@@ -122,8 +120,8 @@ def _check(args: argparse.Namespace) -> None:
 def _make_ramp(args: argparse.Namespace, optimizer: str) -> Ramp:
     from nas.training.lr_range import Ramp
 
-    low = LOWEST[optimizer] if args.low is None else args.low
-    high = HIGHEST[optimizer] if args.high is None else args.high
+    lowest, highest = RANGES[optimizer]
+    low, high = args.low or lowest, args.high or highest  # what is given is above 0
     if low >= high:
         raise UsageError(f"--low must be below --high, but got low={low:g}, high={high:g}")
     return Ramp(low, high, args.steps, args.ramp)
@@ -138,14 +136,6 @@ def _make_folder(args: argparse.Namespace, spec: TrainSpec) -> Path:
     folder = Path(args.out) if args.out else studies_folder(args.studies) / "lr-range" / name
     make_folder(folder)
     return folder
-
-
-def _announce(spec: TrainSpec, ramp: Ramp) -> str:
-    recipe = spec.recipe
-    return (
-        f"{ramp.num_steps} steps, rate {ramp.low:g} to {ramp.high:g} ({ramp.kind}), recipe "
-        f"{recipe.name}, {recipe.optimizer}, batch {recipe.batch_size}, seed {spec.seed}"
-    )
 
 
 def _show(ramp: Ramp) -> Any:
@@ -173,9 +163,8 @@ def _write(
     suggestion = None if isinstance(found, str) else found
     last = test.steps[-1]
     ending = f"diverged at {test.diverged_at:.2g}" if test.diverged_at else "did not diverge"
-    title = (
-        f"{args.architecture}, {spec.recipe.optimizer}, batch {spec.recipe.batch_size}: {ending}"
-    )
+    settings = f"{spec.recipe.optimizer}, batch {spec.recipe.batch_size}"
+    title = f"{args.architecture}, {settings}: {ending}"
     return {
         **identify(spec.architecture)._asdict(),
         "recipe": spec.recipe.to_dict(),
@@ -186,30 +175,21 @@ def _write(
         "learning_rate": suggestion and float(f"{suggestion.maximum:.2g}"),
         "floor_learning_rate": suggestion and float(f"{suggestion.minimum:.2g}"),
         "reasons": list(suggestion.reasons) if suggestion else [found],
-        "next": suggestion and _next_command(args, spec, suggestion.maximum, suggestion.minimum),
+        "next": suggestion and _next_command(args, spec, suggestion),
         "table": str(write_range_table(folder, test.steps, ramp.num_steps)),
         "picture": str(draw_picture(folder, test.steps, ramp, suggestion, title)),
     }
 
 
-def _next_command(
-    args: argparse.Namespace, spec: TrainSpec, maximum: float, minimum: float
-) -> str:
+def _next_command(args: argparse.Namespace, spec: TrainSpec, found: Suggestion) -> str:
     """Return the command that trains with the suggested rates, on the same data and recipe."""
     words = ["python", "cli.py", "retrain", "--arch", args.architecture]
-    given = {
-        "--stem": args.stem,
-        "--dataset": args.dataset or DEFAULT_DATASET,
-        "--data": args.data,
-        "--image-size": args.image_size,
-        "--device": args.device,
-        "--seed": args.seed,
-        "--studies": args.studies,
-        "--recipe": spec.recipe.name,
-    }
-    for option, value in given.items():
-        words += [option, str(value)] if value is not None else []
-    rates = {"learning_rate": f"{maximum:.2g}", "floor_learning_rate": f"{minimum:.2g}"}
+    given = vars(args) | {"dataset": args.dataset or DEFAULT_DATASET, "recipe": spec.recipe.name}
+    for name in ("stem", "dataset", "data", "image_size", "device", "seed", "studies", "recipe"):
+        if given[name] is not None:
+            words += [f"--{name.replace('_', '-')}", str(given[name])]
+    maximum, minimum = f"{found.maximum:.2g}", f"{found.minimum:.2g}"
+    rates = {"learning_rate": maximum, "floor_learning_rate": minimum}
     if spec.recipe.schedule not in ("cyclic", "one_cycle"):
         rates["schedule"] = "cyclic"
     kept = [text for text in args.overrides if text.partition("=")[0].strip() not in rates]

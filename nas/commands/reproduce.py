@@ -13,11 +13,12 @@ has its folder <studies>/reproduce/row<ROW>-seed<k>; table.csv beside them is th
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from nas.commands.arguments import (
+    add_flags,
     add_format,
+    add_options,
     add_studies,
     add_track,
     add_training,
@@ -46,17 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `reproduce`."""
     parser.add_argument("row", metavar="ROW|all|final")
     group = parser.add_argument_group("run")
-    group.add_argument(
-        "--epochs", type=int, metavar="N", help="epochs (default: the row's; 200 of the paper)"
-    )
-    group.add_argument(
-        "--allow-over-budget",
-        action="store_true",
-        help="train rows 1 and 6 too, which exceed the paper's own 5,000,000 parameters",
-    )
-    group.add_argument(
-        "--dry-run", action="store_true", help="print the settings; train nothing, write nothing"
-    )
+    add_options(group, ("--epochs", int, "N", "epochs (default: the row's; 200 of the paper)"))
+    over = "train rows 1 and 6 too, which exceed the paper's own 5,000,000 parameters"
+    dry = "print the settings; train nothing, write nothing"
+    add_flags(group, ("--allow-over-budget", over), ("--dry-run", dry))
     add_continuing(group)
     add_studies(group)
     add_training(parser, recipe=None, dataset=DEFAULT_DATASET)
@@ -69,24 +63,19 @@ def run(args: argparse.Namespace) -> int:
     mode = _check(args)
     rows = find_rows(args.row)
     plan = _plan(args, rows, None)  # a wrong call is refused before the data are read
-    if args.dry_run and args.data is None and args.dataset in (None, DEFAULT_DATASET):
-        print_plan(plan, args.format)
-        return 0
-    from nas.signals import InterruptGuard
+    from nas.signals import interruptible
 
-    data = load_data(args)
-    plan = _plan(args, rows, data)
-    if args.dry_run:
+    is_on_default = args.data is None and args.dataset in (None, DEFAULT_DATASET)
+    data = None if args.dry_run and is_on_default else load_data(args)
+    if data is not None:
+        plan = _plan(args, rows, data)
+    if args.dry_run or data is None:
         print_plan(plan, args.format)
         return 0
     if args.format == "text":
         print_settings(plan)
-    try:
-        with InterruptGuard():
-            results = _train_all(args, plan, data, mode)
-    except KeyboardInterrupt:
-        print(INTERRUPTED_TEXT, file=sys.stderr)
-        return 130
+    with interruptible(INTERRUPTED_TEXT):
+        results = _train_all(args, plan, data, mode)
     print_results(plan, results, args.format)
     return 1 if any(result.status in BROKEN for result in results) else 0
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import (
+    add_flags,
     add_format,
+    add_options,
     add_study,
     add_track,
     add_training,
@@ -46,35 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `retrain`."""
     group = parser.add_argument_group("network")
     which = group.add_mutually_exclusive_group(required=True)
-    which.add_argument("--best", action="store_true", help="the best trial of the study")
-    which.add_argument("--trial", type=int, metavar="N", help="trial number N of the study")
-    which.add_argument(
-        "--arch", metavar="NAME|FILE", help="a preset, a JSON file or the paper's notation"
+    add_flags(which, ("--best", "the best trial of the study"))
+    add_options(
+        which,
+        ("--trial", int, "N", "trial number N of the study"),
+        ("--arch", str, "NAME|FILE", "a preset, a JSON file or the paper's notation"),
     )
-    group.add_argument(
-        "--budget", type=parse_count, metavar="N", help="with --best: at most N parameters"
-    )
-    group.add_argument(
-        "--stem",
-        metavar="KIND",
-        help=f"with --arch: the stem's kind, {list_names(STEMS)}; a notation has none",
+    stems = f"with --arch: the stem's kind, {list_names(STEMS)}; a notation has none"
+    add_options(
+        group,
+        ("--budget", parse_count, "N", "with --best: at most N parameters"),
+        ("--stem", str, "KIND", stems),
     )
     group = parser.add_argument_group("run")
     group.add_argument(
         "--epochs", type=int, default=DEFAULT_EPOCHS, metavar="N", help="epochs (default: 200)"
     )
-    group.add_argument(
-        "--seeds",
-        type=int,
-        default=1,
-        metavar="N",
-        help="N runs, with seeds k, k+1, ... from --seed on; mean and standard deviation",
-    )
-    group.add_argument(
-        "--holdout",
-        action="store_true",
-        help="keep the validation split out and measure on it every epoch",
-    )
+    text = "N runs, with seeds k, k+1, ... from --seed on; mean and standard deviation"
+    group.add_argument("--seeds", type=int, default=1, metavar="N", help=text)
+    add_flags(group, ("--holdout", "keep the validation split out and measure on it every epoch"))
     add_continuing(group)
     add_study(parser)
     add_training(parser, recipe=DEFAULT_RECIPE, dataset="the study's")
@@ -84,16 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train with each seed, and say what came out."""
-    from nas.signals import InterruptGuard
+    from nas.signals import interruptible
 
     mode = _check(args)
     runs, data = _make_runs(args)
-    try:
-        with InterruptGuard():
-            results = list(train_all(runs, data, mode, args.track))
-    except KeyboardInterrupt:
-        print(INTERRUPTED_TEXT, file=sys.stderr)
-        return 130
+    with interruptible(INTERRUPTED_TEXT):
+        results = list(train_all(runs, data, mode, args.track))
     _print_end(args, runs, results)
     return 0 if all(metrics["status"] == "finished" for metrics in results) else 1
 
@@ -130,32 +117,33 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
     same_data = definition is not None and definition.dataset == dataset
     data_dir, image_size = args.data, args.image_size
     if definition is not None and same_data:
-        data_dir = data_dir or definition.data_dir
         image_size = image_size or definition.image_size
+        if data_dir is None and definition.data_dir:
+            data_dir = Path(definition.data_dir)
     recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
     architecture = architecture.with_dropout(recipe.dropout)  # the folder says what was trained
     device = choose_device(args.device or "auto")
-    data = load_training(dataset, Path(data_dir) if data_dir else None, image_size)
+    data = load_training(dataset, data_dir, image_size)
     if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:
         print("note: these are not the images that the study searched on", file=sys.stderr)
     first = args.seed or 0
-    base = RunSpec(
-        architecture=architecture,
-        dataset=dataset,
-        data_dir=Path(data_dir) if data_dir else None,
-        image_size=image_size,
-        recipe=make_recipe(args, DEFAULT_RECIPE, len(data.train)),
-        epochs=args.epochs,
-        seed=first,
-        engine=Engine(device),
-        holdout=args.holdout,
-        split_seed=definition.seed if definition else 0,
-        folder=run_folder(parent, architecture, first),
-        command=args.command_line,
-    )
-    seeds = range(first, first + args.seeds)
+    recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))
     return [
-        replace(base, seed=seed, folder=run_folder(parent, architecture, seed)) for seed in seeds
+        RunSpec(
+            architecture=architecture,
+            dataset=dataset,
+            data_dir=data_dir,
+            image_size=image_size,
+            recipe=recipe,
+            epochs=args.epochs,
+            seed=seed,
+            engine=Engine(device),
+            holdout=args.holdout,
+            split_seed=definition.seed if definition else 0,
+            folder=run_folder(parent, architecture, seed),
+            command=args.command_line,
+        )
+        for seed in range(first, first + args.seeds)
     ], data
 
 

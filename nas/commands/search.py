@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.commands.arguments import (
+    add_flags,
     add_format,
+    add_options,
     add_study,
     add_time_limit,
     add_track,
@@ -38,109 +40,72 @@ from nas.units import parse_fraction, parse_hours
 if TYPE_CHECKING:
     from nas.search.request import Request
 
+TARGETS_HELP = (
+    "several budgets for one study, 0.3e6,1e6,5e6: proposals take turns among them, and "
+    "`best --budget 1e6` reads them; the largest is the --budget, which may be left out"
+)
+AUDIT_HELP = (
+    "let this fraction of the trials that the pruner would stop run on, to learn how "
+    "often pruning costs one of the best, for example 0.05 (default: 0)"
+)
+RUNGS_HELP = (
+    "when the trials are done, train the 24 best again from scratch for 30 epochs, then "
+    "the 6 best of these for 100; the best baseline goes along. May be given later, to a "
+    "study that is finished; none leaves them out (default: none)"
+)
+WORKERS_HELP = (
+    "trainings at once (default: auto: one on a GPU; on a CPU the number that trains "
+    "most in its cores and memory). With one, the seed decides all of a search; with several, "
+    "what is proposed depends on which ends first, but each training on its own seed alone"
+)
+GPU_HOURS_HELP = (
+    "begin no trial once this study has trained for so many hours, summed over workers "
+    "and restarts (on a CPU too: the hours of whatever device trains); kept until another H "
+    "is given, none lifts it"
+)
+
+
+def _choices(does: str, table: Iterable[str], default: str) -> str:
+    return f"what {does}: {list_names(table)} (default: {default})"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `search`."""
     group = parser.add_argument_group("search")
-    for option, kind, metavar, text in _options():
-        group.add_argument(option, type=kind, metavar=metavar, help=text)
+    macs = partial(parse_count, name="max-macs")
+    activations = partial(parse_count, name="max-activations")
+    outputs = "most output elements of all convolutions for one image"
+    add_options(
+        group,
+        ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
+        ("--targets", parse_budgets, "N,N,...", TARGETS_HELP),
+        ("--trials", partial(parse_count, name="trials"), "N", "trials in total (default: 200)"),
+        ("--space", str, "NAME|FILE", "the search space (default: resnet); see `spaces`"),
+        ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
+        ("--sampler", str, "NAME", _choices("proposes", SAMPLERS, DEFAULT_SAMPLER)),
+        ("--pruner", str, "NAME", _choices("stops early", PRUNERS, DEFAULT_PRUNER)),
+        ("--audit", parse_fraction, "FRACTION", AUDIT_HELP),
+        ("--max-macs", macs, "N", "most multiply-adds for one image"),
+        ("--max-activations", activations, "N", outputs),
+        ("--rungs", parse_rungs, "24x30,6x100", RUNGS_HELP),
+        ("--workers", parse_workers, "N", WORKERS_HELP),
+        ("--gpu-hours", parse_hours, "H", GPU_HOURS_HELP),
+    )
     group.add_argument(
         "--over-budget",
         choices=("resample", "prune"),
         help="redraw proposals over the budget (default), or record them as pruned trials",
     )
-    group.add_argument(
-        "--no-baselines",
-        action="store_false",
-        dest="known",
-        default=None,
-        help="leave out the baselines: the space's own network and two presets, trained first",
-    )
-    # what the option was called before
-    group.add_argument(
-        "--no-known", action="store_false", dest="known", default=None, help=argparse.SUPPRESS
-    )
+    text = "leave out the baselines: the space's own network and two presets, trained first"
+    # --no-known is what the option was called before
+    for name, shown in (("--no-baselines", text), ("--no-known", argparse.SUPPRESS)):
+        group.add_argument(name, action="store_false", dest="known", default=None, help=shown)
     add_time_limit(group)
-    group.add_argument(
-        "--dry-run", action="store_true", help="say what would happen; write nothing"
-    )
+    add_flags(group, ("--dry-run", "say what would happen; write nothing"))
     add_study(parser, "<space>-<budget>-<dataset>")
     add_training(parser)
     add_track(parser)
     add_format(parser)
-
-
-def _options() -> tuple[tuple[str, Callable[[str], Any], str, str], ...]:
-    """Return the options: name, how it is read, what stands for the value in the help, help."""
-    return (
-        ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
-        (
-            "--targets",
-            parse_budgets,
-            "N,N,...",
-            "several budgets for one study, 0.3e6,1e6,5e6: proposals take turns among them, and "
-            "`best --budget 1e6` reads them; the largest is the --budget, which may be left out",
-        ),
-        ("--trials", partial(parse_count, name="trials"), "N", "trials in total (default: 200)"),
-        ("--space", str, "NAME|FILE", "the search space (default: resnet); see `spaces`"),
-        ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
-        (
-            "--sampler",
-            str,
-            "NAME",
-            f"what proposes: {list_names(SAMPLERS)} (default: {DEFAULT_SAMPLER})",
-        ),
-        (
-            "--pruner",
-            str,
-            "NAME",
-            f"what stops early: {list_names(PRUNERS)} (default: {DEFAULT_PRUNER})",
-        ),
-        (
-            "--audit",
-            parse_fraction,
-            "FRACTION",
-            "let this fraction of the trials that the pruner would stop run on, to learn how "
-            "often pruning costs one of the best, for example 0.05 (default: 0)",
-        ),
-        (
-            "--max-macs",
-            partial(parse_count, name="max-macs"),
-            "N",
-            "most multiply-adds for one image",
-        ),
-        (
-            "--max-activations",
-            partial(parse_count, name="max-activations"),
-            "N",
-            "most output elements of all convolutions for one image",
-        ),
-        (
-            "--rungs",
-            parse_rungs,
-            "24x30,6x100",
-            "when the trials are done, train the 24 best again from scratch for 30 epochs, then "
-            "the 6 best of these for 100; the best baseline goes along. May be given later, to a "
-            "study that is finished; none leaves them out (default: none)",
-        ),
-        (
-            "--workers",
-            parse_workers,
-            "N",
-            "trainings at once (default: auto: one on a GPU; on a CPU the number that trains "
-            "most in its cores and memory). With one, the seed decides all of a search; with "
-            "several, what is proposed depends on which ends first, but each training on its own "
-            "seed alone",
-        ),
-        (
-            "--gpu-hours",
-            parse_hours,
-            "H",
-            "begin no trial once this study has trained for so many hours, summed over workers "
-            "and restarts (on a CPU too: the hours of whatever device trains); kept until another "
-            "H is given, none lifts it",
-        ),
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,11 +13,17 @@ import shlex
 from dataclasses import asdict
 from functools import partial
 
-from nas.commands.arguments import add_format, expand_path, list_names, require_at_least
+from nas.commands.arguments import (
+    add_format,
+    add_options,
+    expand_path,
+    list_names,
+    require_at_least,
+)
 from nas.data.datasets import DATASETS, early_input_spec
 from nas.errors import UsageError
 from nas.network.caps import Caps, format_count, format_percent, parse_count
-from nas.printing import print_json, print_table
+from nas.printing import print_json, print_table, print_titles
 from nas.space import BudgetedSpace, list_spaces, load_space
 from nas.space.baselines import Baseline, SearchCost, nearest_baselines, search_cost
 
@@ -31,32 +37,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME|FILE", help="a shipped space, or a file of your own"
     )
-    parser.add_argument(
-        "--budget", type=parse_count, metavar="N", help="most parameters: 5e6, 5M, 300k"
+    add_options(parser, ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k"))
+    text = "the data set whose channels, size and classes are counted with: "
+    text += f"{list_names(DATASETS)} (default: cifar10)"
+    parser.add_argument("--dataset", default="cifar10", metavar="NAME", help=text)
+    add_options(
+        parser,
+        ("--data", expand_path, "DIR", "the folder, with --dataset folder"),
+        ("--image-size", int, "N", "side in pixels"),
     )
-    parser.add_argument(
-        "--dataset",
-        default="cifar10",
-        metavar="NAME",
-        help="the data set whose channels, size and classes are counted with: "
-        f"{list_names(DATASETS)} (default: cifar10)",
-    )
-    parser.add_argument(
-        "--data", type=expand_path, metavar="DIR", help="the folder, with --dataset folder"
-    )
-    parser.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
     for option, default, what in (
         ("trials", DEFAULT_TRIALS, "trials of the search whose cost is shown"),
         ("epochs", DEFAULT_EPOCHS, "epochs of each trial"),
         ("images", DEFAULT_IMAGES, "training images of an epoch"),
     ):
-        parser.add_argument(
-            f"--{option}",
-            type=partial(parse_count, name=option),
-            default=default,
-            metavar="N",
-            help=f"{what} (default: {default:,})",
-        )
+        kind, text = partial(parse_count, name=option), f"{what} (default: {default:,})"
+        parser.add_argument(f"--{option}", type=kind, default=default, metavar="N", help=text)
     add_format(parser)
 
 
@@ -66,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         if args.budget is not None:
             raise UsageError("--budget needs the NAME of a space: how much of it fits?")
-        return _print_list(args)
+        print_titles(list_spaces(), "name", "what", args.format)
+        return 0
     loaded = load_space(args.name)
     spec = early_input_spec(args.dataset, args.data, args.image_size)
     budget = args.budget if args.budget is not None else 10**18
@@ -143,15 +140,6 @@ def _print_cost(args: argparse.Namespace, cost: SearchCost) -> None:
         f"± {format_count(round(cost.standard_error))} an image, the mean of what fits\n"
         f"time       measured on this machine by: python cli.py {shlex.join(words)}\n"
     )
-
-
-def _print_list(args: argparse.Namespace) -> int:
-    titles = list_spaces()
-    if args.format == "json":
-        print_json([{"name": name, "title": title} for name, title in titles.items()])
-        return 0
-    print_table(("name", "what"), titles.items(), left=(0, 1))
-    return 0
 
 
 def _edges(low: int, high: int) -> list[int]:

@@ -20,18 +20,24 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.arguments import add_data, add_format, add_studies, require_at_least
+from nas.commands.arguments import (
+    add_data,
+    add_flags,
+    add_format,
+    add_options,
+    add_studies,
+    require_at_least,
+)
 from nas.commands.training import load_data
 from nas.paper.findings import describe_result, print_findings
 from nas.paper.study import (
     SCALES,
-    ClaimStudy,
     arm_epochs,
     arm_settings,
     list_claim_studies,
     load_claim_study,
 )
-from nas.printing import print_json, print_table
+from nas.printing import print_json, print_table, print_titles
 from nas.units import format_duration
 
 if TYPE_CHECKING:
@@ -45,14 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--scale", choices=tuple(SCALES), default="tiny", help="how large (default: tiny)"
     )
-    group.add_argument(
-        "--epochs", type=int, metavar="N", help="in place of the scale's; results say so"
-    )
-    group.add_argument(
-        "--dry-run", action="store_true", help="print what would be trained, and how long it takes"
-    )
-    group.add_argument(
-        "--restart", action="store_true", help="discard what was measured at this scale before"
+    add_options(group, ("--epochs", int, "N", "in place of the scale's; results say so"))
+    add_flags(
+        group,
+        ("--dry-run", "print what would be trained, and how long it takes"),
+        ("--restart", "discard what was measured at this scale before"),
     )
     add_studies(group)
     add_data(parser.add_argument_group("data"))
@@ -62,48 +65,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the studies, or run one and print its verdicts."""
     if args.name is None:
-        return _list(args)
+        print_titles(list_claim_studies(), "study", "what it tests", args.format)
+        return 0
     require_at_least(args, 1, "epochs", "image_size")
-    study = load_claim_study(args.name)
-    sitting = _prepare(args, study)
+    sitting = _prepare(args)
     if args.dry_run:
-        return _print_plan(args, study, sitting)
+        return _print_plan(args, sitting)
     from nas.files import make_folder
     from nas.paper.run_study import discard, run_study, write_result
     from nas.retraining.run_folder import RunFolder
-    from nas.signals import InterruptGuard
+    from nas.signals import interruptible
 
     records: list[Record] = []
     folder = RunFolder(sitting.folder)
     make_folder(folder.path)
-    try:
-        with InterruptGuard(), folder.locked():
-            if args.restart:
-                discard(sitting.folder)
-            findings = run_study(sitting, _show(sitting, records))
-    except KeyboardInterrupt:
-        print("interrupted; what was trained is kept: the same command goes on", file=sys.stderr)
-        return 130
-    result = describe_result(args.command_line, args.scale, study, sitting, records, findings)
+    kept = "interrupted; what was trained is kept: the same command goes on"
+    with interruptible(kept), folder.locked():
+        if args.restart:
+            discard(sitting.folder)
+        findings = run_study(sitting, _show(sitting, records))
+    result = describe_result(args.command_line, sitting, records, findings)
     path = write_result(sitting, result)
     if args.format == "json":
         print_json(result)
     else:
-        print_findings(study, sitting, records, findings)
+        print_findings(sitting, records, findings)
         print(path)
     return 0
 
 
-def _list(args: argparse.Namespace) -> int:
-    titles = list_claim_studies()
-    if args.format == "json":
-        print_json([{"name": name, "title": title} for name, title in titles.items()])
-    else:
-        print_table(("study", "what it tests"), titles.items(), left=(0, 1))
-    return 0
-
-
-def _prepare(args: argparse.Namespace, study: ClaimStudy) -> Sitting:
+def _prepare(args: argparse.Namespace) -> Sitting:
     """Read the data and choose the engine; every arm is checked, nothing is written."""
     from dataclasses import replace
 
@@ -114,26 +105,21 @@ def _prepare(args: argparse.Namespace, study: ClaimStudy) -> Sitting:
     from nas.training.engine import Engine, choose_device
     from nas.training.timing import choose_threads
 
-    scale = SCALES[args.scale]
+    study, scale = load_claim_study(args.name), SCALES[args.scale]
     engine = Engine(choose_device(args.device or "auto"))
     data = load_data(args)
     folder = studies_folder(args.studies) / study.name / args.scale
-    epochs = args.epochs or scale.epochs
-    sitting = Sitting(study.comparison, scale, epochs, data, engine, folder)
+    sitting = Sitting(study, scale, args.epochs or scale.epochs, data, engine, folder)
     specs = [make_train_spec(sitting, arm, 0) for arm in study.comparison.arms]
     if engine.is_cuda:
         return sitting
-    threads = choose_threads(
-        [spec.architecture for spec in specs],
-        data.input_spec,
-        specs[0].recipe,
-        engine.device,
-        torch.get_num_threads(),
-    )
+    networks, recipe = [spec.architecture for spec in specs], specs[0].recipe
+    most = torch.get_num_threads()
+    threads = choose_threads(networks, data.input_spec, recipe, engine.device, most)
     return replace(sitting, engine=replace(engine, num_threads=threads))
 
 
-def _print_plan(args: argparse.Namespace, study: ClaimStudy, sitting: Sitting) -> int:
+def _print_plan(args: argparse.Namespace, sitting: Sitting) -> int:
     from nas.network.complexity import count
     from nas.paper.run_study import make_train_spec
     from nas.training.engine import hardware
@@ -148,7 +134,6 @@ def _print_plan(args: argparse.Namespace, study: ClaimStudy, sitting: Sitting) -
         per_epoch = num_train * speed.train_seconds + num_val * speed.val_seconds
         seconds += sitting.comparison.num_seeds * spec.epochs * per_epoch
         total = count(spec.architecture, spec.input_spec)
-        settings = arm_settings(sitting.comparison, arm, sitting.scale)
         arms.append(
             {
                 "name": arm.name,
@@ -156,16 +141,18 @@ def _print_plan(args: argparse.Namespace, study: ClaimStudy, sitting: Sitting) -
                 "macs": total.macs,
                 "epochs": arm_epochs(arm, sitting.epochs),
                 "batch_size": spec.recipe.batch_size,
-                "settings": list(settings),
+                "settings": list(arm_settings(sitting.comparison, arm, sitting.scale)),
                 "architecture": spec.architecture.to_dict(),
             }
         )
     if args.format == "json":
         claims = [asdict(claim) for claim in sitting.comparison.claims]
         seeds = sitting.comparison.num_seeds
-        print_json({"study": study.name, "num_seeds": seeds, "arms": arms, "claims": claims})
+        print_json(
+            {"study": sitting.study.name, "num_seeds": seeds, "arms": arms, "claims": claims}
+        )
         return 0
-    print(study.text.rstrip(), end="\n\n")
+    print(sitting.study.text.rstrip(), end="\n\n")
     cells = [
         (
             str(arm["name"]),

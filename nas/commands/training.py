@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nas.commands.arguments import add_flags
 from nas.errors import UsageError
 from nas.units import format_duration
 
@@ -20,24 +21,14 @@ if TYPE_CHECKING:
 
 DEFAULT_DATASET = "cifar10"
 INTERRUPTED_TEXT = "interrupted; the last whole epoch is saved: add --resume to go on"
-TRACKED_RESULTS = (  # of the metrics
-    "status",
-    "num_params",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "accuracy_gap",
-)
+ACCURACIES = ("train_accuracy", "val_accuracy", "test_accuracy", "accuracy_gap")
+TRACKED_RESULTS = ("status", "num_params", *ACCURACIES)  # of the metrics
 
 
 def add_continuing(group: argparse._ArgumentGroup) -> None:
     """Add `--resume` and `--restart`."""
-    group.add_argument("--resume", action="store_true", help="go on from the last epoch")
-    group.add_argument(
-        "--restart",
-        action="store_true",
-        help="discard what the folder holds, but for the record of the test split's openings",
-    )
+    anew = "discard what the folder holds, but for the record of the test split's openings"
+    add_flags(group, ("--resume", "go on from the last epoch"), ("--restart", anew))
 
 
 def load_data(args: argparse.Namespace) -> Dataset:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 
-from nas.commands.arguments import add_study, add_time_limit, add_track, expand_path
+from nas.commands.arguments import add_options, add_study, add_time_limit, add_track, expand_path
 from nas.commands.common import find_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `worker`."""
     add_study(parser)
-    parser.add_argument(
-        "--data", type=expand_path, metavar="DIR", help="where the data are on this machine"
-    )
+    add_options(parser, ("--data", expand_path, "DIR", "where the data are on this machine"))
     add_time_limit(parser)
     add_track(parser)
 

@@ -1,8 +1,9 @@
 """Augmentation policies on a batch: draw per image, group, apply torchvision's operations.
 
-Operations and strengths are torchvision's own; what is ours is that a whole batch is drawn for at
-once. To add a policy, write a function `(images, rng) -> images` and add one row to `POLICIES`.
-All draws are made on the host, so nothing waits for the device.
+Operations and strengths are torchvision's own, which has no public door to them; what is ours is
+that a whole batch is drawn for at once. To add a policy, write a function
+`(images, rng) -> images` and add one row to `POLICIES`. All draws are made on the host, so nothing
+waits for the device.
 """
 
 from __future__ import annotations
@@ -14,15 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms import (
-    AutoAugment,
-    AutoAugmentPolicy,
-    InterpolationMode,
-    TrivialAugmentWide,
-)
-from torchvision.transforms.autoaugment import (
-    _apply_op,
-)  # tables and operations have no other door
+from torchvision.transforms import InterpolationMode, autoaugment
 
 from nas.data.augment import send
 
@@ -106,7 +99,7 @@ POLICIES: dict[str, Policy] = {"trivial": trivial_augment, "autoaugment": auto_a
 @cache
 def trivial_space(image_size: int) -> dict[str, Strengths]:
     """Return TrivialAugment's operations with their strengths for images of this size."""
-    space = _read_table(TrivialAugmentWide()._augmentation_space(TRIVIAL_BINS))
+    space = _read_table(autoaugment.TrivialAugmentWide()._augmentation_space(TRIVIAL_BINS))
     for name in ("TranslateX", "TranslateY"):
         pixels = tuple(item * image_size / TRIVIAL_SIZE for item in space[name].magnitudes)
         space[name] = space[name]._replace(magnitudes=pixels)
@@ -116,8 +109,8 @@ def trivial_space(image_size: int) -> dict[str, Strengths]:
 @cache
 def auto_space(image_size: int) -> dict[str, Strengths]:
     """Return AutoAugment's operations with their strengths for images of this size."""
-    table = AutoAugment()._augmentation_space(AUTO_BINS, (image_size, image_size))
-    return _read_table(table)
+    size = (image_size, image_size)
+    return _read_table(autoaugment.AutoAugment()._augmentation_space(AUTO_BINS, size))
 
 
 def _read_table(table: dict[str, tuple[Tensor, bool]]) -> dict[str, Strengths]:
@@ -159,7 +152,7 @@ def apply_sub_policies(images: Tensor, draws: list[SubPolicyDraw]) -> Tensor:
 @cache
 def _sub_policies() -> tuple[SubPolicy, ...]:
     """Return torchvision's own list: name, probability and level of each operation."""
-    return tuple(AutoAugment(AutoAugmentPolicy.CIFAR10).policies)
+    return tuple(autoaugment.AutoAugment(autoaugment.AutoAugmentPolicy.CIFAR10).policies)
 
 
 def _apply(images: Tensor, groups: dict[tuple[str, float], list[int]]) -> Tensor:
@@ -174,5 +167,6 @@ def _apply(images: Tensor, groups: dict[tuple[str, float], list[int]]) -> Tensor
 
 def apply_operation(images: Tensor, name: str, magnitude: float) -> Tensor:
     """Return uint8 images, (N, C, H, W), after torchvision's operation of this name."""
-    changed: Tensor = _apply_op(images, name, magnitude, InterpolationMode.NEAREST, fill=None)
+    nearest = InterpolationMode.NEAREST
+    changed: Tensor = autoaugment._apply_op(images, name, magnitude, nearest, fill=None)
     return changed

@@ -9,22 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DEFAULT_SIZE = 32
 LARGEST_OWN_SIZE = 64  # a common size above it is not taken over: too costly to search at
 _CHUNK_FILES = 256
-_SMALL_FILE_BYTES = (
-    16_384  # below it threads only fight for Python's lock: 84 us alone, 130 in two
-)
+_SMALL_FILE_BYTES = 16_384  # below it threads only fight for the lock: 84 us alone, 130 in two
 _GRAY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -90,39 +86,41 @@ def _first_size(paths: Sequence[Path]) -> int:
 
 def _decode_at(paths: Sequence[Path], size: int) -> Decoded:
     pixels = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+
+    def decode_chunk(start: int) -> list[_File | str]:
+        chunk = range(start, min(start + _CHUNK_FILES, len(paths)))
+        return [_decode_file(paths[index], pixels[index]) for index in chunk]
+
     starts = range(0, len(paths), _CHUNK_FILES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on metadata; what fails is named below
         with ThreadPoolExecutor(_num_threads(paths)) as pool:
-            chunks = list(pool.map(lambda start: _decode_chunk(paths, start, pixels), starts))
-    failures = tuple(chain.from_iterable(chunk.failures for chunk in chunks))
-    sizes = set().union(*(chunk.sizes for chunk in chunks))
+            files = list(chain.from_iterable(pool.map(decode_chunk, starts)))
+    failures = tuple((index, file) for index, file in enumerate(files) if isinstance(file, str))
+    read = {file for file in files if not isinstance(file, str)}
+    sizes = {file.size for file in read}
     images = torch.from_numpy(pixels)
-    if all(chunk.is_gray for chunk in chunks):
+    if all(file.is_gray for file in read):
         images = images[:, :1].contiguous()
     return Decoded(images, failures, sizes.pop() if len(sizes) == 1 else None)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    failures: tuple[tuple[int, str], ...]
-    sizes: frozenset[tuple[int, int]]
+class _File(NamedTuple):
+    size: tuple[int, int]  # height and width
     is_gray: bool
 
 
-def _decode_chunk(paths: Sequence[Path], start: int, pixels: NDArray[np.uint8]) -> _Chunk:
-    failures, sizes, is_gray = [], set(), True
-    for index in range(start, min(start + _CHUNK_FILES, len(paths))):
-        try:
-            with Image.open(paths[index]) as image:
-                sizes.add((image.height, image.width))
-                is_gray = is_gray and image.mode in _GRAY_MODES
-                pixels[index] = _to_array(image, pixels.shape[2])
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever a decoder raises, it is the file that is broken
-            failures.append((index, _reason(error)))
-    return _Chunk(tuple(failures), frozenset(sizes), is_gray)
+def _decode_file(path: Path, pixels: NDArray[np.uint8]) -> _File | str:
+    """Fill uint8, (3, S, S), with a file; return what it is, or why it is no readable image."""
+    try:
+        with Image.open(path) as image:
+            file = _File((image.height, image.width), image.mode in _GRAY_MODES)
+            pixels[:] = _to_array(image, pixels.shape[1])
+            return file
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a decoder raises, it is the file that is broken
+        return _reason(error)
 
 
 def _to_array(image: Image.Image, size: int) -> NDArray[np.uint8]:

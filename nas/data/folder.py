@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def training_splits(name: str, data_dir: Path | None, image_size: int | None) ->
             are no images.
     """
     layout = _read_layout(data_dir)
-    splits, notes = _read(layout, layout.training_names, image_size)
+    splits, notes = _read(layout, layout.listings, image_size)
     if image_size is None:
         size = splits["train"].input_spec.image_size
         notes = [f"images are read as {size}x{size}; --image-size N changes it", *notes]
@@ -69,7 +69,7 @@ def test_split(name: str, data_dir: Path | None, image_size: int | None) -> Labe
     layout = _read_layout(data_dir)
     if not layout.has_test:
         return _read(layout, ["test"], image_size)[0]["test"]
-    spec = _read(layout, layout.training_names, image_size)[0]["train"].input_spec
+    spec = _read(layout, layout.listings, image_size)[0]["train"].input_spec
     listing = scan(layout.root, "test")
     key = _key([listing], f"{spec.channels}x{spec.image_size}")
     path = _cache_path(layout.root, "test", spec.image_size)
@@ -84,37 +84,28 @@ def test_split(name: str, data_dir: Path | None, image_size: int | None) -> Labe
 @dataclass(frozen=True)
 class _Layout:
     root: Path
-    train: Listing
-    val: Listing | None
+    listings: dict[str, Listing]  # of train, and of val where there is one
     has_test: bool
 
-    @property
-    def listings(self) -> list[Listing]:
-        return [self.train] if self.val is None else [self.train, self.val]
-
-    @property
-    def training_names(self) -> list[str]:
-        return ["train"] if self.val is None else ["train", "val"]
-
     def key(self, image_size: int | None) -> str:
-        return _key(self.listings, f"{self.has_test}/{image_size}")
+        return _key(self.listings.values(), f"{self.has_test}/{image_size}")
 
 
 def _read_layout(data_dir: Path | None) -> _Layout:
     root = require_root(data_dir)
-    train = scan(root, "train")
-    val = scan(root, "val") if has_split(root, "val") else None
-    has_test = has_split(root, "test")
-    if val is not None:
-        check_same_classes(root, "val", val.class_names, train.class_names)
+    names = ["train", "val"] if has_split(root, "val") else ["train"]
+    listings = {name: scan(root, name) for name in names}
+    train, has_test = listings["train"], has_split(root, "test")
+    if "val" in listings:
+        check_same_classes(root, "val", listings["val"].class_names, train.class_names)
     if has_test:
         check_same_classes(root, "test", class_folders(root, "test"), train.class_names)
-    check_counts(root, train, needed=1 + (val is None) + (not has_test))
-    return _Layout(root, train, val, has_test)
+    check_counts(root, train, needed=1 + ("val" not in listings) + (not has_test))
+    return _Layout(root, listings, has_test)
 
 
 def _read(
-    layout: _Layout, names: Sequence[str], image_size: int | None
+    layout: _Layout, names: Iterable[str], image_size: int | None
 ) -> tuple[dict[str, LabelledImages], list[str]]:
     """Return these splits at least, from the cache or decoded, and notes for the user."""
     splits = {}
@@ -129,11 +120,12 @@ def _read(
 
 def _build(layout: _Layout, image_size: int | None) -> tuple[dict[str, LabelledImages], list[str]]:
     """Decode `train/` and `val/`, set a test split aside where there is none, write the cache."""
-    images = _decode(layout.root, layout.listings, image_size)
-    num_train = len(layout.train.files)
-    splits = {"train": _as_split(layout.train, images[:num_train])}
-    if layout.val is not None:
-        splits["val"] = _as_split(layout.val, images[num_train:])
+    listings = layout.listings
+    images = _decode(layout.root, listings.values(), image_size)
+    parts = torch.split(images, [len(listing.files) for listing in listings.values()])
+    splits = {
+        name: _as_split(listings[name], part) for name, part in zip(listings, parts, strict=True)
+    }
     if not layout.has_test:
         rest, test = set_aside(splits["train"].labels)
         splits |= {"train": select(splits["train"], rest), "test": select(splits["train"], test)}
@@ -146,7 +138,7 @@ def _build(layout: _Layout, image_size: int | None) -> tuple[dict[str, LabelledI
     return splits, notes[:1]
 
 
-def _decode(root: Path, listings: Sequence[Listing], image_size: int | None) -> Tensor:
+def _decode(root: Path, listings: Iterable[Listing], image_size: int | None) -> Tensor:
     files = [file for listing in listings for file in listing.files]
     decoded = decode([root / file for file in files], image_size)
     if decoded.failures:
@@ -166,7 +158,7 @@ def _as_split(listing: Listing, images: Tensor) -> LabelledImages:
     return LabelledImages(images, labels, listing.class_names)
 
 
-def _key(listings: Sequence[Listing], options: str) -> str:
+def _key(listings: Iterable[Listing], options: str) -> str:
     text = json.dumps([options, *(listing.stamp for listing in listings)])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -102,9 +102,6 @@ class EvalLoader:
         self.batch_size = batch_size
         self._scale_and_shift = normalisation.scale_and_shift(split.device)
 
-    def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
-
     def __iter__(self) -> Iterator[Batch]:
         for raw, labels in _fetch(self.split, torch.arange(len(self.split)), self.batch_size):
             yield Batch(normalise(raw, *self._scale_and_shift), labels)

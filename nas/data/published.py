@@ -12,17 +12,18 @@ import pickle
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nas.data.archives import RemoteFile, find, obtain, unpacked, user_dirs
 from nas.data.images import Dataset, LabelledImages, read_dataset, resize
 from nas.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+# uint8 (N, C, H, W) and labels (N,) as the files have them, and the names of the classes
+Raw = tuple[NDArray[np.uint8], NDArray[np.integer], Sequence[str]]
 
 # MD5 of the unpacked files; the published checksums are of the packed ones
 _FASHION_MD5 = {
@@ -56,7 +57,7 @@ def training_splits(name: str, data_dir: Path | None, image_size: int | None) ->
         DownloadError: The data are absent and the download failed.
         StorageError: The cache cannot be written.
     """
-    return read_dataset(_READERS[name](name, "train", data_dir, image_size))
+    return read_dataset(_read(name, "train", data_dir, image_size))
 
 
 def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
@@ -67,12 +68,17 @@ def test_split(name: str, data_dir: Path | None, image_size: int | None) -> Labe
         DownloadError: The data are absent and the download failed.
         StorageError: The cache cannot be written.
     """
-    return _READERS[name](name, "test", data_dir, image_size)
+    return _read(name, "test", data_dir, image_size)
 
 
-def _read_cifar(
-    name: str, split: str, data_dir: Path | None, image_size: int | None
-) -> LabelledImages:
+def _read(name: str, split: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+    pixels, labels, class_names = _READERS[name](name, split, data_dir)
+    images = torch.from_numpy(np.array(pixels, order="C"))
+    resized = resize(images, image_size or images.shape[2])
+    return LabelledImages(resized, torch.from_numpy(labels.astype(np.int64)), tuple(class_names))
+
+
+def _read_cifar(name: str, split: str, data_dir: Path | None) -> Raw:
     from torchvision.datasets import CIFAR10, CIFAR100
 
     kind = CIFAR100 if name == "cifar100" else CIFAR10
@@ -84,13 +90,10 @@ def _read_cifar(
     pixels = np.concatenate([entry["data"] for entry in entries]).reshape(-1, 3, 32, 32)
     key = "labels" if name == "cifar10" else "fine_labels"
     labels = np.concatenate([np.asarray(entry[key]) for entry in entries])
-    class_names = tuple(_unpickle(directory / meta)[kind.meta["key"]])
-    return _as_split(pixels, labels, class_names, image_size)
+    return pixels, labels, _unpickle(directory / meta)[kind.meta["key"]]
 
 
-def _read_svhn(
-    name: str, split: str, data_dir: Path | None, image_size: int | None
-) -> LabelledImages:
+def _read_svhn(name: str, split: str, data_dir: Path | None) -> Raw:
     from scipy.io import loadmat
     from torchvision.datasets import SVHN
 
@@ -99,12 +102,10 @@ def _read_svhn(
     raw = loadmat(path or obtain(_remote(name, file, url, md5), data_dir))
     pixels = raw["X"].transpose(3, 2, 0, 1)  # (H, W, C, N) -> (N, C, H, W)
     labels = raw["y"].reshape(-1) % 10  # the file calls the digit 0 "10"
-    return _as_split(pixels, labels, tuple("0123456789"), image_size)
+    return pixels, labels, "0123456789"
 
 
-def _read_fashion_mnist(
-    name: str, split: str, data_dir: Path | None, image_size: int | None
-) -> LabelledImages:
+def _read_fashion_mnist(name: str, split: str, data_dir: Path | None) -> Raw:
     from torchvision.datasets import FashionMNIST
 
     prefix = "train" if split == "train" else "t10k"
@@ -121,7 +122,7 @@ def _read_fashion_mnist(
         shape = np.frombuffer(content, ">i4", count=rank, offset=4)
         arrays.append(np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape))
     images, labels = arrays
-    return _as_split(images[:, None], labels, tuple(FashionMNIST.classes), image_size)
+    return images[:, None], labels, FashionMNIST.classes
 
 
 def _find_unpacked(file: str, directories: Sequence[Path]) -> bytes | None:
@@ -144,17 +145,6 @@ def _find_unpacked(file: str, directories: Sequence[Path]) -> bytes | None:
     return None
 
 
-def _as_split(
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    class_names: tuple[str, ...],
-    image_size: int | None,
-) -> LabelledImages:
-    images = torch.from_numpy(np.array(pixels, order="C"))
-    resized = resize(images, image_size or images.shape[2])
-    return LabelledImages(resized, torch.from_numpy(labels.astype(np.int64)), class_names)
-
-
 def _remote(dataset: str, name: str, url: str, md5: str) -> RemoteFile:
     return RemoteFile(dataset, name, url, md5, _SIZE_BYTES[name])
 
@@ -166,7 +156,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
     return content
 
 
-_READERS: dict[str, Callable[[str, str, Path | None, int | None], LabelledImages]] = {
+_READERS: dict[str, Callable[[str, str, Path | None], Raw]] = {
     "cifar10": _read_cifar,
     "cifar100": _read_cifar,
     "svhn": _read_svhn,

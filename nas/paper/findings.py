@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.paper.metrics import METRICS, SHOWN_IN_PERCENT
-from nas.paper.study import ClaimStudy
 from nas.units import format_duration
 
 if TYPE_CHECKING:
@@ -14,22 +13,17 @@ if TYPE_CHECKING:
 
 
 def describe_result(
-    command: str,
-    scale: str,
-    study: ClaimStudy,
-    sitting: Sitting,
-    records: list[Record],
-    findings: list[Finding],
+    command: str, sitting: Sitting, records: list[Record], findings: list[Finding]
 ) -> dict[str, Any]:
     """Return all that was found, as JSON-ready values."""
     num_train, num_val = sitting.sizes()
     kept = ("arm", "seed", "status", "reason", "val_accuracy", "num_params", "elapsed_seconds")
     return {
-        "study": study.name,
-        "title": study.title,
+        "study": sitting.study.name,
+        "title": sitting.study.title,
         "section": sitting.comparison.section,
         "command": command,
-        "scale": scale,
+        "scale": sitting.folder.name,
         "dataset": sitting.data.name,
         "train_images": num_train,
         "val_images": num_val,
@@ -40,17 +34,16 @@ def describe_result(
     }
 
 
-def print_findings(
-    study: ClaimStudy, sitting: Sitting, records: list[Record], findings: list[Finding]
-) -> None:
+def print_findings(sitting: Sitting, records: list[Record], findings: list[Finding]) -> None:
     """Print every claim with what was measured for it, and its verdict."""
     num_train, num_val = sitting.sizes()
     seconds = sum(record["elapsed_seconds"] for record in records)
+    scale = sitting.scale.what.partition(":")[0]
     print(
-        f"{study.title}\n{sitting.scale.what.partition(':')[0]}: {sitting.epochs} epochs on ",
+        f"{sitting.study.title}\n{scale}: {sitting.epochs} epochs on {num_train:,} images, ",
         end="",
     )
-    print(f"{num_train:,} images, {num_val:,} for validation; {format_duration(seconds)} in all\n")
+    print(f"{num_val:,} for validation; {format_duration(seconds)} in all\n")
     for finding in findings:
         claim = finding.claim
         print(f'"{claim.wording}"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from nas.retraining.run_folder import RunFolder
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe, get_recipe
 
-RATES = ("learning_rate", "floor_learning_rate")
+FITTED = ("learning_rate", "floor_learning_rate", "batch_size")  # to few images
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,7 @@ class Reproduction:
 
 def row_epochs(row: PaperRow) -> int:
     """Return the epochs that are taken where none are given."""
-    epochs = {setting.name: setting.value for setting in stated_settings(row)}["epochs"]
-    assert isinstance(epochs, int)
-    return epochs
+    return next(int(item.value) for item in stated_settings(row) if item.name == "epochs")
 
 
 def row_recipe(row: PaperRow, overrides: Sequence[str] = (), num_images: int = 50_000) -> Recipe:
@@ -91,36 +90,26 @@ def used_settings(
     """
     assert row.preset is not None
     network = PRESETS[row.preset].architecture.with_dropout(recipe.dropout)
-    stem = f"{network.stem.kind}, width {network.stem.width}"
     values: dict[str, Any] = {
         **recipe.to_dict(),
         "architecture": network.to_notation(),
-        "stem": stem,
+        "stem": f"{network.stem.kind}, width {network.stem.width}",
         "dropout": ", ".join(dict.fromkeys(f"{stage.dropout:g}" for stage in network.stages)),
         "data": data,
         "epochs": epochs,
     }
     wanted = row_recipe(row).to_dict()
-    return tuple(
-        _as_used(setting, values[setting.name], wanted, recipe.batch_size, given)
-        for setting in stated_settings(row)
-    )
 
+    def as_used(setting: Setting) -> Setting:
+        name, value = setting.name, values[setting.name]
+        if name in given:
+            return Setting(name, "given", f"in place of: {setting.source}", value)
+        if name in FITTED and value != wanted[name]:
+            why = f"{wanted[name]:g} fitted to few images: batch {recipe.batch_size}"
+            return Setting(name, "ours", why, value)
+        return replace(setting, value=value)
 
-def _as_used(
-    setting: Setting,
-    value: Any,
-    wanted: Mapping[str, Any],
-    batch_size: int,
-    given: Collection[str],
-) -> Setting:
-    """Return a setting with its value; of one that the command line or few images changed, why."""
-    if setting.name in given:
-        return Setting(setting.name, "given", f"in place of: {setting.source}", value)
-    if setting.name in (*RATES, "batch_size") and value != wanted[setting.name]:
-        why = f"{wanted[setting.name]:g} fitted to few images: batch {batch_size}"
-        return Setting(setting.name, "ours", why, value)
-    return replace(setting, value=value)
+    return tuple(as_used(setting) for setting in stated_settings(row))
 
 
 def find_obstacle(row: PaperRow, spec: InputSpec, allow_over_budget: bool) -> str:
@@ -147,15 +136,14 @@ def run_folder_of(studies: Path, row: PaperRow, seed: int) -> RunFolder:
 def compare(row: PaperRow, metrics: Mapping[str, Any], folder: Path) -> Reproduction:
     """Return the paper's figures of a row beside those of its run folder."""
     status, remark = _judge(row, metrics)
+    names = ("test_accuracy", "test_standard_error", "num_params", "hardware")
+    measured: dict[str, Any] = {name: metrics.get(name) for name in names}
     return Reproduction(
-        row=row.number,
-        paper_test_accuracy=row.test_accuracy,
-        test_accuracy=metrics["test_accuracy"],
-        test_standard_error=metrics.get("test_standard_error"),
+        row.number,
+        row.test_accuracy,
+        **measured,
         epochs=metrics["settings"]["epochs"],
         paper_params=row.num_params,
-        num_params=metrics["num_params"],
-        hardware=metrics["hardware"],
         status=status,
         remark=remark,
         folder=str(folder),
@@ -164,19 +152,13 @@ def compare(row: PaperRow, metrics: Mapping[str, Any], folder: Path) -> Reproduc
 
 def untrained(row: PaperRow, spec: InputSpec, obstacle: str) -> Reproduction:
     """Return the paper's figures of a row that was not trained, with the reason if it has one."""
-    try:
-        network = PRESETS[row.preset].architecture if row.preset is not None else None
-        num_params = count(network, spec).num_params if network is not None else None
-    except InfeasibleError:
-        num_params = None
-    return Reproduction(
-        row=row.number,
-        paper_test_accuracy=row.test_accuracy,
-        paper_params=row.num_params,
-        num_params=num_params,
-        status="refused" if obstacle else "not trained",
-        remark=obstacle,
-    )
+    num_params = None
+    if row.preset is not None:
+        with suppress(InfeasibleError):
+            num_params = count(PRESETS[row.preset].architecture, spec).num_params
+    status = "refused" if obstacle else "not trained"
+    figures: dict[str, Any] = {"paper_params": row.num_params, "num_params": num_params}
+    return Reproduction(row.number, row.test_accuracy, status=status, remark=obstacle, **figures)
 
 
 def write_table(studies: Path, rows: Sequence[Reproduction]) -> Path:

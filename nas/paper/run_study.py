@@ -24,6 +24,7 @@ from nas.paper.metrics import measure
 from nas.paper.study import (
     Arm,
     Claim,
+    ClaimStudy,
     Comparison,
     StudyScale,
     arm_epochs,
@@ -49,7 +50,7 @@ class Sitting:
     """A study at one scale on one data set.
 
     Args:
-        comparison: The study.
+        study: The study.
         scale: How large.
         epochs: Epochs of an arm with the factor 1.
         data: The images.
@@ -57,12 +58,17 @@ class Sitting:
         folder: Where its files lie.
     """
 
-    comparison: Comparison
+    study: ClaimStudy
     scale: StudyScale
     epochs: int
     data: Dataset
     engine: Engine
     folder: Path
+
+    @property
+    def comparison(self) -> Comparison:
+        """Return the study's record."""
+        return self.study.comparison
 
     @property
     def seeds(self) -> range:

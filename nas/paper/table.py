@@ -114,54 +114,34 @@ _FINAL_SETTINGS = (
     Setting("schedule", "row", '"it was used in our final best performing model"'),
 )
 
+_ADAM_SETTINGS = (
+    Setting("optimizer", "general", '"Initially, most ... using an Adam"', "adam"),
+    Setting("learning_rate", "general", '"with a 0.001 learning rate"', 0.001),
+    Setting("schedule", "row", '"constant learning rate" (text on 196)', "constant"),
+    Setting("weight_decay", "ours", "Adam's default in PyTorch", 0.0),
+    Setting("epochs", "ours", '86% "after just 100 epochs"; 88.42% is later: 200', 200),
+)
+_HIGH_RATE_SETTINGS = (
+    Setting("schedule", "row", _CYCLIC_FAILED),
+    Setting("learning_rate", "general", '"a maximum learning rate around 0.30"', 0.30),
+    Setting("floor_learning_rate", "general", '"a factor of 3 or 4 less": 4', 0.075),
+)
+_ROW8_SETTINGS = (
+    Setting("schedule", "row", _CYCLIC_FAILED),
+    Setting("epochs", "row", '"85.7% after 200 epochs" (the text calls it model 4)', 200),
+)
+_NO_NETWORK = "not reproducible: Table 1 gives N/A as its architecture, and no text names it"
+
 ROWS: tuple[PaperRow, ...] = (
     PaperRow(1, "row1", 0.8745, 0.9566, (_KERNEL_2_STEM,), "5.069 million"),
     PaperRow(2, "row2", 0.9067, 0.9825),
     PaperRow(3, "row3", 0.9146, 0.9821, _FINAL_SETTINGS, "4,997,194"),
-    PaperRow(
-        4,
-        "row4",
-        0.8842,
-        0.9158,
-        (
-            Setting("optimizer", "general", '"Initially, most ... using an Adam"', "adam"),
-            Setting("learning_rate", "general", '"with a 0.001 learning rate"', 0.001),
-            Setting("schedule", "row", '"constant learning rate" (text on 196)', "constant"),
-            Setting("weight_decay", "ours", "Adam's default in PyTorch", 0.0),
-            Setting("epochs", "ours", '86% "after just 100 epochs"; 88.42% is later: 200', 200),
-        ),
-        "just below 5 million",
-    ),
+    PaperRow(4, "row4", 0.8842, 0.9158, _ADAM_SETTINGS, "just below 5 million"),
     PaperRow(5, "row5", 0.9031, 0.9806),
     PaperRow(6, "row6", 0.8589, 0.9386, (_KERNEL_2_STEM,), "5.069 million"),
-    PaperRow(
-        7,
-        "row7",
-        None,
-        None,
-        (
-            Setting("schedule", "row", _CYCLIC_FAILED),
-            Setting("learning_rate", "general", '"a maximum learning rate around 0.30"', 0.30),
-            Setting("floor_learning_rate", "general", '"a factor of 3 or 4 less": 4', 0.075),
-        ),
-    ),
-    PaperRow(
-        8,
-        "row8",
-        0.857,
-        0.9513,
-        (
-            Setting("schedule", "row", _CYCLIC_FAILED),
-            Setting("epochs", "row", '"85.7% after 200 epochs" (the text calls it model 4)', 200),
-        ),
-    ),
-    PaperRow(
-        9,
-        None,
-        0.8986,
-        0.9666,
-        obstacle="not reproducible: Table 1 gives N/A as its architecture, and no text names it",
-    ),
+    PaperRow(7, "row7", None, None, _HIGH_RATE_SETTINGS),
+    PaperRow(8, "row8", 0.857, 0.9513, _ROW8_SETTINGS),
+    PaperRow(9, None, 0.8986, 0.9666, obstacle=_NO_NETWORK),
 )
 
 

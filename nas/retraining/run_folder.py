@@ -36,24 +36,9 @@ RUNNING = "running"
 ENDED = ("finished", "diverged")  # a repetition would end in the same way
 OPENINGS = "test_openings"
 SPLITS = ("train", "val")
-COLUMNS = (  # of curve.csv
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "accuracy_gap",
-    "learning_rate",
-    "elapsed_seconds",
-)
-FILES = (
-    "architecture.json",
-    "metrics.json",
-    "weights.safetensors",
-    "curve.csv",
-    "curve.png",
-    "checkpoint.pt",
-)
+FIGURES = ("loss", "accuracy")
+MEASURED = [f"{split}_{figure}" for split in SPLITS for figure in FIGURES]
+COLUMNS = ("epoch", *MEASURED, "accuracy_gap", "learning_rate", "elapsed_seconds")  # of curve.csv
 
 
 class RunFolder:
@@ -62,14 +47,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Name the files of the run in the folder `path`."""
         self.path = path
-        (
-            self.architecture,
-            self.metrics,
-            self.weights,
-            self.curve_table,
-            self.curve_picture,
-            self.checkpoint,
-        ) = (path / name for name in FILES)
+        self.architecture = path / "architecture.json"
+        self.metrics = path / "metrics.json"
+        self.weights = path / "weights.safetensors"
+        self.curve_table, self.curve_picture = path / "curve.csv", path / "curve.png"
+        self.checkpoint = path / "checkpoint.pt"
 
     def read(self) -> dict[str, Any] | None:
         """Return the metrics, None where there are none.
@@ -128,7 +110,7 @@ class RunFolder:
 
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         epochs = [record.epoch for record in curve]
-        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for axes, name in zip(figure.subplots(1, 2), FIGURES, strict=True):
             for split in SPLITS:
                 values = [getattr(record, f"{split}_{name}") for record in curve]
                 if values[0] is not None:
@@ -160,8 +142,8 @@ class RunFolder:
                 raise UsageError(
                     f"another process trains in {self.path}; wait for it, or stop it first"
                 )
-            for name in FILES:
-                remove_leftovers(self.path / name)
+            for file in vars(self).values():
+                remove_leftovers(file)
             yield
         finally:
             os.close(descriptor)

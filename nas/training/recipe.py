@@ -211,26 +211,16 @@ class Recipe:
         return cls(**read_fields(cls, "a recipe", record, RecipeError))
 
 
+# what a row leaves out is the field's default
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
+        # a search's: everything annealed within a few epochs
+        Recipe("short", schedule="linear", label_smoothing=0.1, scaled_branches=True),
+        # a retraining's, at 200 epochs: 5 of warm-up, half-life 1 epoch
         Recipe(
-            name="short",  # a search's: everything annealed within a few epochs
-            learning_rate=0.1,
-            warmup_share=0.1,
-            schedule="linear",
-            weight_decay=5e-4,
-            batch_size=128,
-            label_smoothing=0.1,
-            scaled_branches=True,
-        ),
-        Recipe(
-            name="modern",  # a retraining's, at 200 epochs: 5 of warm-up, half-life 1 epoch
-            learning_rate=0.1,
+            name="modern",
             warmup_share=0.025,
-            schedule="cosine",
-            weight_decay=5e-4,
-            batch_size=128,
             label_smoothing=0.1,
             mixing="ricap",
             mixing_alpha=0.3,

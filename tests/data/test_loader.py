@@ -150,7 +150,6 @@ def test_evaluation_shows_every_image_in_order_the_ragged_last_batch_too():
     loader = eval_loader(placed(), 32)
     batches = list(loader)
     assert [len(batch.labels) for batch in batches] == [32, 32, 32, 4]
-    assert len(loader) == 4
     assert numbers(batches) == list(range(100))
     assert batches_equal(batches, list(loader)), "a second pass is the same"
 
