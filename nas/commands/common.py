@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from nas.results.spending import Spending
     from nas.results.study_rungs import StudyRungs
     from nas.results.summary import Summary
-    from nas.study.folder import StudyDefinition, StudyFolder
+    from nas.study.definition import StudyDefinition
+    from nas.study.folder import StudyFolder
     from nas.study.trials import TrialRow
 
 
@@ -65,7 +66,7 @@ class OpenedStudy:
             **rungs_record(self.rungs, self.definition.budget),
             "spending": self.spending.to_dict(),
             "targets": budgets_record(self.rows, self.definition.targets),
-            "audit": audit(self.rows).to_dict() if self.definition.audit else None,
+            "audit": asdict(audit(self.rows)) if self.definition.audit else None,
         }
 
 
@@ -120,7 +121,7 @@ def find_trial(opened: OpenedStudy, number: int) -> TrialRow:
     row = rows[number]
     if row.architecture is None:
         raise UsageError(
-            f"trial {number} of study {opened.definition.name!r} has no network ({row.state}): "
+            f"trial {number} of study {opened.definition.name!r} has no network ({row.word}): "
             "it ended before one was chosen"
         )
     return row
@@ -178,6 +179,6 @@ def _trial_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
             f"trial {row.number} is outside the study's caps ({row.reason}); "
             f"`python cli.py show {row.number}` shows it, and --arch trains any network"
         )
-    if row.state in ("broken", "failed"):
-        print(f"note: trial {row.number} {row.state}: {row.reason}", file=sys.stderr)
+    if row.is_broken or row.state == "failed":
+        print(f"note: trial {row.number} {row.word}: {row.reason}", file=sys.stderr)
     return row

@@ -35,12 +35,13 @@ from nas.commands.training import (
 from nas.errors import UsageError
 from nas.paper.reproduction import Planned, print_plan, print_results, print_settings
 from nas.paper.table import PaperRow, find_rows
+from nas.training.result import Ending
 
 if TYPE_CHECKING:
     from nas.data.images import Dataset
     from nas.paper.reproduce import Reproduction
 
-BROKEN = ("out_of_memory", "stopped")
+BROKEN = (Ending.OUT_OF_MEMORY, Ending.STOPPED)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

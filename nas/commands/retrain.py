@@ -34,6 +34,7 @@ from nas.errors import UsageError
 from nas.network.blocks import STEMS
 from nas.network.caps import parse_count
 from nas.printing import print_json
+from nas.training.result import Ending
 
 if TYPE_CHECKING:
     from nas.data.images import Dataset
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     with interruptible(INTERRUPTED_TEXT):
         results = list(train_all(runs, data, mode, args.track))
     _print_end(args, runs, results)
-    return 0 if all(metrics["status"] == "finished" for metrics in results) else 1
+    return 0 if all(metrics["status"] == Ending.FINISHED for metrics in results) else 1
 
 
 def _check(args: argparse.Namespace) -> str:

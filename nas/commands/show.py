@@ -29,7 +29,7 @@ from nas.network.presets import PRESETS, resolve_architecture
 from nas.printing import print_json, print_table
 
 # of the JSON
-TRIAL_FIELDS = ["number", "state", "val_accuracy", "num_epochs", "source", "known_name", "reason"]
+TRIAL_FIELDS = ["val_accuracy", "num_epochs", "source", "known_name", "reason"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,8 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
 
         print("\n".join(describe_trial(row, definition.name, definition.plan.val_images)))
         print()
-    trial = {"study": definition.name, **{name: getattr(row, name) for name in TRIAL_FIELDS}}
+    trial = {"study": definition.name, "number": row.number, "state": row.word}
+    trial |= {name: getattr(row, name) for name in TRIAL_FIELDS}
     spec = input_spec_of(args, definition.input_spec)
     print_network(Architecture.from_dict(row.architecture), spec, args.format, trial=trial)
     return 0

@@ -21,21 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
-    from nas.results.forecast import seconds_left, terms_of
+    from nas.results.forecast import seconds_left, seconds_per_trial, terms_of
     from nas.results.study_rungs import begun_rungs, rungs_of
     from nas.study.attributes import CHANGES, DEVICE_HOURS, TARGET
-    from nas.study.trials import count_workers, mean_seconds
+    from nas.study.trials import count_workers
 
     opened = open_study(args)
     definition, rows, attrs = opened.definition, opened.rows, opened.study.user_attrs
-    num_trials = int(attrs.get(TARGET, 0))
+    num_trials, terms = int(attrs.get(TARGET, 0)), terms_of(definition, attrs)
     studies = (opened.study, *begun_rungs(definition, opened.storage, rungs_of(attrs)).values())
     workers = sum(count_workers(study, opened.folder.workers) for study in studies)
     record = {
         **opened.record(),
         "target_trials": num_trials,
-        "seconds_per_trial": mean_seconds(rows),
-        "seconds_left": seconds_left(rows, num_trials, terms_of(definition, attrs), workers),
+        "seconds_per_trial": seconds_per_trial(rows, terms),
+        "seconds_left": seconds_left(rows, num_trials, terms, workers),
         "device_hours": attrs.get(DEVICE_HOURS),
         "rungs_seconds_left": opened.rungs.seconds_by_rung(workers),
         "workers": workers,

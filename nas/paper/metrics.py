@@ -1,9 +1,11 @@
-"""What a published study measures on a training's curve. Standard library only."""
+"""What a published study measures on a training's curve. No PyTorch needed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from nas.training.result import Ending
 
 METRICS = {
     "val_accuracy": "validation accuracy of the last epoch",
@@ -20,9 +22,9 @@ def measure(metric: str, record: Mapping[str, Any], num_classes: int) -> float |
     A training that diverged has the accuracy of guessing, and no loss to compare.
     """
     curve = record["curve"]
-    if record["status"] == "diverged" and metric == "val_accuracy":
+    if record["status"] == Ending.DIVERGED and metric == "val_accuracy":
         return 1 / num_classes
-    if record["status"] != "finished":
+    if record["status"] != Ending.FINISHED:
         return None
     last = curve[-1]
     if metric == "loss_gap":

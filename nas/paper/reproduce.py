@@ -18,6 +18,7 @@ from nas.paper.table import BUDGET, RECIPE, PaperRow, Setting, stated_settings
 from nas.retraining.run_folder import RunFolder
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe, get_recipe
+from nas.training.result import Ending
 
 FITTED = ("learning_rate", "floor_learning_rate", "batch_size")  # to few images
 
@@ -173,7 +174,7 @@ def _judge(row: PaperRow, metrics: Mapping[str, Any]) -> tuple[str, str]:
     """Return how a run ended and what there is to say, beside what the paper says of it."""
     is_very_low = row.train_accuracy is None  # the paper's row 7
     echo = ', as the paper reports it: "Very Low"' if is_very_low else ""
-    if metrics["status"] != "finished":
+    if metrics["status"] != Ending.FINISHED:
         return metrics["status"], f"{metrics['reason'] or ''}{echo}"
     chance = 1 / len(metrics["class_names"])
     floor = min(2 * chance, (1 + chance) / 2)  # twice guessing; of two classes half-way up

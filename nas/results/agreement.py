@@ -8,8 +8,7 @@ over all networks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from nas.statistics import kendall_tau, tau_interval
 
@@ -35,10 +34,6 @@ class Agreement:
     tau: float | None
     low: float | None
     high: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return asdict(self)
 
 
 def compare_rungs(

@@ -7,8 +7,7 @@ reach says how often pruning would have cost one of the best. No PyTorch needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from nas.seeds import derive_seed
 from nas.statistics import wilson_interval
@@ -32,10 +31,6 @@ class Audit:
     num_top: int
     low: float | None
     high: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return asdict(self)
 
 
 def is_audited(seed: int, number: int, fraction: float) -> bool:

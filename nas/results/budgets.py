@@ -28,7 +28,7 @@ def budgets_record(rows: Sequence[TrialRow], budgets: Sequence[int]) -> list[dic
         record.append(
             {
                 "budget": budget,
-                "num_trials": _num_trained(rows, budget),
+                "num_trials": sum(row.is_counted and row.target_budget == budget for row in rows),
                 "best_trial": best.number if best else None,
                 "val_accuracy": best.val_accuracy if best else None,
                 "num_params": best.num_params if best else None,
@@ -42,17 +42,12 @@ def describe_budgets(
 ) -> list[str]:
     """Return a line for each budget: its best trial, and how many were proposed for it."""
     lines = []
-    for budget in budgets:
-        best = next(iter(rank(rows, budget)), None)
+    for best in budgets_record(rows, budgets):
         what = "no trial was trained to its end"
-        if best is not None:
+        if best["best_trial"] is not None:
             what = (
-                f"trial {best.number}: {percent(best.val_accuracy or 0.0, val_images)}, "
-                f"{best.num_params:,} parameters"
+                f"trial {best['best_trial']}: {percent(best['val_accuracy'], val_images)}, "
+                f"{best['num_params']:,} parameters"
             )
-        lines.append(f"within {budget:,}: {what}; {_num_trained(rows, budget)} proposed for it")
+        lines.append(f"within {best['budget']:,}: {what}; {best['num_trials']} proposed for it")
     return lines
-
-
-def _num_trained(rows: Sequence[TrialRow], budget: int) -> int:
-    return sum(row.is_counted and row.target_budget == budget for row in rows)

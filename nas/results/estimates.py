@@ -29,6 +29,7 @@ from nas.network.complexity import count
 from nas.space.features import FeatureLayout
 from nas.study.attributes import FEATURES
 from nas.study.trials import TrialRow, gather, read_rows
+from nas.training.result import Ending
 
 if TYPE_CHECKING:
     from nas.samplers.contract import Observation
@@ -77,7 +78,7 @@ class EstimateReader:
     ) -> dict[int, float]:
         from nas.samplers.incumbent import MIN_OBSERVATIONS, estimate_scores
 
-        if record is None or sum(row.state == "complete" for row in ended) < MIN_OBSERVATIONS:
+        if record is None or sum(row.state is Ending.FINISHED for row in ended) < MIN_OBSERVATIONS:
             return {}
         if self._fitter is None:
             self._fitter = _make_fitter(record, self._input_spec)
@@ -103,16 +104,12 @@ def _make_fitter(record: Mapping[str, Any], input_spec: InputSpec) -> SurrogateF
 
 def _observe(row: TrialRow) -> Observation:
     """Return a counted trial as the samplers see it, described by its architecture."""
-    from nas.samplers.contract import Observation, ObservationStatus
+    from nas.samplers.contract import Observation
 
-    states: dict[str, ObservationStatus] = {
-        "complete": "complete",
-        "pruned": "pruned",
-        "broken": "diverged",
-    }
+    assert isinstance(row.state, Ending)
     architecture = dict(row.architecture or {})
     score = row.val_accuracy or 0.0
-    return Observation(row.number, architecture, row.id, score, states[row.state], row.curve)
+    return Observation(row.number, architecture, row.id, score, row.state, row.curve)
 
 
 def _frozen(value: Any) -> Any:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.study.attributes import KNOWN, NUM_NETWORKS, SAMPLED_UNITS
-from nas.study.folder import StudyDefinition
+from nas.study.definition import StudyDefinition
 from nas.study.pruners import STARTUP_TRIALS, WARMUP_FRACTION
 from nas.study.trials import TrialRow
+from nas.training.result import Ending
 
 # What an activation, and the launches of a block, cost on a CPU, in multiply-adds: over 43
 # networks of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit
@@ -55,10 +56,6 @@ class Terms:
     sampled_units: float | None = None
     num_networks: int | None = None
 
-    def units(self, architecture: Architecture) -> float:
-        """Return what an epoch of a network costs, relative to others on the same device."""
-        return cost_units(architecture, self.input_spec, self.is_cuda)
-
 
 def terms_of(definition: StudyDefinition, attrs: Mapping[str, Any] | None = None) -> Terms:
     """Return the terms of a study.
@@ -79,7 +76,7 @@ def terms_of(definition: StudyDefinition, attrs: Mapping[str, Any] | None = None
 
 
 def cost_units(architecture: Architecture, input_spec: InputSpec, is_cuda: bool) -> float:
-    """Return what training a network costs, relative to others on the same device.
+    """Return what an epoch of a network costs, relative to others on the same device.
 
     On a GPU, where launches cost more than arithmetic at these sizes, the number of blocks stands
     for it.
@@ -128,7 +125,7 @@ def seconds_left(
     rate = _seconds_per_unit(timed, costs)
     if rate is None:
         return None
-    num_complete = sum(row.state in ("complete", "broken") for row in rows)
+    num_complete = sum(row.state is Ending.FINISHED or row.is_broken for row in rows)
     fraction = _pruned_fraction(rows, terms)
     open_rows = [row for row in rows if row.state in ("running", "waiting") and costs[row.number]]
     num_trials = min(num_trials, terms.num_networks or num_trials)
@@ -145,6 +142,16 @@ def seconds_left(
     return rate * unit_epochs / max(min(workers, num_left), 1)
 
 
+def seconds_per_trial(rows: Sequence[TrialRow], terms: Terms) -> float | None:
+    """Return the expected seconds of the next trial, None before the first one ended.
+
+    It is what `seconds_left` says of a study that is to have one trial more. In a recorded search
+    it was as near to the mean of the next ten trials as the mean of the sampled ones before: 32%.
+    """
+    counted = [row for row in rows if row.is_counted]
+    return seconds_left(counted, len(counted) + 1, replace(terms, num_networks=None))
+
+
 def _seconds_per_unit(timed: Sequence[TrialRow], costs: Mapping[int, float]) -> float | None:
     """Return the seconds of one cost unit; late trials weigh most, as a machine's load changes."""
     seconds = units = 0.0
@@ -158,7 +165,8 @@ def _units(row: TrialRow, terms: Terms) -> float:
     """Return the cost units of a trial's network, 0 while it is not known."""
     if row.architecture is None:
         return 0.0
-    return terms.units(Architecture.from_dict(dict(row.architecture)))
+    architecture = Architecture.from_dict(dict(row.architecture))
+    return cost_units(architecture, terms.input_spec, terms.is_cuda)
 
 
 def _pruned_fraction(rows: Sequence[TrialRow], terms: Terms) -> float:
@@ -169,7 +177,7 @@ def _pruned_fraction(rows: Sequence[TrialRow], terms: Terms) -> float:
     for row in rows:
         if num_complete >= terms.num_startup and row.is_counted and row.num_epochs:
             fractions.append(row.num_epochs / terms.epochs)
-        num_complete += row.state in ("complete", "broken")
+        num_complete += row.state is Ending.FINISHED or row.is_broken
     return _shrunk(fractions, pruned_fraction(terms.epochs), FRACTION_WEIGHT)
 
 

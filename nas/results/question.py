@@ -11,13 +11,14 @@ Source: Aswani, Biehl and Shi, "Network Depth and Number of Channels", "Basic vs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.statistics import spearman, spearman_interval
 from nas.study.trials import TrialRow, gather
+from nas.training.result import Ending
 
 MIN_BUDGET_FRACTION = 0.9
 MIN_CANDIDATES = 8
@@ -62,10 +63,6 @@ class Answer:
     num_candidates: int
     correlations: tuple[Correlation, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values."""
-        return asdict(self)
-
 
 def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
     """Answer the paper's question from a study's trials.
@@ -79,7 +76,7 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
     chosen = [
         row
         for row in gather(rows)
-        if row.state == "complete"
+        if row.state is Ending.FINISHED
         and row.architecture is not None
         and floor <= (row.num_params or 0)
         and caps.holds(row.num_params or 0)

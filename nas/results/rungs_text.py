@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from nas.results.agreement import describe_agreement
@@ -21,12 +22,12 @@ def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
                 "count": item.spec.count if item.spec is not None else None,
                 "target_trials": item.num_trials,
                 "counted": item.num_trained,
-                "broken": sum(row.state == "broken" for row in item.rows),
+                "broken": sum(row.is_broken for row in item.rows),
                 "running": sum(row.state == "running" for row in item.rows),
             }
             for item in study_rungs.upper
         ],
-        "rank_correlations": [item.to_dict() for item in study_rungs.agreements()],
+        "rank_correlations": [asdict(item) for item in study_rungs.agreements()],
     }
 
 
@@ -73,7 +74,7 @@ def describe_rungs(study_rungs: StudyRungs) -> list[str]:
             text += f"; {rung.num_trained} trained so far" if rung.num_trained else ""
         else:
             text = f"{rung.num_trained} of {rung.num_trials} trained"
-            broken = sum(row.state == "broken" for row in rung.rows)
+            broken = sum(row.is_broken for row in rung.rows)
             text += f", {broken} broken" if broken else ""
         lines.append(f"{f'rung @{rung.epochs}':<10}{text}")
     return lines

@@ -17,6 +17,7 @@ from typing import Any
 from nas.study.attributes import KNOWN
 from nas.study.lineage import INTERRUPTED
 from nas.study.trials import TrialRow
+from nas.training.result import Ending
 from nas.units import format_duration
 
 SECONDS_PER_HOUR = 3_600.0
@@ -95,8 +96,8 @@ def account(rows: Sequence[TrialRow], epochs: int, now: datetime | None = None) 
         for row in rows
     }
 
-    def total(*states: str) -> float:
-        return sum(spent[row.number] + lost[row.number] for row in rows if row.state in states)
+    def total(word: str) -> float:
+        return sum(spent[row.number] + lost[row.number] for row in rows if row.word == word)
 
     continued = {row.resumes for row in rows}
     num_rejected = sum(row.num_over_budget + row.num_repeats for row in rows)
@@ -117,7 +118,7 @@ def account(rows: Sequence[TrialRow], epochs: int, now: datetime | None = None) 
         saved_by_pruning_seconds=sum(
             paces.get(row.number, mean_pace) * (epochs - row.num_epochs)
             for row in rows
-            if row.state == "pruned"
+            if row.state is Ending.STOPPED
         ),
     )
 
@@ -130,28 +131,26 @@ def add_up(parts: Sequence[Spending]) -> Spending:
 
 def describe_spending(spending: Spending) -> list[str]:
     """Return the account in two lines, without their headings: spent, saved."""
+
+    def where_any(seconds: float, what: str) -> list[str]:
+        return [f"{format_duration(seconds)} {what}"] if seconds else []
+
+    notes = where_any(spending.continued_seconds, "continued in other trials")
+    notes += where_any(spending.estimated_seconds, "estimated")
     parts = [
         f"{format_duration(spending.finished_seconds)} finished",
         f"{format_duration(spending.pruned_seconds)} pruned",
         f"{format_duration(spending.repeated_seconds)} repeated",
+        *where_any(spending.broken_seconds, "broken"),
+        f"{format_duration(spending.failed_seconds)} failed"
+        + (f" ({', '.join(notes)})" if notes else ""),
+        *where_any(spending.running_seconds, "running"),
     ]
-    if spending.broken_seconds:
-        parts.append(f"{format_duration(spending.broken_seconds)} broken")
-    notes = []
-    if spending.continued_seconds:
-        notes.append(f"{format_duration(spending.continued_seconds)} continued in other trials")
-    if spending.estimated_seconds:
-        notes.append(f"{format_duration(spending.estimated_seconds)} estimated")
-    failed = f"{format_duration(spending.failed_seconds)} failed"
-    parts.append(failed + (f" ({', '.join(notes)})" if notes else ""))
-    if spending.running_seconds:
-        parts.append(f"{format_duration(spending.running_seconds)} running")
-    saved = []
+    saved = where_any(spending.saved_by_pruning_seconds, "by pruning")
     if spending.num_rejected:
         seconds = format_duration(spending.saved_by_rejecting_seconds)
-        saved.append(f"{seconds} by rejecting {spending.num_rejected} candidates before training")
-    if spending.saved_by_pruning_seconds:
-        saved.append(f"{format_duration(spending.saved_by_pruning_seconds)} by pruning")
+        text = f"{seconds} by rejecting {spending.num_rejected} candidates before training"
+        saved.insert(0, text)
     return [
         f"{format_duration(spending.total_seconds)} of training: {', '.join(parts)}",
         f"about {', '.join(saved)} (estimated)" if saved else "nothing was rejected or pruned yet",

@@ -21,7 +21,7 @@ from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, summarise
 from nas.study.attributes import CANDIDATES, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
 from nas.study.candidates import choose_candidates
-from nas.study.folder import StudyDefinition
+from nas.study.definition import StudyDefinition
 from nas.study.rungs import RungSpec, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import TrialRow, rank, read_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from nas.network.caps import format_percent
@@ -110,7 +110,7 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "study": summary.name,
         "budget": summary.budget,
         "val_images": summary.val_images,
-        "funnel": {field: getattr(summary.funnel, field) for field in Funnel.__dataclass_fields__},
+        "funnel": asdict(summary.funnel),
         "ranked_by": "estimated_accuracy" if summary.is_estimated else "val_accuracy",
         "best": optional(summary.best),
         "smallest_tied": optional(summary.smallest_tied),
@@ -119,7 +119,7 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "difference": found_minus_baseline(summary),
         "top": [row_record(row, summary) for row in summary.ranked[:top]],
         "front": [row_record(row, summary) for row in summary.pareto_front],
-        "question": summary.answer.to_dict(),
+        "question": asdict(summary.answer),
     }
 
 
@@ -199,8 +199,8 @@ def describe_trial(row: TrialRow, study: str, num_images: int) -> list[str]:
     """Return in two lines which trial this is and how it ended."""
     origin = row.known_name or row.source
     lines = [f"trial {row.number} of study {study}" + (f", from {origin}" if origin else "")]
-    parts = [row.state]
-    if row.val_accuracy is not None and row.state != "broken":
+    parts = [row.word]
+    if row.val_accuracy is not None and not row.is_broken:
         parts.append(f"val accuracy {percent(row.val_accuracy, num_images)}")
     if row.num_epochs:
         parts.append(f"{row.num_epochs} epochs")

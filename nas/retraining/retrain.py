@@ -212,7 +212,7 @@ def _describe(run: RunSpec, data: Dataset) -> dict[str, Any]:
 
 def _outcome(result: TrainResult) -> Mapping[str, Any]:
     return {
-        "status": result.status,
+        "status": result.status.value,
         "reason": result.reason,
         "train_accuracy": result.curve[-1].train_accuracy if result.curve else None,
         "val_accuracy": result.val_accuracy,

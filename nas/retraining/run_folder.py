@@ -30,10 +30,10 @@ from nas.files import (
 from nas.locks import try_lock
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
-from nas.training.result import EpochRecord
+from nas.training.result import Ending, EpochRecord
 
 RUNNING = "running"
-ENDED = ("finished", "diverged")  # a repetition would end in the same way
+ENDED = (Ending.FINISHED, Ending.DIVERGED)  # a repetition would end in the same way
 OPENINGS = "test_openings"
 SPLITS = ("train", "val")
 FIGURES = ("loss", "accuracy")

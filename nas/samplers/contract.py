@@ -26,12 +26,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from nas.errors import NasError
+from nas.training.result import Ending
 
 REASON_ATTR = "reason"  # user attribute of a COMPLETE trial that broke; its value says nothing
 
 Configuration = dict[str, Any]
 OverBudget = Literal["resample", "prune"]
-ObservationStatus = Literal["complete", "pruned", "diverged"]
 
 
 class SpaceExhausted(NasError):
@@ -91,7 +91,8 @@ class Observation:
         key: The identity of its network.
         score: What it reached, to be maximised whatever the study's direction; for a pruned trial
             the last reported value, for a diverged one the study's worst value.
-        status: `complete`, `pruned` (stopped early) or `diverged` (the score says nothing).
+        status: How it ended; the score of one that stopped is partial, that of a broken one says
+            nothing.
         curve: The reported (step, score) pairs, in the order of the steps.
     """
 
@@ -99,7 +100,7 @@ class Observation:
     choices: Configuration
     key: str
     score: float
-    status: ObservationStatus
+    status: Ending
     curve: tuple[tuple[int, float], ...] = ()
 
 
@@ -107,7 +108,9 @@ def trained_within(
     space: CandidateSpace, observations: Sequence[Observation]
 ) -> list[Observation]:
     """Return the complete trials whose network fits the space's budget, in their order."""
-    return [o for o in observations if o.status == "complete" and space.is_feasible(o.choices)]
+    return [
+        o for o in observations if o.status is Ending.FINISHED and space.is_feasible(o.choices)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,19 @@ from nas.samplers.contract import (
     Configuration,
     History,
     Observation,
-    ObservationStatus,
 )
+from nas.training.result import Ending
+
+
+def ending_of(trial: FrozenTrial) -> Ending | None:
+    """Return how a trial's training ended; None where it did not, or there was none.
+
+    Why one broke is kept as a sentence, so that `DIVERGED` stands for everything that breaks.
+    """
+    if trial.state == TrialState.COMPLETE:
+        return Ending.DIVERGED if trial.user_attrs.get(REASON_ATTR) else Ending.FINISHED
+    is_stopped = trial.state == TrialState.PRUNED and trial.intermediate_values
+    return Ending.STOPPED if is_stopped else None
 
 
 class HistoryReader:
@@ -78,23 +89,22 @@ class HistoryReader:
         """Return the trial's key, and its observation unless it was never trained."""
         choices = self._space.canonical(trial.params)
         key = self._space.key(choices)
+        ending = ending_of(trial)
+        if ending is None:
+            return key, None
         sign = 1.0 if maximise else -1.0
         curve = tuple(
             (step, sign * value)
             for step, value in sorted(trial.intermediate_values.items())
             if value == value  # NOTE: a diverged trial may have reported NaN
         )
-        status: ObservationStatus = "complete"
-        if trial.state == TrialState.PRUNED:
-            if not trial.intermediate_values:
-                return key, None
-            status = "pruned" if curve else "diverged"
+        if ending is Ending.STOPPED:
+            ending = ending if curve else Ending.DIVERGED
             score = curve[-1][1] if curve else 0.0
         else:
-            status = "diverged" if trial.user_attrs.get(REASON_ATTR) else "complete"
             assert trial.value is not None
             score = sign * trial.value
-        return key, Observation(trial.number, choices, key, score, status, curve)
+        return key, Observation(trial.number, choices, key, score, ending, curve)
 
     def _pending_choices(
         self, trial: FrozenTrial, asked: Mapping[int, Configuration]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from nas.samplers.contract import Observation
 from nas.samplers.surrogate import SurrogateFitter
+from nas.training.result import Ending
 
 SHRINKAGE_WEIGHT = 0.5  # of the measurement; the model's mean has the rest
 MIN_OBSERVATIONS = 10  # below, measurements are taken as they are
@@ -29,7 +30,7 @@ def estimate_scores(
         fitter: A fitter of the space that the observations come from.
         observations: Finished trials of one study (`BudgetSampler.history`).
     """
-    complete = [item for item in observations if item.status == "complete"]
+    complete = [item for item in observations if item.status is Ending.FINISHED]
     if len(complete) < MIN_OBSERVATIONS:
         return {item.number: item.score for item in complete}
     surrogate = fitter.fit(observations, {})

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.samplers.contract import Observation
+from nas.training.result import Ending
 
 CLIP = 2.5  # scales below the median at which scores are cut: how bad a bad net is says little
 PARTIAL_NOISE = 4.0  # noise variance of a partial result in units of a complete one's
@@ -41,7 +42,7 @@ class ScaledScores:
 
 def scale_scores(observations: Sequence[Observation]) -> ScaledScores:
     """Return the scaled scores of observations, in their order; at least one must be complete."""
-    complete = [item for item in observations if item.status == "complete"]
+    complete = [item for item in observations if item.status is Ending.FINISHED]
     scores = np.array([item.score for item in complete])
     centre = float(np.median(scores))
     scale = float(np.quantile(scores, 0.75)) - centre
@@ -52,12 +53,12 @@ def scale_scores(observations: Sequence[Observation]) -> ScaledScores:
     pruned = {
         item.number: min(item.score + gains.get(item.curve[-1][0], 0.0), centre)
         for item in observations
-        if item.status == "pruned"
+        if item.status is Ending.STOPPED
     }
     low = np.median(list(pruned.values())) if pruned else np.quantile(scores, 0.25)
     estimated = measured | pruned
     filled = np.array([estimated.get(item.number, low) for item in observations])
-    is_partial = np.array([item.status != "complete" for item in observations])
+    is_partial = np.array([item.status is not Ending.FINISHED for item in observations])
     return ScaledScores(
         values=np.maximum((filled - centre) / scale, -CLIP),
         noise_ratios=np.where(is_partial, PARTIAL_NOISE, 1.0),

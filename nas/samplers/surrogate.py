@@ -16,6 +16,7 @@ from nas.samplers.gp import (
     condition,
 )
 from nas.samplers.scaled_scores import ScaledScores, scale_scores
+from nas.training.result import Ending
 
 MIN_COMPLETE = 4  # complete trials below which a model says nothing
 REFIT_EVERY = 5  # observations; in between the hyperparameters stay
@@ -97,7 +98,7 @@ class SurrogateFitter:
         A pending network counts as measured at its own predicted mean: the model gets surer
         there, and no better or worse ("kriging believer").
         """
-        if sum(item.status == "complete" for item in observations) < MIN_COMPLETE:
+        if sum(item.status is Ending.FINISHED for item in observations) < MIN_COMPLETE:
             return None
         y = scale_scores(observations)
         x = self.features_at([(item.key, item.choices) for item in observations])  # (n, d)
@@ -126,7 +127,7 @@ class SurrogateFitter:
         """
         size = len(observations) - len(observations) % REFIT_EVERY
         prefix = tuple(observations[:size])
-        if sum(item.status == "complete" for item in prefix) < MIN_COMPLETE:
+        if sum(item.status is Ending.FINISHED for item in prefix) < MIN_COMPLETE:
             prefix, size = tuple(observations), len(observations)
         # a trial that other workers overtook comes in late, before the last: then chosen anew
         signature = tuple((item.number, item.status, item.score) for item in prefix)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nas.errors import StudyMismatchError
 from nas.results.estimates import EstimateReader
@@ -34,7 +33,7 @@ from nas.study.ledger import Ledger
 from nas.study.lineage import list_requeued
 from nas.study.pruners import make_pruner
 from nas.study.rungs import RungSpec, rung_study
-from nas.study.storage import has_study, load_study
+from nas.study.storage import ensure_study, load_study
 from nas.study.trials import TrialRow, is_counted
 
 NETWORK_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network takes along
@@ -55,14 +54,10 @@ class OpenRung:
     spec: RungSpec | None = None
 
     @property
-    def num_trials(self) -> int:
-        """Return the trials that it is to have."""
-        return int(self.ledger.study.user_attrs[TARGET])
-
-    @property
     def lacks_trials(self) -> bool:
         """Tell whether it has fewer trials than it is to have."""
-        return sum(map(is_counted, self.ledger.trials())) < self.num_trials
+        num_trials: int = self.ledger.study.user_attrs[TARGET]
+        return sum(map(is_counted, self.ledger.trials())) < num_trials
 
     def rows(self) -> list[TrialRow]:
         """Return its trials, under the numbers of the search's."""
@@ -87,12 +82,8 @@ def fill_rungs(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
 
 
 def _open_rung(first: OpenRung, below: OpenRung, spec: RungSpec) -> OpenRung:
-    name, storage = _name(first, spec), first.ledger.storage
     with first.ledger.lock():
-        if not has_study(name, storage):
-            optuna.create_study(
-                study_name=name, storage=storage, direction="maximize", load_if_exists=True
-            )
+        ensure_study(rung_study(first.search.definition.name, spec.epochs), first.ledger.storage)
         rung = _load(first, spec)
         _claim_name(first, rung)
         _fill(first, rung, _choose(below, rung, spec))
@@ -161,18 +152,8 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
     own = {trial.number: trial for trial in first.ledger.trials()}
     for number in chosen:
         if number not in origins:
-            _enqueue(ledger.study, own[number])
+            ledger.enqueue(own[number], NETWORK_ATTRS, {ORIGIN: number})
     # what was trained for an earlier choice stays and counts on top
     num_trials = len(chosen) + sum(origin not in chosen for origin in origins)
     if ledger.study.user_attrs.get(TARGET) != num_trials:
         ledger.study.set_user_attr(TARGET, num_trials)
-
-
-def _enqueue(study: optuna.Study, trial: FrozenTrial) -> None:
-    choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    kept = {name: trial.user_attrs[name] for name in NETWORK_ATTRS if name in trial.user_attrs}
-    study.enqueue_trial(choices, user_attrs={**kept, ORIGIN: trial.number})
-
-
-def _name(first: OpenRung, spec: RungSpec) -> str:
-    return rung_study(first.search.definition.name, spec.epochs)

@@ -27,7 +27,8 @@ from nas.signals import InterruptGuard
 from nas.space import SearchSpace
 from nas.space.budgeted import UNBUILDABLE
 from nas.study import attributes as names
-from nas.study.folder import StudyDefinition, StudyFolder
+from nas.study.definition import StudyDefinition
+from nas.study.folder import StudyFolder
 from nas.study.ledger import WORST_ACCURACY
 from nas.study.lineage import ancestors, list_requeued
 from nas.study.trials import rank
@@ -35,7 +36,7 @@ from nas.training.batches import make_batches
 from nas.training.engine import Engine
 from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe
-from nas.training.result import EpochRecord, TrainResult
+from nas.training.result import Ending, EpochRecord, TrainResult
 from nas.training.state import load_checkpoint
 from nas.training.tracking import TrackedRun, Trackers
 
@@ -43,24 +44,6 @@ logger = logging.getLogger(__name__)
 
 KEPT_TRIALS = 10  # trials whose folder with the learning curve stays, the best first
 CHECKPOINT_FILE, CURVE_FILE = "checkpoint.pt", "curve.json"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a trial ended, as it is told to Optuna.
-
-    Args:
-        state: COMPLETE or PRUNED.
-        value: Validation accuracy of the last epoch, the worst one where the training broke;
-            None for a pruned trial, whose last report stands.
-        reason: Why it broke; None where it did not.
-        result: What the training measured.
-    """
-
-    state: TrialState
-    value: float | None
-    reason: str | None
-    result: TrainResult
 
 
 @dataclass(frozen=True)
@@ -148,7 +131,7 @@ class Objective:
         architecture: Architecture,
         guard: InterruptGuard,
         on_change: Callable[[str], None],
-    ) -> Outcome:
+    ) -> TrainResult:
         """Train the network; report every epoch, stop where the pruner says so.
 
         A trial that continues a killed one goes on from that one's checkpoint.
@@ -196,20 +179,18 @@ class Objective:
                     write_seconds()
                 raise
             write_seconds()
-            outcome = _to_outcome(result)
             trackers.result = {
-                "status": result.status,
-                "val_accuracy": outcome.value,
+                "status": result.status.value,
+                "val_accuracy": told(result)[1],
                 "num_params": trial.user_attrs[names.NUM_PARAMS],
             }
-        return outcome
+        return result
 
-    def finish(self, trial: optuna.Trial, outcome: Outcome) -> None:
+    def finish(self, trial: optuna.Trial, result: TrainResult) -> None:
         """Write what was measured into the trial; its checkpoint stays until it is told."""
-        result = outcome.result
         trial.set_user_attr(names.SECONDS, result.elapsed_seconds)
-        if outcome.reason is not None:
-            trial.set_user_attr(names.REASON, outcome.reason)
+        if result.status.is_broken:
+            trial.set_user_attr(names.REASON, result.reason)
         if result.curve:
             trial.set_user_attr(names.TRAIN_ACCURACY, result.curve[-1].train_accuracy)
         if result.micro_batch != self.definition.recipe["batch_size"]:
@@ -270,14 +251,16 @@ class Objective:
         return own
 
 
-def _to_outcome(result: TrainResult) -> Outcome:
-    match result.status:
-        case "finished":
-            return Outcome(TrialState.COMPLETE, result.val_accuracy, None, result)
-        case "stopped":
-            return Outcome(TrialState.PRUNED, None, None, result)
-        case _:
-            return Outcome(TrialState.COMPLETE, WORST_ACCURACY, result.reason, result)
+def told(result: TrainResult) -> tuple[TrialState, float | None]:
+    """Return the state and the value that Optuna is told.
+
+    The value is the last epoch's validation accuracy, the worst one where the training broke;
+    None for a pruned trial, whose last report stands.
+    """
+    if result.status is Ending.STOPPED:
+        return TrialState.PRUNED, None
+    is_broken = result.status.is_broken
+    return TrialState.COMPLETE, WORST_ACCURACY if is_broken else result.val_accuracy
 
 
 def _is_usable(checkpoint: Path, spec: TrainSpec) -> bool:

@@ -40,6 +40,7 @@ from nas.study.journal import mend
 from nas.study.ledger import Ledger
 from nas.study.rungs import check_rungs, format_rungs
 from nas.study.storage import (
+    ensure_study,
     has_study,
     let_readers_and_writers_meet,
     load_study,
@@ -130,12 +131,7 @@ def _open_existing(search: Search) -> BaseStorage:
                 f"the store has no study {definition.name!r}, but {folder.trials} has its trials; "
                 "restore the store, or start a study under another name"
             )
-        optuna.create_study(
-            study_name=definition.name,
-            storage=storage,
-            direction="maximize",
-            load_if_exists=True,
-        )
+        ensure_study(definition.name, storage)
     return storage
 
 

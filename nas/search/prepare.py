@@ -29,7 +29,8 @@ from nas.search.ahead import resumed_workers
 from nas.search.request import Request, quote_command
 from nas.search.sizing import Sizing, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
-from nas.study.folder import StudyDefinition, StudyFolder, refuse_differences
+from nas.study.definition import StudyDefinition
+from nas.study.folder import StudyFolder, refuse_differences
 from nas.study.pruners import PRUNERS
 from nas.study.rungs import check_rungs
 from nas.study.storage import canonical_url, require_optuna_5, storage_url

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 
 from rich.console import Console
@@ -15,11 +14,12 @@ from rich.live import Live
 from rich.text import Text
 
 from nas.network.caps import format_count, format_percent
-from nas.results.forecast import Terms, seconds_left, terms_of
+from nas.results.forecast import Terms, seconds_left, seconds_per_trial, terms_of
 from nas.results.study_rungs import Rung, StudyRungs, read_study_rungs
-from nas.study.folder import StudyDefinition
+from nas.study.attributes import TARGET
+from nas.study.definition import StudyDefinition
 from nas.study.ledger import Ledger
-from nas.study.trials import Funnel, TrialRow, count_funnel, mean_seconds, rank
+from nas.study.trials import Funnel, TrialRow, count_funnel, rank
 from nas.units import format_duration
 
 
@@ -27,7 +27,6 @@ def compose_line(
     rows: Sequence[TrialRow],
     num_trials: int,
     budget: int,
-    val_images: int,
     terms: Terms,
     workers: int = 1,
     rung_epochs: int | None = None,
@@ -38,7 +37,6 @@ def compose_line(
         rows: Every trial of the study.
         num_trials: The trials the study is to have in total.
         budget: Parameters a network may have.
-        val_images: Images an accuracy was measured on.
         terms: What the trials have in common, for the time left.
         workers: Trainings that run at once.
         rung_epochs: Epochs of the rung that the trials are of; None is the search itself.
@@ -62,7 +60,7 @@ def compose_line(
             f"best {100 * (best.val_accuracy or 0):.2f}% "
             f"({format_count(size)}, {format_percent(size, budget)} of budget)"
         )
-    per_trial = mean_seconds(rows)
+    per_trial = seconds_per_trial(rows, terms)
     if per_trial is not None:
         parts.append(f"{per_trial:.1f} s/trial")
     left = seconds_left(rows, num_trials, terms, workers)
@@ -72,33 +70,17 @@ def compose_line(
 
 
 class ProgressLine:
-    """Show the line on a console; use as a context manager.
+    """Show a line on a console; use as a context manager.
 
     Redrawn in place on a terminal that can; elsewhere one line is written whenever a trial ended.
     A console that is gone ends the showing, not the search.
 
     Args:
         console: Where it goes; standard error in the command line.
-        definition: The study.
-        num_trials: The trials the study is to have in total.
-        terms: What the trials have in common, for the time left.
-        workers: Trainings that run at once.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        definition: StudyDefinition,
-        num_trials: int,
-        terms: Terms,
-        workers: int = 1,
-    ) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._definition = definition
-        self._num_trials = num_trials
-        self._terms = terms
-        self._workers = workers
-        self._rung_epochs: int | None = None
         self._line = ""
         self._ended: Funnel | None = None
         self._now = ""
@@ -124,39 +106,28 @@ class ProgressLine:
             self._now = ""
             self._draw(self._live.stop)
 
-    def turn_to_rung(
-        self, definition: StudyDefinition, num_trials: int, terms: Terms, opening: str
-    ) -> None:
+    def turn_to_rung(self, opening: str) -> None:
         """Go on with the trials of a rung; the line so far stays, a line that opens it follows."""
         before = self._line
-        self._definition, self._num_trials, self._terms = definition, num_trials, terms
-        self._rung_epochs = definition.plan.epochs
         self._line, self._ended, self._now = "", None, ""
         for line in [before] * self._is_live + [opening]:
             if line:
-                self._draw(partial(print, line, file=self._console.file, flush=True))
+                self._print(line)
 
-    def update(self, rows: Sequence[TrialRow]) -> None:
-        """Take the state of the study."""
-        definition = self._definition
-        line = compose_line(
-            rows,
-            self._num_trials,
-            definition.budget,
-            definition.plan.val_images,
-            self._terms,
-            self._workers,
-            self._rung_epochs,
-        )
-        ended = replace(count_funnel(rows), running=0, waiting=0)
+    def update(self, line: str, funnel: Funnel) -> None:
+        """Take a new line, and how many trials it counts."""
+        ended = replace(funnel, running=0, waiting=0)
         if ended != self._ended and not self._is_live:  # not on every second of the time left
-            # NOTE: not through rich, which ends the program when a pipe's reader goes away
-            self._draw(lambda: print(line, file=self._console.file, flush=True))
+            self._print(line)
         self._line, self._ended = line, ended
 
     def show_now(self, text: str) -> None:
         """Say what is going on inside the running trial; shown on a terminal only."""
         self._now = text
+
+    def _print(self, line: str) -> None:
+        # NOTE: not through rich, which ends the program when a pipe's reader goes away
+        self._draw(lambda: print(line, file=self._console.file, flush=True))
 
     def _draw(self, write: Callable[[], None]) -> None:
         if self._is_lost:
@@ -198,20 +169,26 @@ class Display:
         rung = study_rungs.current()
         if rung.epochs > self._shown:
             before = next(item for item in study_rungs.rungs if item.epochs == self._shown)
-            self._progress.update(before.rows)  # its last trials, which end between two looks
+            self._update(before)  # its last trials, which end between two looks
             self._shown = rung.epochs
-            definition = self._definition.at_rung(rung.epochs)
-            opening = "" if rung.has_ended else self._opening(study_rungs, rung)
-            self._progress.turn_to_rung(
-                definition, rung.num_trials or 0, terms_of(definition), opening
-            )
-        self._progress.update(rung.rows)
+            self._progress.turn_to_rung("" if rung.has_ended else self._opening(study_rungs, rung))
+        self._update(rung)
 
     def on_change(self, text: str) -> None:
         """Show what a worker of this process says; without a text, where the study stands."""
         self._progress.show_now(text)
         if not text:
             self.show()
+
+    def _update(self, rung: Rung) -> None:
+        attrs, budget = self._ledger.study.user_attrs, self._definition.budget
+        if rung.spec is None:
+            terms, num_trials, epochs = terms_of(self._definition, attrs), attrs[TARGET], None
+        else:
+            terms = terms_of(self._definition.at_rung(rung.epochs))
+            num_trials, epochs = rung.num_trials or 0, rung.epochs
+        line = compose_line(rung.rows, num_trials, budget, terms, self._workers, epochs)
+        self._progress.update(line, count_funnel(rung.rows))
 
     def _opening(self, study_rungs: StudyRungs, rung: Rung) -> str:
         """Return what a rung will do, in a line."""

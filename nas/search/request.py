@@ -10,13 +10,8 @@ from typing import Any
 
 from nas.errors import UsageError
 from nas.network.caps import Caps
-from nas.study.folder import (
-    StudyDefinition,
-    StudyFolder,
-    default_name,
-    require_name,
-    studies_folder,
-)
+from nas.study.definition import StudyDefinition
+from nas.study.folder import StudyFolder, default_name, require_name, studies_folder
 from nas.study.pruners import DEFAULT_PRUNER
 from nas.study.rungs import RungSpec
 

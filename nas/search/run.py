@@ -12,10 +12,10 @@ from typing import Any
 from nas.errors import StorageError
 from nas.results.budgets import spread
 from nas.results.estimates import EstimateReader
-from nas.results.forecast import terms_of
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import spend
 from nas.samplers import make_sampler
+from nas.samplers.adapter import BudgetSampler
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.fill_rungs import OpenRung, fill_rungs
 from nas.search.objective import Objective
@@ -24,7 +24,7 @@ from nas.search.prepare import Search, prepare
 from nas.search.processes import require_parent, run_processes
 from nas.search.progress import Display, ProgressLine
 from nas.search.request import Request
-from nas.search.worker import EXHAUSTED, FINISHED, ProposingSampler, WorkerContext, run_worker
+from nas.search.worker import EXHAUSTED, FINISHED, WorkerContext, run_worker
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, SAMPLER, TARGET
 from nas.study.ledger import Ledger
@@ -55,10 +55,7 @@ def run(search: Search, console: Any) -> str:
         with guard.deferred():
             search, ledger = open_study(search)
         first = OpenRung(search, ledger)
-        terms = terms_of(search.definition, ledger.study.user_attrs)
-        progress = ProgressLine(
-            console, search.definition, first.num_trials, terms, search.workers
-        )
+        progress = ProgressLine(console)
         with progress, store_errors(f"the study {search.folder.path}"):
             display = Display(progress, search.definition, ledger, search.workers)
             display.show()
@@ -131,7 +128,7 @@ def _train_all(
     return outcome
 
 
-def _with_sampler(rung: OpenRung) -> tuple[Ledger, ProposingSampler]:
+def _with_sampler(rung: OpenRung) -> tuple[Ledger, BudgetSampler | EnqueuedOnly]:
     """Return the trials with what proposes them; the search itself gets its pruner here too."""
     if rung.spec is not None:
         return rung.ledger, EnqueuedOnly()

@@ -17,7 +17,7 @@ from nas.search.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
 from nas.search.request import Request
 from nas.search.workers import pays_off, usable_cores, workers_in_memory
 from nas.space import BudgetedSpace
-from nas.study.folder import Plan
+from nas.study.definition import Plan
 from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine

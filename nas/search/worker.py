@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -18,8 +18,10 @@ from optuna.trial import TrialState
 
 from nas.errors import BrokenCaptureError, StorageError
 from nas.network.architecture import Architecture
-from nas.samplers.contract import Proposal, SpaceExhausted
-from nas.search.objective import Objective
+from nas.samplers.adapter import BudgetSampler
+from nas.samplers.contract import SpaceExhausted
+from nas.samplers.enqueued import EnqueuedOnly
+from nas.search.objective import Objective, told
 from nas.signals import InterruptGuard
 from nas.study.attributes import TARGET, WORKER
 from nas.study.ledger import Ledger
@@ -30,17 +32,8 @@ from nas.study.trials import is_counted
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"
 ELSEWHERE = "the last trials run on other machines"
+WAITING = "waiting for the trials of other processes"  # of this machine
 WAIT_SECONDS = 0.5  # between two looks at what the others do
-
-
-class ProposingSampler(Protocol):
-    """What a worker asks of a study's sampler, beside what Optuna does."""
-
-    def proposal(self, number: int) -> Proposal | None:
-        """Return how a trial's choices came about; None for an enqueued trial."""
-
-    def is_exhausted(self, study: optuna.Study) -> bool:
-        """Tell whether nothing is left to propose."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +53,11 @@ class WorkerContext:
 
     ledger: Ledger
     worker: Mapping[str, Any]
-    sampler: ProposingSampler
+    sampler: BudgetSampler | EnqueuedOnly
     objective: Objective
     deadline: float | None
     are_hours_spent: Callable[[], bool]
     on_change: Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ClaimedTrial:
-    """A trial that is this worker's to train."""
-
-    trial: optuna.Trial
-    architecture: Architecture
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Nothing to begin: others of this machine are training what the study still lacks."""
 
 
 def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
@@ -95,20 +75,20 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
         guard.check()
         with ledger.lock(), guard.deferred():
             step = _next(context)
-        if isinstance(step, ClaimedTrial):
-            _train(context, step, guard)
+        if isinstance(step, tuple):
+            _train(context, *step, guard)
             context.on_change("")
-        elif isinstance(step, Wait):
+        elif step == WAITING:
             if _is_over(context.deadline):
                 return TIME_LIMIT
-            context.on_change("waiting for the trials of other processes")
+            context.on_change(WAITING)
             time.sleep(WAIT_SECONDS)
         elif step is not None:
             return step
 
 
-def _next(context: WorkerContext) -> ClaimedTrial | Wait | str | None:
-    """Return a claimed trial, or that others are to be waited for, or why to stop.
+def _next(context: WorkerContext) -> tuple[optuna.Trial, Architecture] | str | None:
+    """Return a trial to train and its network, or `WAITING`, or why to stop.
 
     None means that a trial was begun which is not to be trained: ask again.
     """
@@ -116,7 +96,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | Wait | str | None:
     ledger.requeue_dead()
     reason = stop_reason(context)
     if reason in (ELSEWHERE, EXHAUSTED) and _others_train_here(ledger):
-        return Wait()
+        return WAITING
     if reason is not None:
         return reason
     try:
@@ -153,7 +133,7 @@ def _others_train_here(ledger: Ledger) -> bool:
     )
 
 
-def _claim(context: WorkerContext) -> ClaimedTrial | None:
+def _claim(context: WorkerContext) -> tuple[optuna.Trial, Architecture] | None:
     """Begin a trial and make its network this worker's; None where it is not to be trained.
 
     Raises:
@@ -173,18 +153,21 @@ def _claim(context: WorkerContext) -> ClaimedTrial | None:
     except BaseException as error:
         ledger.requeue(trial.number, _describe_failure(error))
         raise
-    return ClaimedTrial(trial, architecture)
+    return trial, architecture
 
 
-def _train(context: WorkerContext, claim: ClaimedTrial, guard: InterruptGuard) -> None:
+def _train(
+    context: WorkerContext, trial: optuna.Trial, architecture: Architecture, guard: InterruptGuard
+) -> None:
     """Train a claimed trial; whatever goes wrong, it does not stay RUNNING."""
-    ledger, objective, trial = context.ledger, context.objective, claim.trial
+    ledger, objective = context.ledger, context.objective
     try:
         context.on_change(f"trial {trial.number}: preparing")
-        outcome = objective.train(trial, claim.architecture, guard, context.on_change)
+        result = objective.train(trial, architecture, guard, context.on_change)
         with guard.deferred():
-            objective.finish(trial, outcome)
-            ledger.study.tell(trial, outcome.value, state=outcome.state)
+            objective.finish(trial, result)
+            state, value = told(result)
+            ledger.study.tell(trial, value, state=state)
             objective.clear(ledger.study)
     except UpdateFinishedTrialError:  # another process took this one for dead and gave it back
         context.on_change(f"trial {trial.number} was given to another process")

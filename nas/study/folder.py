@@ -15,20 +15,7 @@ from typing import Any
 
 from nas.errors import StorageError, StudyMismatchError, UsageError, unknown_name
 from nas.files import write_text_atomically
-from nas.study.definition import Plan, StudyDefinition
-
-__all__ = [
-    "Plan",
-    "StudyDefinition",
-    "StudyFolder",
-    "default_name",
-    "find_study",
-    "fresh_name",
-    "list_studies",
-    "refuse_differences",
-    "require_name",
-    "studies_folder",
-]
+from nas.study.definition import StudyDefinition
 
 DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"

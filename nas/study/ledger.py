@@ -14,7 +14,7 @@ The rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -155,14 +155,20 @@ class Ledger:
     def enqueue_retries(self) -> None:
         """Enqueue the networks of given-back trials that no trial continues yet."""
         for trial in list_requeued(self.trials()):
-            choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            if choices.keys() >= self.names:  # else it was killed before it had a network
-                kept = {
-                    name: trial.user_attrs[name]
-                    for name in REQUEUED_ATTRS
-                    if name in trial.user_attrs
-                }
-                self.study.enqueue_trial(choices, user_attrs={**kept, RESUMES: trial.number})
+            self.enqueue(trial, REQUEUED_ATTRS, {RESUMES: trial.number})
+
+    def enqueue(self, trial: FrozenTrial, kept: Iterable[str], attrs: Mapping[str, Any]) -> None:
+        """Enqueue the network of a trial; of one that was killed before it had one, nothing.
+
+        Args:
+            trial: The trial.
+            kept: Names of the user attributes that the new trial takes along.
+            attrs: Its further user attributes.
+        """
+        choices = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if choices.keys() >= self.names:
+            own = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
+            self.study.enqueue_trial(choices, user_attrs={**own, **attrs})
 
     def requeue_dead(self) -> list[int]:
         """Requeue the trials whose process is gone; to be called under the lock.

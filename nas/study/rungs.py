@@ -14,6 +14,7 @@ from itertools import pairwise
 from nas.errors import UsageError
 
 NO_RUNGS = "none"
+LOWEST_FIRST = "write the lowest rung first, for example 24x30,6x100"
 RULE = "--rungs is COUNTxEPOCHS, the lowest first, for example 24x30,6x100, or none"
 _RUNG_PATTERN = re.compile(r"([1-9]\d{0,5})\s*x\s*([1-9]\d{0,5})", re.ASCII)
 
@@ -54,14 +55,12 @@ def parse_rungs(text: str) -> tuple[RungSpec, ...]:
         if rung.count >= below.count:
             raise UsageError(
                 f"a rung trains fewer networks than the one below it, but {rung} has "
-                f"{rung.count} after the {below.count} of {below}; write the lowest rung first, "
-                "for example 24x30,6x100"
+                f"{rung.count} after the {below.count} of {below}; {LOWEST_FIRST}"
             )
         if rung.epochs <= below.epochs:
             raise UsageError(
                 f"a rung trains longer than the one below it, but {rung} has {rung.epochs} epochs "
-                f"after the {below.epochs} of {below}; write the lowest rung first, for example "
-                "24x30,6x100"
+                f"after the {below.epochs} of {below}; {LOWEST_FIRST}"
             )
     return tuple(rungs)
 

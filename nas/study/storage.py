@@ -15,7 +15,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.errors import StorageError, UsageError
-from nas.study.folder import STORAGE_VARIABLE, StudyDefinition
+from nas.study.definition import StudyDefinition
+from nas.study.folder import STORAGE_VARIABLE
 from nas.study.journal import MendingJournal
 
 SQLITE_WAIT_SECONDS = 60  # for another process that writes
@@ -201,6 +202,14 @@ def load_study(
             f"the store has no study {name!r}; its folder exists without it: the same `search` "
             "command begins it anew, or start a study under another name"
         ) from error
+
+
+def ensure_study(name: str, storage: BaseStorage) -> None:
+    """Make the Optuna study of a name where the store has none."""
+    if not has_study(name, storage):
+        optuna.create_study(
+            study_name=name, storage=storage, direction="maximize", load_if_exists=True
+        )
 
 
 def has_study(name: str, storage: BaseStorage) -> bool:

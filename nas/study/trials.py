@@ -7,6 +7,7 @@ these rows; what the search writes into a trial is named in `nas.study.attribute
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,17 +18,26 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.network.caps import Caps
+from nas.samplers.history import ending_of
 from nas.statistics import standard_error
 from nas.study import attributes as names
 from nas.study.liveness import is_dead
+from nas.training.result import Ending
+
+WORDS: Mapping[str, str] = {  # of an ending, on screens and in JSON
+    Ending.FINISHED: "complete",
+    Ending.STOPPED: "pruned",
+    Ending.DIVERGED: "broken",
+    Ending.OUT_OF_MEMORY: "broken",
+}
 
 
 @dataclass(frozen=True)
 class TrialRow:
     """A trial as the tables show it.
 
-    `state` is ``complete``, ``pruned`` (trained, stopped early), ``broken`` (diverged, out of
-    memory), ``rejected`` (over budget, never trained), ``failed``, ``running`` or ``waiting``.
+    `state` is how its training ended, or ``rejected`` (over budget, never trained), ``failed``,
+    ``running`` or ``waiting``; `word` is what is shown of it.
     Accuracies are of the validation split, in [0, 1]; `val_accuracy` is None until the first epoch
     ends. `elapsed_seconds` runs from Optuna's ask to tell; None until then. `curve` has the
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
@@ -40,7 +50,7 @@ class TrialRow:
     """
 
     number: int
-    state: str
+    state: Ending | str
     id: str
     num_params: int | None
     macs: int | None
@@ -71,9 +81,19 @@ class TrialRow:
         return self.estimate if self.estimate is not None else self.val_accuracy or 0.0
 
     @property
+    def word(self) -> str:
+        """Return the state as screens and JSON show it."""
+        return WORDS.get(self.state, self.state)
+
+    @property
+    def is_broken(self) -> bool:
+        """Tell whether the accuracy says nothing of the network."""
+        return isinstance(self.state, Ending) and self.state.is_broken
+
+    @property
     def is_counted(self) -> bool:
         """Tell whether the trial counts to `--trials`."""
-        return self.state in ("complete", "pruned", "broken")
+        return isinstance(self.state, Ending)
 
 
 @dataclass(frozen=True)
@@ -98,24 +118,17 @@ def read_rows(study: optuna.Study) -> list[TrialRow]:
 
 def is_counted(trial: FrozenTrial) -> bool:
     """Tell whether a trial counts to `--trials`: trained to its end, pruned, or broken."""
-    if trial.state == TrialState.COMPLETE:
-        return True
-    return trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+    return ending_of(trial) is not None
 
 
 def count_funnel(rows: Sequence[TrialRow]) -> Funnel:
     """Count the rows by what happened to them."""
-    states = [row.state for row in rows]
-    rejected = states.count("rejected")
+    counts = Counter(row.word for row in rows)
+    shown = ("complete", "pruned", "broken", "failed", "running", "waiting")
     return Funnel(
+        **{word: counts[word] for word in shown},
         counted=sum(row.is_counted for row in rows),
-        complete=states.count("complete"),
-        pruned=states.count("pruned"),
-        broken=states.count("broken"),
-        failed=states.count("failed"),
-        running=states.count("running"),
-        waiting=states.count("waiting"),
-        num_over_budget=rejected + sum(row.num_over_budget for row in rows),
+        num_over_budget=counts["rejected"] + sum(row.num_over_budget for row in rows),
         num_repeats=sum(row.num_repeats for row in rows),
     )
 
@@ -137,7 +150,7 @@ def gather(rows: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def _stand_for(trainings: Sequence[TrialRow]) -> TrialRow:
-    complete = [row for row in trainings if row.state == "complete"]
+    complete = [row for row in trainings if row.state is Ending.FINISHED]
     by_seed = list({row.seed: row for row in reversed(complete)}.values())
     if len(by_seed) <= 1:
         return by_seed[0] if by_seed else trainings[0]
@@ -155,7 +168,7 @@ def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
     complete = [
         row
         for row in gather(rows)
-        if row.state == "complete"
+        if row.state is Ending.FINISHED
         and row.num_params is not None
         and (budget is None or Caps(budget).holds(row.num_params))
     ]
@@ -180,21 +193,6 @@ def pareto_front(rows: Sequence[TrialRow]) -> list[TrialRow]:
         if not front or row.score > front[-1].score:
             front.append(row)
     return front
-
-
-def mean_seconds(rows: Sequence[TrialRow]) -> float | None:
-    """Return the expected seconds of the next trial, None before the first one ended.
-
-    Baselines are as large as the budget allows, and trials before the pruning sets in run to their
-    end: both take longer than usual. So from the third sampled trial on only sampled ones are
-    taken, the last half of them, but at least five where there are as many.
-    """
-    timed = [row for row in rows if row.is_counted and row.elapsed_seconds is not None]
-    sampled = [row for row in timed if row.source != names.KNOWN]
-    chosen = sampled[-max(5, len(sampled) // 2) :] if len(sampled) >= 3 else timed
-    if not chosen:
-        return None
-    return statistics.fmean(row.elapsed_seconds or 0.0 for row in chosen)
 
 
 def _to_row(trial: FrozenTrial) -> TrialRow:
@@ -228,18 +226,9 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
     )
 
 
-def _state(trial: FrozenTrial) -> str:
-    match trial.state:
-        case TrialState.COMPLETE:
-            return "broken" if trial.user_attrs.get(names.REASON) else "complete"
-        case TrialState.PRUNED:
-            return "pruned" if trial.intermediate_values else "rejected"
-        case TrialState.FAIL:
-            return "failed"
-        case TrialState.RUNNING:
-            return "running"
-        case _:
-            return "waiting"
+def _state(trial: FrozenTrial) -> Ending | str:
+    no_ending = {TrialState.PRUNED: "rejected", TrialState.FAIL: "failed"}
+    return ending_of(trial) or no_ending.get(trial.state, trial.state.name.lower())
 
 
 def count_workers(study: optuna.Study, workers: Path) -> int:

@@ -15,7 +15,7 @@ from nas.seeds import derive_seed
 from nas.training.batches import Batches
 from nas.training.engine import Engine, NoRoomError, halving
 from nas.training.open_training import Training, open_training
-from nas.training.result import EpochRecord, Status, TrainResult
+from nas.training.result import Ending, EpochRecord, TrainResult
 from nas.training.state import CheckpointPace, TrainSpec, TrainState
 
 __all__ = ["Batches", "OnEpoch", "TrainSpec", "train"]
@@ -72,7 +72,7 @@ def train(
         return halving(attempt, batch_size, SMALLEST_MICRO_BATCH, engine.device, logging.WARNING)
     except NoRoomError as error:
         threads = engine.num_threads or torch.get_num_threads()
-        return TrainResult("out_of_memory", error.reason, (), 0.0, 0.0, error.size, threads)
+        return TrainResult(Ending.OUT_OF_MEMORY, error.reason, (), 0.0, 0.0, error.size, threads)
 
 
 def _run(
@@ -111,7 +111,7 @@ def _run(
         clock.images_per_second,
         state.micro_batch,
         torch.get_num_threads(),
-        state.result_model.eval() if status == "finished" else None,
+        state.result_model.eval() if status is Ending.FINISHED else None,
     )
 
 
@@ -171,21 +171,21 @@ def _report(on_epoch: OnEpoch | None, records: list[EpochRecord]) -> bool:
     return on_epoch is not None and any(on_epoch(record) for record in records)
 
 
-def _ending(state: TrainState, spec: TrainSpec, stop: bool) -> Status | None:
+def _ending(state: TrainState, spec: TrainSpec, stop: bool) -> Ending | None:
     """Return how the training ended, or None while it goes on."""
     last = state.curve[-1] if state.curve else None
     if last and not all(math.isfinite(loss) for loss in _losses(last)):
-        return "diverged"
+        return Ending.DIVERGED
     if state.epoch >= spec.epochs:
-        return "finished"
-    return "stopped" if stop else None
+        return Ending.FINISHED
+    return Ending.STOPPED if stop else None
 
 
-def _reason(status: Status, state: TrainState, spec: TrainSpec) -> str | None:
-    if status == "diverged":
+def _reason(status: Ending, state: TrainState, spec: TrainSpec) -> str | None:
+    if status is Ending.DIVERGED:
         losses = ", ".join(f"{loss:g}" for loss in _losses(state.curve[-1]))
         return f"diverged in epoch {state.epoch} of {spec.epochs}: loss {losses}"
-    if status == "stopped":
+    if status is Ending.STOPPED:
         return f"stopped on request after epoch {state.epoch} of {spec.epochs}"
     return None
 

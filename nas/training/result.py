@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
 
-Status = Literal["finished", "stopped", "diverged", "out_of_memory"]
+
+class Ending(StrEnum):
+    """How a training ended, from its loop to a study's table.
+
+    The values are what checkpoints, `metrics.json` and trackers say. What a study's tables say is
+    in `nas.study.trials.WORDS`. NOTE: write `.value` into a checkpoint, which holds plain types.
+    """
+
+    FINISHED = "finished"
+    STOPPED = "stopped"  # on request at an epoch's edge: pruned
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+
+    @property
+    def is_broken(self) -> bool:
+        """Tell whether the accuracy says nothing of the network."""
+        return self in (Ending.DIVERGED, Ending.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +72,7 @@ class TrainResult:
     """How a training ended and what it measured.
 
     Args:
-        status: ``finished``; ``stopped`` on request at an epoch's edge; ``diverged``;
-            ``out_of_memory``.
+        status: How it ended.
         reason: Why it did not finish, in one sentence; None where it did.
         curve: The epochs, in order.
         elapsed_seconds: Time spent, evaluation included, interruptions left out.
@@ -67,7 +83,7 @@ class TrainResult:
             one; None where the training did not finish.
     """
 
-    status: Status
+    status: Ending
     reason: str | None
     curve: tuple[EpochRecord, ...]
     elapsed_seconds: float
@@ -83,10 +99,10 @@ class TrainResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record, without the network, as JSON-ready values."""
-        names = ("status", "reason", "elapsed_seconds", "images_per_second", "micro_batch")
+        names = ("reason", "elapsed_seconds", "images_per_second", "micro_batch", "num_threads")
         return {
+            "status": self.status.value,
             **{name: getattr(self, name) for name in names},
-            "num_threads": self.num_threads,
             "val_accuracy": self.val_accuracy,
             "curve": [record.to_dict() for record in self.curve],
         }
@@ -96,4 +112,4 @@ class TrainResult:
         """Read what `to_dict` wrote; the network is absent."""
         values = {name: value for name, value in record.items() if name != "val_accuracy"}
         curve = tuple(EpochRecord(**epoch) for epoch in values.pop("curve"))
-        return cls(curve=curve, **values)
+        return cls(Ending(values.pop("status")), curve=curve, **values)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_only_audited_trials_that_ended_among_the_best_five_are_a_cost():
 
 def test_without_an_audited_trial_the_study_cannot_tell():
     found = audit([row(0), row(1, state="pruned")])
-    assert found.to_dict() == {"num_audited": 0, "num_top": 0, "low": None, "high": None}
+    assert asdict(found) == {"num_audited": 0, "num_top": 0, "low": None, "high": None}
     assert describe_audit(found).startswith("cannot tell")
 
 

@@ -48,7 +48,7 @@ def test_estimates_are_those_that_the_samplers_space_gives():
     rows = EstimateReader(INPUT).read(study)
     found = {row.number: row.estimate for row in rows if row.estimate is not None}
     assert found == pytest.approx(expected, abs=1e-9)
-    assert set(found) == {row.number for row in rows if row.state == "complete"}
+    assert set(found) == {row.number for row in rows if row.word == "complete"}
     assert rank(rows)[0].number == max(expected, key=expected.get)
 
 

@@ -13,6 +13,7 @@ from nas.results.question import (
     shape_features,
 )
 from nas.study.trials import TrialRow
+from tests.support.rows import ENDINGS
 
 BUDGET = 1000
 
@@ -29,8 +30,8 @@ def row(
     kind = "bottleneck" if bottleneck else "basic"
     net = Architecture(Stem("conv3x3", width), (Stage(kind, depth, width, 1),))
     return TrialRow(
-        number, state, str(number), num_params, 1, accuracy, None, 1, "uniform", None, None, 1.0,
-        0, 0, net.to_dict(), None,
+        number, ENDINGS[state], str(number), num_params, 1, accuracy, None, 1, "uniform", None,
+        None, 1.0, 0, 0, net.to_dict(), None,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@ import numpy as np
 
 from nas.samplers.contract import History, Observation, ProposalRequest
 from nas.samplers.evolution import NUM_STARTUP_TRIALS, POPULATION_SIZE, EvolutionProposer
+from nas.training.result import Ending
 from tests.support.sampling import small_space
 
 SPACE = small_space()
@@ -14,7 +15,7 @@ def children(observations, num=60):
     return [next(draws) for _ in range(num)]
 
 
-def observe(num, status="complete", first=0, score=0.5):
+def observe(num, status=Ending.FINISHED, first=0, score=0.5):
     rng = np.random.default_rng(first)
     nets = [SPACE.sample(rng) for _ in range(num)]
     return [
@@ -44,7 +45,7 @@ def test_the_old_do_not_breed():
 
 def test_the_pruned_and_the_diverged_do_not_breed():
     complete = observe(20)
-    for status in ("pruned", "diverged"):
+    for status in (Ending.STOPPED, Ending.DIVERGED):
         broken = observe(20, status, first=100, score=0.9)
         drawn = children([*complete, *broken])
         near = {SPACE.key(c) for item in complete for c in SPACE.neighbours(item.choices)}

@@ -6,6 +6,7 @@ from optuna.trial import TrialState, create_trial
 
 from nas.samplers import make_sampler
 from nas.samplers.history import HistoryReader
+from nas.training.result import Ending
 from tests.support.sampling import ask, finished, new_study, run, tiny_space
 
 SPACE = tiny_space()
@@ -36,10 +37,10 @@ def test_scores_are_to_be_maximised_whatever_the_direction():
 @pytest.mark.parametrize(
     ("state", "settings", "status", "score"),
     [
-        ("complete", {"score": 0.7}, "complete", 0.7),
-        ("complete", {"score": 0.0, "reason": "diverged"}, "diverged", 0.0),
-        ("pruned", {"curve": (0.2, 0.4)}, "pruned", 0.4),
-        ("pruned", {"curve": (math.nan,)}, "diverged", 0.0),
+        ("complete", {"score": 0.7}, Ending.FINISHED, 0.7),
+        ("complete", {"score": 0.0, "reason": "diverged"}, Ending.DIVERGED, 0.0),
+        ("pruned", {"curve": (0.2, 0.4)}, Ending.STOPPED, 0.4),
+        ("pruned", {"curve": (math.nan,)}, Ending.DIVERGED, 0.0),
     ],
 )
 def test_a_finished_trial_is_what_it_says(state, settings, status, score):

@@ -4,6 +4,7 @@ import pytest
 from nas.samplers.contract import Observation
 from nas.samplers.incumbent import estimate_scores
 from nas.samplers.surrogate import make_fitter
+from nas.training.result import Ending
 from tests.support.sampling import score_of, small_space
 
 SPACE = small_space()
@@ -16,7 +17,7 @@ def observe(num, noise=0.0, seed=0):
         choices = SPACE.sample(rng)
         found[SPACE.key(choices)] = choices
     return [
-        Observation(n, item, key, score_of(SPACE, item) + noise * rng.normal(), "complete")
+        Observation(n, item, key, score_of(SPACE, item) + noise * rng.normal(), Ending.FINISHED)
         for n, (key, item) in enumerate(found.items())
     ]
 
@@ -31,7 +32,7 @@ def test_few_measurements_are_taken_as_they_are():
 def test_a_pruned_or_diverged_trial_has_no_estimate():
     observations = observe(30)
     first, *others = observations
-    for status, curve in (("pruned", ((0, 2.0),)), ("diverged", ())):
+    for status, curve in ((Ending.STOPPED, ((0, 2.0),)), (Ending.DIVERGED, ())):
         broken = Observation(first.number, first.choices, first.key, 2.0, status, curve)
         estimates = estimate_scores(make_fitter(SPACE), [broken, *others])
         assert set(estimates) == {item.number for item in others}

@@ -3,12 +3,13 @@ import numpy as np
 from nas.samplers.contract import History, Observation, ProposalRequest
 from nas.samplers.predictor import NUM_STARTUP_TRIALS, PredictorProposer
 from nas.samplers.surrogate import MIN_COMPLETE, make_fitter
+from nas.training.result import Ending
 from tests.support.sampling import score_of, small_space
 
 SPACE = small_space()
 
 
-def observe(num, seed=0, status="complete"):
+def observe(num, seed=0, status=Ending.FINISHED):
     rng = np.random.default_rng(seed)
     nets = [SPACE.canonical(SPACE.sample(rng)) for _ in range(num)]
     return tuple(
@@ -32,7 +33,7 @@ def ranked(observations, pending=None):
 
 def test_it_starts_uniformly_and_while_too_few_are_complete():
     assert ranked(observe(NUM_STARTUP_TRIALS - 1))[0][0] == "uniform"
-    pruned = observe(20, status="pruned")
+    pruned = observe(20, status=Ending.STOPPED)
     assert ranked(pruned)[0][0] == "uniform"
     assert ranked(pruned + observe(MIN_COMPLETE, seed=1))[0][0] == "predictor"
 

@@ -17,7 +17,7 @@ from nas.search.prepare import find_baselines, prepare
 from nas.search.request import make_request, quote_command
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
-from nas.study.folder import Plan
+from nas.study.definition import Plan
 from nas.study.rungs import RungSpec
 from nas.training.recipe import get_recipe
 from nas.training.timing import Speed

@@ -2,19 +2,22 @@
 
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from rich.console import Console
 
 from nas.commands import main
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.results.forecast import Terms, cost_units, seconds_left
+from nas.results.forecast import Terms, cost_units, seconds_left, seconds_per_trial
 from nas.search.progress import ProgressLine, compose_line
 from nas.study.folder import StudyFolder
-from nas.study.trials import TrialRow, read_rows
+from nas.study.trials import TrialRow, count_funnel, read_rows
+from tests.support.rows import ENDINGS
 from tests.support.searching import words
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "recorded_search.json").read_text())
@@ -26,7 +29,8 @@ SMALL = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
 def row(**fields):
     blank = dict.fromkeys(TrialRow.__dataclass_fields__)
     blank |= {"id": "", "source": "uniform", "num_over_budget": 0, "num_repeats": 0}
-    return TrialRow(**{**blank, "num_epochs": 5, "state": "complete", "number": 0, **fields})
+    blank |= {"num_epochs": 5, "state": "complete", "number": 0, **fields}
+    return TrialRow(**blank | {"state": ENDINGS.get(blank["state"], blank["state"])})
 
 
 def recorded_rows():
@@ -46,12 +50,21 @@ def after(rows, number):
 def test_after_a_tenth_of_the_trials_the_time_left_is_within_30_percent_of_what_it_becomes():
     rows = recorded_rows()
     assert [r.source for r in rows[:3]] == ["known"] * 3  # large ones first, ...
-    assert {r.state for r in rows[10:]} >= {"pruned"}  # ... and later some that end early
+    assert {r.word for r in rows[10:]} >= {"pruned"}  # ... and later some that end early
     tenth = len(rows) // 10
     becomes = sum(r.elapsed_seconds for r in rows[tenth:])
     left = seconds_left(after(rows, tenth), len(rows), TERMS)
     assert left == pytest.approx(becomes, rel=0.3)
     assert seconds_left(rows, len(rows), TERMS) == 0
+
+
+def test_the_time_of_a_trial_is_in_the_mean_within_35_percent_of_what_the_next_ten_take():
+    rows, errors = recorded_rows(), []
+    for number in range(3, len(rows) - 9):  # before are the baselines alone
+        became = fmean(r.elapsed_seconds for r in rows[number : number + 10])
+        errors.append(abs(math.log(seconds_per_trial(rows[:number], TERMS) / became)))
+    assert fmean(errors) < math.log(1.35)
+    assert seconds_per_trial([], TERMS) is None
 
 
 def test_the_time_left_is_exact_where_all_trials_are_alike():
@@ -91,7 +104,7 @@ def test_the_line_names_everything_once():
         row(number=2, state="broken", num_epochs=1, elapsed_seconds=1.0, reason="diverged"),
         row(number=3, state="failed", num_epochs=0),
     ]
-    line = compose_line(rows, 20, 5_000_000, 1000, TERMS)
+    line = compose_line(rows, 20, 5_000_000, TERMS)
     for part in (
         "3/20 trained",
         "1 pruned",
@@ -112,36 +125,41 @@ def study(tmp_path_factory, images):
     return StudyFolder(path / "tiny-8k-folder")
 
 
+def update(progress, rows, num_trials=2, rung_epochs=None):
+    line = compose_line(rows, num_trials, 8_000, TERMS, rung_epochs=rung_epochs)
+    progress.update(line, count_funnel(rows))
+
+
 def show(study, console):
     from nas.study.storage import load_study, open_storage
 
     definition = study.load()
     rows = read_rows(load_study(definition.name, open_storage(None, study.journal)))
-    with ProgressLine(console, definition, 2, TERMS) as progress:
-        progress.update(rows[:1])
+    with ProgressLine(console) as progress:
+        update(progress, rows[:1])
         progress.show_now("trial 1: epoch 1/1, 50.0%")
-        progress.update(rows[:1])
-        progress.update(rows)
+        update(progress, rows[:1])
+        update(progress, rows)
 
 
 def test_the_line_of_a_rung_says_which_and_leaves_out_what_a_rung_has_not():
     rows = [row(number=3, val_accuracy=0.9, num_params=4_000_000, elapsed_seconds=60.0)]
     rows[0] = replace(rows[0], num_epochs=30, architecture=SMALL.to_dict())
-    line = compose_line(rows, 24, 5_000_000, 1000, replace(TERMS, num_startup=None), 1, 30)
+    line = compose_line(rows, 24, 5_000_000, replace(TERMS, num_startup=None), 1, 30)
     assert line.startswith("rung @30 · 1/24 trained · best 90.00%")
     assert "pruned" not in line
     assert "repeats" not in line
 
 
-def test_off_a_terminal_no_line_is_written_for_the_time_left_alone(study):
-    text, definition = io.StringIO(), study.load()
+def test_off_a_terminal_no_line_is_written_for_the_time_left_alone():
+    text = io.StringIO()
     rows = [row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(2)]
     running = replace(rows[1], state="running", num_epochs=1)
-    with ProgressLine(Console(file=text), definition, 2, TERMS) as progress:
+    with ProgressLine(Console(file=text)) as progress:
         for epochs in (1, 2, 3, 4):
-            progress.update([rows[0], replace(running, num_epochs=epochs)])
-        progress.turn_to_rung(definition.at_rung(30), 1, TERMS, "opens")
-        progress.update([rows[0]])
+            update(progress, [rows[0], replace(running, num_epochs=epochs)])
+        progress.turn_to_rung("opens")
+        update(progress, [rows[0]], 1, rung_epochs=30)
     starts = [line.split(" trained")[0] for line in text.getvalue().splitlines()]
     assert starts == ["1/2", "opens", "rung @30 · 1/1"]
 

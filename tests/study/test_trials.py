@@ -11,14 +11,15 @@ from optuna.trial import TrialState, create_trial
 
 from nas.statistics import resolvable_difference, standard_error
 from nas.study.trials import (
+    WORDS,
     count_funnel,
     gather,
-    mean_seconds,
     pareto_front,
     rank,
     read_rows,
     tied_with_first,
 )
+from nas.training.result import Ending
 from tests.support.rows import row
 
 
@@ -26,6 +27,10 @@ def frozen(state, value=None, steps=(), **attrs):
     return create_trial(
         state=state, value=value, intermediate_values=dict(enumerate(steps)), user_attrs=attrs
     )
+
+
+def test_every_ending_has_a_word():
+    assert WORDS.keys() == set(Ending)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def test_each_optuna_state_has_its_word_and_counts_as_the_design_says(
     study = optuna.create_study(direction="maximize")
     study.add_trial(trial)
     (found,) = read_rows(study)
-    assert (found.state, found.val_accuracy, found.is_counted) == (state, accuracy, is_counted)
+    assert (found.word, found.val_accuracy, found.is_counted) == (state, accuracy, is_counted)
 
 
 def test_running_and_waiting_trials_are_told_apart():
@@ -129,14 +134,6 @@ def test_the_pareto_front_is_what_nothing_as_small_or_smaller_reaches(pairs):
         )
     }
     assert [(one.num_params, one.val_accuracy) for one in front] == sorted(expected)
-
-
-def test_the_time_of_a_trial_is_not_that_of_the_baselines():
-    known = [row(n, elapsed_seconds=100.0, source="known") for n in range(2)]
-    sampled = [row(n, elapsed_seconds=2.0) for n in range(2, 8)]
-    assert mean_seconds([*known, *sampled]) == 2.0
-    assert mean_seconds(known) == 100.0
-    assert mean_seconds([]) is None
 
 
 def test_the_elapsed_time_runs_from_the_asking_to_the_telling():

@@ -1,6 +1,8 @@
 """Rows of trials for tests, as a study's table has them."""
 
-from nas.study.trials import TrialRow
+from nas.study.trials import WORDS, TrialRow
+
+ENDINGS = {word: ending for ending, word in WORDS.items()}  # by the word that is shown
 
 
 def row(number=0, accuracy=0.5, size=1000, state="complete", **fields):
@@ -19,5 +21,9 @@ def row(number=0, accuracy=0.5, size=1000, state="complete", **fields):
         "notation": None,
     }
     return TrialRow(
-        number=number, state=state, num_params=size, val_accuracy=accuracy, **(values | fields)
+        number=number,
+        state=ENDINGS.get(state, state),
+        num_params=size,
+        val_accuracy=accuracy,
+        **(values | fields),
     )

@@ -24,7 +24,8 @@ from nas.study.attributes import (
     NUM_PARAMS,
     SHAPE_ID,
 )
-from nas.study.folder import Plan, StudyDefinition, StudyFolder
+from nas.study.definition import Plan, StudyDefinition
+from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
 from nas.training.recipe import RECIPES
 

@@ -275,6 +275,7 @@ def test_divergence_is_a_result_with_its_reason():
 
 
 def test_a_result_survives_json(whole):
+    assert type(whole.to_dict()["status"]) is str  # else no checkpoint with it could be loaded
     text = json.dumps(whole.to_dict())
     assert TrainResult.from_dict(json.loads(text)) == whole
 
