@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,9 +156,9 @@ def make_recipe(args: argparse.Namespace, default: str, num_images: int | None =
     return fit_recipe(row, args.overrides, num_images)
 
 
-def expand_path(text: str) -> Path:
-    """Return a path; no shell unfolds the home folder in `--data=~/images`."""
-    return Path(text).expanduser()
+def expand_path(text: str) -> Path | None:
+    """Return a path; no shell unfolds the home folder in `--data=~/images`. Nothing is None."""
+    return Path(os.path.expanduser(text)) if text else None
 
 
 def parse_workers(text: str) -> int | None:

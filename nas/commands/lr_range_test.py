@@ -18,16 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.arguments import (
-    add_flags,
-    add_format,
-    add_options,
-    add_stem,
-    add_studies,
-    add_training,
-    make_recipe,
-    require_at_least,
-)
+from nas.commands import arguments
 from nas.commands.training import DEFAULT_DATASET, load_data
 from nas.errors import UsageError
 from nas.network.presets import resolve_architecture
@@ -48,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "architecture", metavar="ARCH", help="a preset, a JSON file or the paper's notation"
     )
-    add_stem(parser)
+    arguments.add_stem(parser)
     group = parser.add_argument_group("test")
-    add_options(
+    arguments.add_options(
         group,
         ("--low", float, "RATE", "first rate (default: 1e-4 for sgd, else 1e-6)"),
         ("--high", float, "RATE", "last rate (default: 10 for sgd, else 1)"),
@@ -64,19 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="exponential",
         help="how the rate rises (default: exponential)",
     )
-    add_flags(group, ("--validate", "measure on the validation split too, 20 times on the way"))
+    validate = "measure on the validation split too, 20 times on the way"
+    arguments.add_flags(group, ("--validate", validate))
     where = "where table and picture go (default: STUDIES/lr-range/ID-RECIPE-seedN)"
     group.add_argument("--out", metavar="DIR", help=where)
-    add_studies(group)
-    add_training(parser, recipe=DEFAULT_RECIPE, dataset=DEFAULT_DATASET)
-    add_format(parser)
+    arguments.add_studies(group)
+    arguments.add_training(parser, recipe=DEFAULT_RECIPE, dataset=DEFAULT_DATASET)
+    arguments.add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the test, write its table and picture, and say what it suggests."""
     _check(args)
     architecture = resolve_architecture(args.architecture, stem_kind=args.stem)
-    recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
+    recipe = arguments.make_recipe(args, DEFAULT_RECIPE)  # refused before the data are read
     ramp = _make_ramp(args, recipe.optimizer)
     from nas.network.complexity import count
     from nas.training.batches import place_all
@@ -88,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     data = load_data(args)
     architecture = architecture.with_dropout(recipe.dropout)
     count(architecture, data.input_spec)
-    recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))
+    recipe = arguments.make_recipe(args, DEFAULT_RECIPE, len(data.train))
     seed = args.seed or 0
     spec = TrainSpec(architecture, data.input_spec, recipe, 1, seed)
     folder = _make_folder(args, spec)
@@ -108,9 +100,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    require_at_least(args, MIN_STEPS, "steps")
-    require_at_least(args, 1, "image_size")
-    require_at_least(args, 0, "seed")
+    arguments.require_at_least(args, MIN_STEPS, "steps")
+    arguments.require_at_least(args, 1, "image_size")
+    arguments.require_at_least(args, 0, "seed")
     for name in ("low", "high"):
         value = getattr(args, name)
         if value is not None and not 0 < value <= MAX_RATE:  # nan is refused too

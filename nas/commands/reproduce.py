@@ -15,23 +15,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nas.commands.arguments import (
-    add_flags,
-    add_format,
-    add_options,
-    add_studies,
-    add_track,
-    add_training,
-    require_at_least,
-)
-from nas.commands.training import (
-    DEFAULT_DATASET,
-    INTERRUPTED_TEXT,
-    add_continuing,
-    load_data,
-    mode_of,
-    train_all,
-)
+from nas.commands import arguments, training
 from nas.errors import UsageError
 from nas.paper.reproduction import Planned, print_plan, print_results, print_settings
 from nas.paper.table import PaperRow, find_rows
@@ -48,15 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `reproduce`."""
     parser.add_argument("row", metavar="ROW|all|final")
     group = parser.add_argument_group("run")
-    add_options(group, ("--epochs", int, "N", "epochs (default: the row's; 200 of the paper)"))
+    epochs = "epochs (default: the row's; 200 of the paper)"
+    arguments.add_options(group, ("--epochs", int, "N", epochs))
     over = "train rows 1 and 6 too, which exceed the paper's own 5,000,000 parameters"
     dry = "print the settings; train nothing, write nothing"
-    add_flags(group, ("--allow-over-budget", over), ("--dry-run", dry))
-    add_continuing(group)
-    add_studies(group)
-    add_training(parser, recipe=None, dataset=DEFAULT_DATASET)
-    add_track(parser)
-    add_format(parser)
+    arguments.add_flags(group, ("--allow-over-budget", over), ("--dry-run", dry))
+    training.add_continuing(group)
+    arguments.add_studies(group)
+    arguments.add_training(parser, recipe=None, dataset=training.DEFAULT_DATASET)
+    arguments.add_track(parser)
+    arguments.add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args, rows, None)  # a wrong call is refused before the data are read
     from nas.signals import interruptible
 
-    is_on_default = args.data is None and args.dataset in (None, DEFAULT_DATASET)
-    data = None if args.dry_run and is_on_default else load_data(args)
+    is_on_default = args.data is None and args.dataset in (None, training.DEFAULT_DATASET)
+    data = None if args.dry_run and is_on_default else training.load_data(args)
     if data is not None:
         plan = _plan(args, rows, data)
     if args.dry_run or data is None:
@@ -75,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.format == "text":
         print_settings(plan)
-    with interruptible(INTERRUPTED_TEXT):
+    with interruptible(training.INTERRUPTED_TEXT):
         results = _train_all(args, plan, data, mode)
     print_results(plan, results, args.format)
     return 1 if any(result.status in BROKEN for result in results) else 0
@@ -85,10 +70,10 @@ def _check(args: argparse.Namespace) -> str:
     """Refuse what does not go together; return how the run folders are entered."""
     from nas.training.tracking import require_trackers
 
-    require_at_least(args, 1, "epochs", "image_size")
-    require_at_least(args, 0, "seed")
+    arguments.require_at_least(args, 1, "epochs", "image_size")
+    arguments.require_at_least(args, 0, "seed")
     require_trackers(args.track)
-    return mode_of(args)
+    return training.mode_of(args)
 
 
 def _plan(
@@ -124,12 +109,12 @@ def _plan_row(
 
     if row.preset is None:
         return Planned(row, obstacle, None, ())
-    dataset, seed = args.dataset or DEFAULT_DATASET, args.seed or 0
+    dataset, seed = args.dataset or training.DEFAULT_DATASET, args.seed or 0
     num_images = 50_000 if data is None else data.num_images
     recipe = row_recipe(row, args.overrides, num_images)
     epochs = args.epochs or row_epochs(row)
     given = overridden_fields(args.overrides) | ({"epochs"} if args.epochs else set())
-    given |= {"data"} if dataset != DEFAULT_DATASET else set()
+    given |= {"data"} if dataset != training.DEFAULT_DATASET else set()
     given |= {"architecture"} if "dropout" in given else set()  # it is part of the notation
     words = f"{dataset}, {num_images:,} images"
     settings = used_settings(row, recipe, epochs, words, given)
@@ -158,7 +143,7 @@ def _train_all(
     from nas.study.folder import studies_folder
 
     runs = [item.run for item in plan if item.run is not None and not item.obstacle]
-    ends = train_all(runs, data, mode, args.track)
+    ends = training.train_all(runs, data, mode, args.track)
     results = []
     for item in plan:
         if item.run is None or item.obstacle:

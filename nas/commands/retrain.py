@@ -17,17 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.arguments import (
-    add_flags,
-    add_format,
-    add_options,
-    add_study,
-    add_track,
-    add_training,
-    list_names,
-    make_recipe,
-    require_at_least,
-)
+from nas.commands import arguments
 from nas.commands.common import find_network
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_all
 from nas.errors import UsageError
@@ -48,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `retrain`."""
     group = parser.add_argument_group("network")
     which = group.add_mutually_exclusive_group(required=True)
-    add_flags(which, ("--best", "the best trial of the study"))
-    add_options(
+    arguments.add_flags(which, ("--best", "the best trial of the study"))
+    arguments.add_options(
         which,
         ("--trial", int, "N", "trial number N of the study"),
         ("--arch", str, "NAME|FILE", "a preset, a JSON file or the paper's notation"),
     )
-    stems = f"with --arch: the stem's kind, {list_names(STEMS)}; a notation has none"
-    add_options(
+    stems = f"with --arch: the stem's kind, {arguments.list_names(STEMS)}; a notation has none"
+    arguments.add_options(
         group,
         ("--budget", parse_count, "N", "with --best: at most N parameters"),
         ("--stem", str, "KIND", stems),
@@ -66,12 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "N runs, with seeds k, k+1, ... from --seed on; mean and standard deviation"
     group.add_argument("--seeds", type=int, default=1, metavar="N", help=text)
-    add_flags(group, ("--holdout", "keep the validation split out and measure on it every epoch"))
+    holdout = "keep the validation split out and measure on it every epoch"
+    arguments.add_flags(group, ("--holdout", holdout))
     add_continuing(group)
-    add_study(parser)
-    add_training(parser, recipe=DEFAULT_RECIPE, dataset="the study's")
-    add_track(parser)
-    add_format(parser)
+    arguments.add_study(parser)
+    arguments.add_training(parser, recipe=DEFAULT_RECIPE, dataset="the study's")
+    arguments.add_track(parser)
+    arguments.add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,8 +81,8 @@ def _check(args: argparse.Namespace) -> str:
     """Refuse what does not go together; return how the run folders are entered."""
     from nas.training.tracking import require_trackers
 
-    require_at_least(args, 1, "epochs", "seeds", "image_size")
-    require_at_least(args, 0, "seed")
+    arguments.require_at_least(args, 1, "epochs", "seeds", "image_size")
+    arguments.require_at_least(args, 0, "seed")
     if args.budget is not None and not args.best:
         raise UsageError("--budget goes with --best: it limits which trial is the best")
     if args.stem is not None and args.arch is None:
@@ -121,14 +112,14 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
         image_size = image_size or definition.image_size
         if data_dir is None and definition.data_dir:
             data_dir = Path(definition.data_dir)
-    recipe = make_recipe(args, DEFAULT_RECIPE)  # a wrong one is refused before the data are read
+    recipe = arguments.make_recipe(args, DEFAULT_RECIPE)  # refused before the data are read
     architecture = architecture.with_dropout(recipe.dropout)  # the folder says what was trained
     device = choose_device(args.device or "auto")
     data = load_training(dataset, data_dir, image_size)
     if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:
         print("note: these are not the images that the study searched on", file=sys.stderr)
     first = args.seed or 0
-    recipe = make_recipe(args, DEFAULT_RECIPE, len(data.train))
+    recipe = arguments.make_recipe(args, DEFAULT_RECIPE, len(data.train))
     return [
         RunSpec(
             architecture=architecture,

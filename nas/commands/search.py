@@ -15,18 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nas.commands.arguments import (
-    add_flags,
-    add_format,
-    add_options,
-    add_study,
-    add_time_limit,
-    add_track,
-    add_training,
-    list_names,
-    parse_workers,
-    require_at_least,
-)
+from nas.commands import arguments
 from nas.commands.common import read_study
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
@@ -66,7 +55,7 @@ GPU_HOURS_HELP = (
 
 
 def _choices(does: str, table: Iterable[str], default: str) -> str:
-    return f"what {does}: {list_names(table)} (default: {default})"
+    return f"what {does}: {arguments.list_names(table)} (default: {default})"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     macs = partial(parse_count, name="max-macs")
     activations = partial(parse_count, name="max-activations")
     outputs = "most output elements of all convolutions for one image"
-    add_options(
+    arguments.add_options(
         group,
         ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
         ("--targets", parse_budgets, "N,N,...", TARGETS_HELP),
@@ -88,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-macs", macs, "N", "most multiply-adds for one image"),
         ("--max-activations", activations, "N", outputs),
         ("--rungs", parse_rungs, "24x30,6x100", RUNGS_HELP),
-        ("--workers", parse_workers, "N", WORKERS_HELP),
+        ("--workers", arguments.parse_workers, "N", WORKERS_HELP),
         ("--gpu-hours", parse_hours, "H", GPU_HOURS_HELP),
     )
     group.add_argument(
@@ -100,18 +89,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # --no-known is what the option was called before
     for name, shown in (("--no-baselines", text), ("--no-known", argparse.SUPPRESS)):
         group.add_argument(name, action="store_false", dest="known", default=None, help=shown)
-    add_time_limit(group)
-    add_flags(group, ("--dry-run", "say what would happen; write nothing"))
-    add_study(parser, "<space>-<budget>-<dataset>")
-    add_training(parser)
-    add_track(parser)
-    add_format(parser)
+    arguments.add_time_limit(group)
+    arguments.add_flags(group, ("--dry-run", "say what would happen; write nothing"))
+    arguments.add_study(parser, "<space>-<budget>-<dataset>")
+    arguments.add_training(parser)
+    arguments.add_track(parser)
+    arguments.add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare, say what will happen, search, say what was found."""
-    require_at_least(args, 1, "epochs", "workers", "image_size")
-    require_at_least(args, 0, "seed")
+    arguments.require_at_least(args, 1, "epochs", "workers", "image_size")
+    arguments.require_at_least(args, 0, "seed")
     _take_budgets(args)
     from nas.search.request import make_request
 
@@ -126,14 +115,8 @@ def run(args: argparse.Namespace) -> int:
     from nas.training.tracking import require_trackers
 
     require_trackers(args.track)
+    _note_storage(request)
     search = prepare(request)
-    own = os.environ.get(STORAGE_VARIABLE)
-    if args.storage is None and own and own != search.url:
-        print(
-            f"note: ${STORAGE_VARIABLE} is for new studies; {search.folder.name!r} stays in "
-            f"{search.url or search.folder.journal}",
-            file=sys.stderr,
-        )
     print("\n".join(describe_search(search)), file=sys.stderr)
     if args.dry_run:
         print("dry run: nothing was written", file=sys.stderr)
@@ -142,10 +125,24 @@ def run(args: argparse.Namespace) -> int:
     try:
         reason = run_search(search, Console(stderr=True))
     except KeyboardInterrupt:
-        print("interrupted; the state is saved: the same command resumes", file=sys.stderr)
-        return 130
+        text = "interrupted; the state is saved: the same command resumes"
+        raise KeyboardInterrupt(text) from None
     print_end(args, read_study(search.folder, args.storage), reason)
     return 0
+
+
+def _note_storage(request: Request) -> None:
+    """Say where $NAS_STORAGE is left out of account, before the study is opened."""
+    from nas.study.storage import storage_url
+
+    own, folder = os.environ.get(STORAGE_VARIABLE), request.folder
+    url = storage_url(request.storage, folder.load() if folder.exists else None)
+    if own and request.storage is None and own != url:
+        print(
+            f"note: ${STORAGE_VARIABLE} is for new studies; {folder.name!r} stays in "
+            f"{url or folder.journal}",
+            file=sys.stderr,
+        )
 
 
 def _take_budgets(args: argparse.Namespace) -> None:

@@ -20,23 +20,10 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.arguments import (
-    add_data,
-    add_flags,
-    add_format,
-    add_options,
-    add_studies,
-    require_at_least,
-)
+from nas.commands import arguments
 from nas.commands.training import load_data
 from nas.paper.findings import describe_result, print_findings
-from nas.paper.study import (
-    SCALES,
-    arm_epochs,
-    arm_settings,
-    list_claim_studies,
-    load_claim_study,
-)
+from nas.paper.study import SCALES, arm_epochs, arm_settings, list_claim_studies, load_claim_study
 from nas.printing import print_json, print_table, print_titles
 from nas.units import format_duration
 
@@ -51,15 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--scale", choices=tuple(SCALES), default="tiny", help="how large (default: tiny)"
     )
-    add_options(group, ("--epochs", int, "N", "in place of the scale's; results say so"))
-    add_flags(
+    arguments.add_options(group, ("--epochs", int, "N", "in place of the scale's; results say so"))
+    arguments.add_flags(
         group,
         ("--dry-run", "print what would be trained, and how long it takes"),
         ("--restart", "discard what was measured at this scale before"),
     )
-    add_studies(group)
-    add_data(parser.add_argument_group("data"))
-    add_format(parser)
+    arguments.add_studies(group)
+    arguments.add_data(parser.add_argument_group("data"))
+    arguments.add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         print_titles(list_claim_studies(), "study", "what it tests", args.format)
         return 0
-    require_at_least(args, 1, "epochs", "image_size")
+    arguments.require_at_least(args, 1, "epochs", "image_size")
     sitting = _prepare(args)
     if args.dry_run:
         return _print_plan(args, sitting)

@@ -76,63 +76,32 @@ def _hand_made(depths: tuple[int, int, int]) -> Preset:
 _FINAL = "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Bottleneck,26,256,0.1],[Bottleneck,5,512,0.1]]"
 
 _ROWS = (
-    Preset(
-        "final",
-        Architecture.from_notation(_FINAL, "conv5x5"),
-        "the paper's final net",
-        f"{PAPER}, Results",
-        "row3; the stem is the one that gives the paper's 4,997,194 parameters",
-    ),
-    _row(
-        1,
-        "[[Basic,2,64,0.1,2],[Basic,2,128,0.1,2],[Basic,2,256,0.1,2],[Basic,2,512,0.1,2]]",
-        "conv3x3",
-        "2x2 kernels, the second convolution without padding; over the paper's own 5M",
-    ),
-    _row(
-        2,
-        "[[Basic,2,128,0.1],[Basic,2,256,0.1],[Bottleneck,5,256,0.1],[Bottleneck,6,512,0.1]]",
-        "conv5x5",
-        _STEM_WIDTH_NOTE,
-    ),
+    Preset("final", Architecture.from_notation(_FINAL, "conv5x5"), "the paper's final net",
+           f"{PAPER}, Results",
+           "row3; the stem is the one that gives the paper's 4,997,194 parameters"),
+    _row(1, "[[Basic,2,64,0.1,2],[Basic,2,128,0.1,2],[Basic,2,256,0.1,2],[Basic,2,512,0.1,2]]",
+         "conv3x3",
+         "2x2 kernels, the second convolution without padding; over the paper's own 5M"),
+    _row(2, "[[Basic,2,128,0.1],[Basic,2,256,0.1],[Bottleneck,5,256,0.1],[Bottleneck,6,512,0.1]]",
+         "conv5x5", _STEM_WIDTH_NOTE),
     _row(3, _FINAL, "conv5x5", "the paper's final model"),
-    _row(
-        4,
-        "[[Basic,1,128,0.5],[Basic,2,128,0.5],[Basic,2,128,0.5],[Basic,2,128,0.5],"
-        "[Basic,2,196,0.5],[Basic,2,196,0.5]]",
-        "conv5x5",
-        _STEM_WIDTH_NOTE,
-    ),
-    _row(
-        5,
-        "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Bottleneck,9,256,0.1],[Bottleneck,9,512,0.1]]",
-        "conv5x5",
-    ),
-    _row(
-        6,
-        "[[BasicPooled,2,64,0.1,2],[BasicPooled,2,128,0.1,2],[BasicPooled,2,256,0.1,2],"
-        "[BasicPooled,2,512,0.1,2]]",
-        "conv3x3",
-        "2x2 kernels, each convolution followed by a 2x2 average pool; over the paper's own 5M",
-    ),
-    _row(
-        7,
-        "[[Bottleneck,2,128,0.1],[Bottleneck,6,256,0.1],[Bottleneck,6,512,0.1],"
-        "[Bottleneck,2,1024,0.1]]",
-        "conv5x5",
-        f"{_STEM_WIDTH_NOTE}; the paper's run diverged",
-    ),
-    _row(
-        8,
-        "[[Bottleneck,2,128,null],[Bottleneck,6,256,null],[Bottleneck,6,512,null],"
-        "[Bottleneck,2,1024,null]]",
-        "conv5x5",
-        f"{_STEM_WIDTH_NOTE}; the paper's text calls it model 4 and makes stage 3 256 wide",
-    ),
+    _row(4, "[[Basic,1,128,0.5],[Basic,2,128,0.5],[Basic,2,128,0.5],[Basic,2,128,0.5],"
+            "[Basic,2,196,0.5],[Basic,2,196,0.5]]", "conv5x5", _STEM_WIDTH_NOTE),
+    _row(5, "[[Basic,3,64,0.1],[Basic,5,128,0.1],[Bottleneck,9,256,0.1],[Bottleneck,9,512,0.1]]",
+         "conv5x5"),
+    _row(6, "[[BasicPooled,2,64,0.1,2],[BasicPooled,2,128,0.1,2],[BasicPooled,2,256,0.1,2],"
+            "[BasicPooled,2,512,0.1,2]]", "conv3x3",
+         "2x2 kernels, each convolution followed by a 2x2 average pool; over the paper's own 5M"),
+    _row(7, "[[Bottleneck,2,128,0.1],[Bottleneck,6,256,0.1],[Bottleneck,6,512,0.1],"
+            "[Bottleneck,2,1024,0.1]]", "conv5x5",
+         f"{_STEM_WIDTH_NOTE}; the paper's run diverged"),
+    _row(8, "[[Bottleneck,2,128,null],[Bottleneck,6,256,null],[Bottleneck,6,512,null],"
+            "[Bottleneck,2,1024,null]]", "conv5x5",
+         f"{_STEM_WIDTH_NOTE}; the paper's text calls it model 4 and makes stage 3 256 wide"),
     *(_resnet(num_layers) for num_layers in (20, 32, 44, 56, 110)),
     _hand_made((3, 3, 3)),
     _hand_made((4, 4, 3)),
-)
+)  # fmt: skip
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
 

@@ -114,7 +114,8 @@ def place_splits(sitting: Sitting, seed: int) -> Dataset:
     data, (num_train, num_val) = sitting.data, sitting.sizes()
     whole = merge(data)
     rest, val = stratified_split(whole.labels, num_val / len(whole), seed)
-    train = slice_of(select(whole, rest), num_train, seed)
+    left = select(whole, rest)  # fewer than asked for where a class has but a few images
+    train = slice_of(left, min(num_train, len(left)), seed)
     return data.with_splits(train, select(whole, val)).to(sitting.engine.device)
 
 

@@ -22,13 +22,7 @@ from nas.files import make_folder, write_atomically
 from nas.network.complexity import count
 from nas.network.identity import identify
 from nas.retraining.run import RunSpec, settings_of, train_spec_of
-from nas.retraining.run_folder import (
-    ENDED,
-    OPENINGS,
-    RUNNING,
-    opening,
-    refuse_other_settings,
-)
+from nas.retraining.run_folder import ENDED, OPENINGS, RUNNING, opening, refuse_other_settings
 from nas.statistics import standard_error
 from nas.training.batches import eval_loader, make_batches
 from nas.training.engine import Engine, hardware

@@ -13,13 +13,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.contract import (
-    REASON_ATTR,
-    CandidateSpace,
-    Configuration,
-    History,
-    Observation,
-)
+from nas.samplers.contract import REASON_ATTR, CandidateSpace, Configuration, History, Observation
 from nas.training.result import Ending
 
 

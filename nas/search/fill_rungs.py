@@ -18,15 +18,7 @@ from nas.results.study_rungs import basis_of, read_rung_rows, rungs_of
 from nas.samplers.enqueued import EnqueuedOnly
 from nas.search.prepare import Search
 from nas.signals import InterruptGuard
-from nas.study.attributes import (
-    ARCHITECTURE,
-    CANDIDATES,
-    KNOWN_NAME,
-    ORIGIN,
-    RUNG_OF,
-    SOURCE,
-    TARGET,
-)
+from nas.study import attributes as names
 from nas.study.candidates import choose_candidates
 from nas.study.folder import fresh_name
 from nas.study.ledger import Ledger
@@ -36,7 +28,7 @@ from nas.study.rungs import RungSpec, rung_study
 from nas.study.storage import ensure_study, load_study
 from nas.study.trials import TrialRow, is_counted
 
-NETWORK_ATTRS = (SOURCE, KNOWN_NAME, ARCHITECTURE)  # what a network takes along
+NETWORK_ATTRS = (names.SOURCE, names.KNOWN_NAME, names.ARCHITECTURE)  # what a network takes along
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,7 @@ class OpenRung:
     @property
     def lacks_trials(self) -> bool:
         """Tell whether it has fewer trials than it is to have."""
-        num_trials: int = self.ledger.study.user_attrs[TARGET]
+        num_trials: int = self.ledger.study.user_attrs[names.TARGET]
         return sum(map(is_counted, self.ledger.trials())) < num_trials
 
     def rows(self) -> list[TrialRow]:
@@ -107,7 +99,7 @@ def _load(first: OpenRung, spec: RungSpec) -> OpenRung:
 def _claim_name(first: OpenRung, rung: OpenRung) -> None:
     """Make sure that the Optuna study of a rung's name is this study's rung."""
     study, owner = rung.ledger.study, first.search.definition.name
-    if study.user_attrs.get(RUNG_OF) == owner:
+    if study.user_attrs.get(names.RUNG_OF) == owner:
         return
     if study.user_attrs or rung.ledger.trials():
         folder = first.search.folder.path
@@ -116,7 +108,7 @@ def _claim_name(first: OpenRung, rung: OpenRung) -> None:
             f"--rungs other epochs, or begin another study with --study "
             f"{fresh_name(folder.parent, owner)}"
         )
-    study.set_user_attr(RUNG_OF, owner)
+    study.set_user_attr(names.RUNG_OF, owner)
 
 
 def _choose(below: OpenRung, rung: OpenRung, spec: RungSpec) -> list[int]:
@@ -126,11 +118,11 @@ def _choose(below: OpenRung, rung: OpenRung, spec: RungSpec) -> list[int]:
     """
     rows, study = below.rows(), rung.ledger.study
     basis = basis_of(below.ledger.study.study_name, rows, spec)
-    recorded = study.user_attrs.get(CANDIDATES, {})
+    recorded = study.user_attrs.get(names.CANDIDATES, {})
     if recorded.get("basis") != basis:
         chosen = choose_candidates(rows, spec.count)
         recorded = {"basis": basis, "trials": [row.number for row in chosen]}
-        study.set_user_attr(CANDIDATES, recorded)
+        study.set_user_attr(names.CANDIDATES, recorded)
     return list(recorded["trials"])
 
 
@@ -138,7 +130,7 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
     """Enqueue the chosen networks that no trial has; take back the waiting ones of others."""
     ledger = rung.ledger
     for trial in ledger.trials(TrialState.WAITING):
-        if trial.user_attrs.get(ORIGIN) not in chosen:
+        if trial.user_attrs.get(names.ORIGIN) not in chosen:
             ledger.discard_waiting(trial.number, "no longer among the best of the rung below")
     trials = ledger.trials()
     # FAIL trials whose network will be tried again: `enqueue_retries` enqueues it, not this
@@ -148,12 +140,12 @@ def _fill(first: OpenRung, rung: OpenRung, chosen: list[int]) -> None:
         for trial in trials
         if not trial.state.is_finished() or is_counted(trial) or trial.number in continued
     ]
-    origins = [trial.user_attrs.get(ORIGIN) for trial in held]
+    origins = [trial.user_attrs.get(names.ORIGIN) for trial in held]
     own = {trial.number: trial for trial in first.ledger.trials()}
     for number in chosen:
         if number not in origins:
-            ledger.enqueue(own[number], NETWORK_ATTRS, {ORIGIN: number})
+            ledger.enqueue(own[number], NETWORK_ATTRS, {names.ORIGIN: number})
     # what was trained for an earlier choice stays and counts on top
     num_trials = len(chosen) + sum(origin not in chosen for origin in origins)
-    if ledger.study.user_attrs.get(TARGET) != num_trials:
-        ledger.study.set_user_attr(TARGET, num_trials)
+    if ledger.study.user_attrs.get(names.TARGET) != num_trials:
+        ledger.study.set_user_attr(names.TARGET, num_trials)

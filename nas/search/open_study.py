@@ -18,23 +18,7 @@ from nas.results.estimates import record_features
 from nas.results.study_rungs import rungs_of
 from nas.samplers import DEFAULT_SAMPLER
 from nas.search.prepare import Search, prepare
-from nas.study.attributes import (
-    ARCHITECTURE,
-    CHANGES,
-    DEVICE_HOURS,
-    FEATURES,
-    KNOWN,
-    KNOWN_ENQUEUED,
-    KNOWN_NAME,
-    NUM_NETWORKS,
-    RUNGS,
-    SAMPLED_UNITS,
-    SAMPLER,
-    SOURCE,
-    TARGET,
-    TIME_LIMIT_SECONDS,
-    WORKERS,
-)
+from nas.study import attributes as names
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger
@@ -89,8 +73,8 @@ def open_study(search: Search) -> tuple[Search, Ledger]:
         for number in ledger.requeue_dead():
             print(f"trial {number} was killed; its network goes first", file=sys.stderr)
         _enqueue_baselines(ledger.study, search)
-        if FEATURES not in ledger.study.user_attrs:
-            ledger.study.set_user_attr(FEATURES, record_features(search.space))
+        if names.FEATURES not in ledger.study.user_attrs:
+            ledger.study.set_user_attr(names.FEATURES, record_features(search.space))
         _record_changes(ledger.study, wanted)
         return search, ledger
 
@@ -175,17 +159,21 @@ def _no_empty_folders(folder: StudyFolder) -> Iterator[None]:
 
 
 def _enqueue_baselines(study: optuna.Study, search: Search) -> None:
-    if study.user_attrs.get(KNOWN_ENQUEUED):
+    if study.user_attrs.get(names.KNOWN_ENQUEUED):
         return
     for name, architecture in search.baselines.items():
         choices = search.space.encode(architecture)
         assert choices is not None
-        attrs = {SOURCE: KNOWN, KNOWN_NAME: name, ARCHITECTURE: architecture.to_dict()}
+        attrs = {
+            names.SOURCE: names.KNOWN,
+            names.KNOWN_NAME: name,
+            names.ARCHITECTURE: architecture.to_dict(),
+        }
         study.enqueue_trial(choices, user_attrs=attrs, skip_if_exists=True)
     if search.sizing is not None:
-        study.set_user_attr(SAMPLED_UNITS, search.sizing.typical_units)
-        study.set_user_attr(NUM_NETWORKS, search.space.num_feasible())
-    study.set_user_attr(KNOWN_ENQUEUED, True)
+        study.set_user_attr(names.SAMPLED_UNITS, search.sizing.typical_units)
+        study.set_user_attr(names.NUM_NETWORKS, search.space.num_feasible())
+    study.set_user_attr(names.KNOWN_ENQUEUED, True)
 
 
 def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
@@ -195,17 +183,17 @@ def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
         UsageError: The rungs do not train fewer networks for longer than the search.
     """
     current, request = study.user_attrs, search.request
-    hours = current.get(DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
+    hours = current.get(names.DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
     rungs = rungs_of(current) if request.rungs is None else request.rungs
-    num_trials = request.num_trials(current.get(TARGET))
+    num_trials = request.num_trials(current.get(names.TARGET))
     check_rungs(rungs, num_trials, search.definition.plan.epochs)
     return {
-        TARGET: num_trials,
-        SAMPLER: request.sampler or current.get(SAMPLER, DEFAULT_SAMPLER),
-        RUNGS: format_rungs(rungs),
-        WORKERS: request.workers or "auto",
-        TIME_LIMIT_SECONDS: request.time_limit_seconds,
-        DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
+        names.TARGET: num_trials,
+        names.SAMPLER: request.sampler or current.get(names.SAMPLER, DEFAULT_SAMPLER),
+        names.RUNGS: format_rungs(rungs),
+        names.WORKERS: request.workers or "auto",
+        names.TIME_LIMIT_SECONDS: request.time_limit_seconds,
+        names.DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
     }
 
 
@@ -217,5 +205,5 @@ def _record_changes(study: optuna.Study, wanted: Mapping[str, Any]) -> None:
             continue
         if name in current:
             entry = {"trial": number, "name": name, "from": current[name], "to": value}
-            study.set_user_attr(CHANGES, [*study.user_attrs.get(CHANGES, []), entry])
+            study.set_user_attr(names.CHANGES, [*study.user_attrs.get(names.CHANGES, []), entry])
         study.set_user_attr(name, value)

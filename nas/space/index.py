@@ -31,15 +31,7 @@ from nas.network.complexity import head_cost
 from nas.space.choices import Value
 from nas.space.paths import State, choices_of, stage_runs, stem_states
 from nas.space.record import SearchSpace
-from nas.space.suffixes import (
-    Ints,
-    Rows,
-    SuffixGraph,
-    cross,
-    join,
-    make_rows,
-    run_costs,
-)
+from nas.space.suffixes import Ints, Rows, SuffixGraph, cross, join, make_rows, run_costs
 
 MAX_ROWS = 16_000_000  # of one list: 128 MB
 MAX_CAPS = 8  # whose cumulated counts are kept, as long as the list of prefixes each

@@ -234,6 +234,9 @@ def halving(
             failure = NoRoomError(str(error).partition("\n")[0], size)
         free_memory(device)  # not earlier: the error's traceback holds the tensors
         if size // 2 < smallest:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # else its traceback keeps this frame, and with it the tensors
         logger.log(level, "%s; starting again with %d", failure.reason, size // 2)
         size //= 2

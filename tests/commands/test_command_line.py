@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from nas.commands import COMMANDS, main
+from nas.commands.arguments import expand_path
 from nas.data.datasets import DATASETS
 from nas.errors import StorageError
 from nas.network.blocks import STEMS
@@ -163,6 +164,7 @@ PROGRAM = """
 import json, sys
 sys.path.insert(0, {root!r})
 from nas.commands import main
+from nas.commands.arguments import expand_path
 found = {{}}
 for line in {lines!r}:
     try:
@@ -210,3 +212,9 @@ def test_a_study_of_200_trials_is_shown_in_a_second_and_a_half():
             add_trial(study, net(8 + number % 24, 1 + number % 4), [0.1 * i for i in range(6)])
         for command in ("status", "best"):
             assert min(cpu_seconds(command, "--studies", folder) for _ in range(2)) < 1.5
+
+
+def test_an_empty_path_names_nothing_and_an_unknown_home_stays_as_it_is():
+    assert expand_path("") is None
+    assert expand_path("~no-such-user/images") == Path("~no-such-user/images")
+    assert expand_path("~/images") == Path.home() / "images"

@@ -3,10 +3,15 @@
 import json
 
 import pytest
+import torch
 from scipy.stats import ttest_rel
 
 from nas.commands import main
+from nas.data.images import LabelledImages, read_dataset
 from nas.paper.metrics import flat_share, measure
+from nas.paper.run_study import Sitting, place_splits
+from nas.paper.study import SCALES, load_claim_study
+from nas.training.engine import Engine
 
 
 def record(status="finished", train=(2.0, 1.0, 0.5), val=(1.9, 1.2, 0.9), accuracy=0.7):
@@ -38,6 +43,17 @@ def test_what_diverged_has_the_accuracy_of_guessing_and_no_loss():
 )
 def test_a_curve_is_flat_after_nine_tenths_of_its_fall(losses, share):
     assert flat_share(losses) == pytest.approx(share)
+
+
+def test_of_few_images_a_class_all_that_are_left_are_trained_on(tmp_path):
+    labels = torch.arange(30) % 10
+    images = torch.randint(256, (30, 1, 8, 8), dtype=torch.uint8)
+    data = read_dataset(LabelledImages(images, labels, tuple("abcdefghij")))
+    study = load_claim_study("schedule")
+    sitting = Sitting(study, SCALES["tiny"], 1, data, Engine("cpu", 1), tmp_path)
+    assert sitting.sizes() == (23, 7)
+    placed = place_splits(sitting, seed=0)
+    assert (len(placed.train), len(placed.val)) == (20, 10)  # one of each class validates
 
 
 WORDS = ["--scale", "tiny", "--dataset", "digits", "--epochs", "1", "--device", "cpu"]
