@@ -56,7 +56,7 @@ def count_with_torch(architecture: Architecture, input_spec: InputSpec) -> Torch
         with FlopCounterMode(display=False) as counter:
             model(torch.empty(1, input_spec.channels, side, side))
     flops = {
-        name.removeprefix("Sequential."): sum(by_operation.values())
+        name.removeprefix(f"{type(model).__name__}."): sum(by_operation.values())
         for name, by_operation in counter.get_flop_counts().items()
     }
     return TorchCount(
