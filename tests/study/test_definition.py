@@ -117,9 +117,7 @@ def test_a_study_with_a_journal_stays_in_it_whatever_the_environment_says(
         capsys.readouterr()
         assert main(command) == 0
     assert "note: $NAS_STORAGE is for new studies" in capsys.readouterr().err
-    assert (
-        main(words(images, "--seed", 9, trials=2)) != 0
-    )  # refused
+    assert main(words(images, "--seed", 9, trials=2)) != 0  # refused
     assert "note: $NAS_STORAGE is for new studies" in capsys.readouterr().err
     assert not (tmp_path / "another.db").exists()
     monkeypatch.delenv("NAS_STORAGE")

@@ -2,8 +2,10 @@
 
 import random
 from typing import NamedTuple
+from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,6 +41,12 @@ class TorchCount(NamedTuple):
     size_by_module: dict[str, int]
 
 
+def _norm(x, mean, *_):
+    """A norm as a counter sees it: it fits the map's width and changes no size."""
+    assert x.shape[1:2] == mean.shape
+    return x
+
+
 def count_with_torch(architecture: Architecture, input_spec: InputSpec) -> TorchCount:
     """Build on the meta device, run one image, and let PyTorch count."""
     activations, sizes = [], {}
@@ -48,12 +56,15 @@ def count_with_torch(architecture: Architecture, input_spec: InputSpec) -> Torch
         if isinstance(module, nn.Conv2d):
             activations.append(output.numel())
 
-    with torch.device("meta"), torch.no_grad():
+    # on the meta device PyTorch draws weights and takes norms apart in Python: most of the time
+    drawing = mock.patch.object(nn.init, "kaiming_normal_")
+    with torch.device("meta"), torch.no_grad(), drawing:
         model = build_model(architecture, input_spec).eval()
         for name, module in model.named_modules():
             module.register_forward_hook(lambda m, _, output, name=name: record(name, m, output))
         side = input_spec.image_size
-        with FlopCounterMode(display=False) as counter:
+        norms = mock.patch.object(F, "batch_norm", _norm)
+        with norms, FlopCounterMode(display=False) as counter:
             model(torch.empty(1, input_spec.channels, side, side))
     flops = {
         name.removeprefix(f"{type(model).__name__}."): sum(by_operation.values())
