@@ -165,12 +165,13 @@ def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
 
     Every command, the progress line and what is kept on disk go by this order.
     """
+    caps = Caps(budget) if budget is not None else None
     complete = [
         row
         for row in gather(rows)
         if row.state is Ending.FINISHED
         and row.num_params is not None
-        and (budget is None or Caps(budget).holds(row.num_params))
+        and (caps is None or caps.holds(row.num_params))
     ]
     return sorted(complete, key=lambda row: (-row.score, row.num_params or 0))
 
