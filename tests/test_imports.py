@@ -26,6 +26,7 @@ BASE = (
     "seeds",
     "files",
     "locks",
+    "machine",
     "signals",
     "statistics",
     "printing",

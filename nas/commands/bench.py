@@ -66,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
+    from nas.machine import usable_cores
     from nas.training.engine import Engine, choose_device, hardware
 
     engine = Engine(choose_device(args.device or "auto"))
-    engine = replace(engine, num_threads=torch.get_num_threads())
+    engine = replace(engine, num_threads=min(torch.get_num_threads(), usable_cores()))
     nets = _networks(args)
     results: list[dict[str, Any]] = []
     record = {"hardware": hardware(engine), "torch": torch.__version__, "nets": results}

@@ -87,6 +87,7 @@ def _prepare(args: argparse.Namespace) -> Sitting:
 
     import torch
 
+    from nas.machine import usable_cores
     from nas.paper.run_study import Sitting, make_train_spec
     from nas.study.folder import studies_folder
     from nas.training.engine import Engine, choose_device
@@ -101,7 +102,7 @@ def _prepare(args: argparse.Namespace) -> Sitting:
     if engine.is_cuda:
         return sitting
     networks, recipe = [spec.architecture for spec in specs], specs[0].recipe
-    most = torch.get_num_threads()
+    most = min(torch.get_num_threads(), usable_cores())
     threads = choose_threads(networks, data.input_spec, recipe, engine.device, most)
     return replace(sitting, engine=replace(engine, num_threads=threads))
 

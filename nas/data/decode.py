@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from nas.machine import usable_cores
 
 DEFAULT_SIZE = 32
 LARGEST_OWN_SIZE = 64  # a common size above it is not taken over: too costly to search at
@@ -157,4 +158,4 @@ def _num_threads(paths: Sequence[Path]) -> int:
     sample = paths[:: max(len(paths) // 32, 1)]
     sizes = [path.stat().st_size for path in sample if path.is_file()]
     is_small = sum(sizes) <= _SMALL_FILE_BYTES * len(sizes)
-    return 1 if is_small else min(os.cpu_count() or 1, 8)
+    return 1 if is_small else min(usable_cores(), 8)

@@ -10,6 +10,7 @@ import torch
 
 from nas.data.images import Dataset
 from nas.data.loader import EvalLoader
+from nas.machine import usable_cores
 from nas.retraining.run import RunSpec, train_spec_of
 from nas.training.batches import make_batches
 from nas.training.cuda_graph import WARMUP_STEPS
@@ -27,7 +28,7 @@ def choose_engine(run: RunSpec, data: Dataset) -> Engine:
     if run.engine.is_cuda:
         return run.engine
     shared = (data.input_spec, run.recipe)
-    most = torch.get_num_threads()
+    most = min(torch.get_num_threads(), usable_cores())
     return replace(
         run.engine,
         num_threads=choose_threads([run.architecture], *shared, run.engine.device, most),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.machine import usable_cores
 from nas.results.forecast import seconds_left, terms_of
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
 from nas.search.request import Request
 from nas.search.sizing import NUM_SHALLOW_OF, workers_for
-from nas.search.workers import pays_off, usable_cores
+from nas.search.workers import pays_off
 from nas.study.attributes import TARGET
 from nas.study.rungs import check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file

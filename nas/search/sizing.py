@@ -10,12 +10,13 @@ import numpy as np
 
 from nas.data.images import Dataset
 from nas.data.split import train_and_val
+from nas.machine import usable_cores
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_fraction
 from nas.search.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
 from nas.search.request import Request
-from nas.search.workers import pays_off, usable_cores, workers_in_memory
+from nas.search.workers import pays_off, workers_in_memory
 from nas.space import BudgetedSpace
 from nas.study.definition import Plan
 from nas.study.pruners import STARTUP_TRIALS

@@ -1,80 +1,20 @@
-"""How many trainings at once a machine takes: cores, quotas, memory, and what starting costs."""
+"""How many trainings at once a machine takes: memory, and what starting costs."""
 
 import math
-import os
-from multiprocessing import get_context
 
-import pytest
-
-from nas.search.workers import pays_off, usable_cores, workers_in_memory
+from nas.search.workers import pays_off, workers_in_memory
+from tests.support.files import write_files
 
 GIB = 2**30
 
 
-def write(root, **files):
-    """Files by their path, with two underscores for a slash and DOT for a dot."""
-    for name, text in files.items():
-        path = root / name.replace("__", "/").replace("DOT", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-@pytest.fixture
-def sixteen_cores(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
-
-
-def _count_on_one_core(queue):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    queue.put(usable_cores())
-
-
-def test_a_process_bound_to_one_core_uses_one():
-    context = get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=_count_on_one_core, args=(queue,))
-    child.start()
-    child.join(30)
-    assert child.exitcode == 0
-    assert queue.get() == 1
-
-
-@pytest.mark.parametrize(
-    ("own", "above", "cores"),
-    [
-        ("max 100000", "max 100000", 16),
-        ("400000 100000", "max 100000", 4),
-        ("800000 100000", "250000 100000", 2),  # the tightest holds, and whole cores of it
-        ("50000 100000", "max 100000", 1),
-    ],
-)
-def test_the_quota_of_a_control_group_or_one_above_bounds_the_cores(
-    tmp_path, sixteen_cores, own, above, cores
-):
-    group = tmp_path / "sys/fs/cgroup"
-    write(tmp_path, proc__self__cgroup="0::/job/task\n")
-    write(group, job__task__cpuDOTmax=f"{own}\n", job__cpuDOTmax=f"{above}\n")
-    assert usable_cores(tmp_path) == cores
-
-
-def test_in_a_container_of_version_1_the_top_folder_holds_the_quota(tmp_path, sixteen_cores):
-    write(tmp_path, proc__self__cgroup="5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n")
-    group = tmp_path / "sys/fs/cgroup/cpu,cpuacct"
-    write(group, cpuDOTcfs_quota_us="-1\n", cpuDOTcfs_period_us="100000\n")
-    assert usable_cores(tmp_path) == 16
-    write(group, cpuDOTcfs_quota_us="300000\n")
-    assert usable_cores(tmp_path) == 3
-
-
-def test_without_control_groups_the_affinity_counts(tmp_path, sixteen_cores):
-    assert usable_cores(tmp_path) == 16
-
-
 def test_workers_share_the_memory_that_a_group_may_use(tmp_path):
-    write(tmp_path, proc__self__cgroup="0::/\n", sys__fs__cgroup__memoryDOTmax=f"{3 * GIB}\n")
+    write_files(
+        tmp_path, proc__self__cgroup="0::/\n", sys__fs__cgroup__memoryDOTmax=f"{3 * GIB}\n"
+    )
     assert workers_in_memory(0, 128, tmp_path) == 3  # 0.75 GiB each, and for the search itself
     assert workers_in_memory(1e6, 64, tmp_path) == 1  # and 0.72 GiB of activations
-    write(tmp_path, sys__fs__cgroup__memoryDOTmax=f"{GIB // 2}\n")
+    write_files(tmp_path, sys__fs__cgroup__memoryDOTmax=f"{GIB // 2}\n")
     assert workers_in_memory(0, 128, tmp_path) == 1
 
 
