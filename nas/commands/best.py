@@ -3,9 +3,10 @@
 The best has the highest estimated accuracy: half its measurement, half what a model of all trials
 says of such a network (below ten trials: its measurement). Trials within one standard error of it
 are tied, and the smallest of them is named. Where the study has rungs (`search --rungs`), the
-highest that has trained the best network within the budget decides. The best found is compared
-with the best baseline at the end. Beside the table stands the search's Pareto front of accuracy
-against parameters: the best trial of every smaller budget; JSON has all of it.
+highest that has trained the best network within the budget decides. The first line says whether
+anything found is better than the best baseline, in the highest rung that has both. Beside the
+table stands the search's Pareto front of accuracy against parameters: the best trial of every
+smaller budget; JSON has all of it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def print_best(
     from nas.results.rungs_text import describe_agreements, describe_deciding_rung
     from nas.results.summary import PARETO_ROWS, pareto_table, table_of, verdict_lines
 
+    against_baseline, *verdict = verdict_lines(summary)
+    print(against_baseline)
     if summary.best is not None:
+        print()
         print_table(*table_of(summary, top), left=(-2, -1))
         print()
         if with_front and len(summary.pareto_front) > 1:
@@ -77,5 +81,5 @@ def print_best(
             if left_out > 0:
                 print(f"{left_out} more on the Pareto front: see --format json")
             print()
-    lines = [*describe_deciding_rung(rungs, summary.budget), *verdict_lines(summary)]
+    lines = [*describe_deciding_rung(rungs, summary.budget), *verdict]
     print("\n".join([*lines, *describe_agreements(rungs)]))

@@ -159,17 +159,20 @@ def find_network(
 
 def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
     from nas.results.rungs_text import describe_deciding_rung  # Optuna, which --arch does not need
-    from nas.results.summary import nothing_fits
+    from nas.results.summary import name_baseline, nothing_fits, verdict_lines
+    from nas.study.attributes import KNOWN
 
     definition = opened.definition
     budget = min(args.budget or definition.budget, definition.budget)
     summary = opened.rungs.summarise(budget)
-    if summary.best is None:
+    row = summary.better
+    if row is None:
         raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
-    notes = describe_deciding_rung(opened.rungs, budget)
-    if notes:
-        print(f"best: trial {summary.best.number}. {' '.join(notes)}", file=sys.stderr)
-    return summary.best
+    kind = f"the baseline {name_baseline(row)}" if row.source == KNOWN else "found by the search"
+    notes = describe_deciding_rung(opened.rungs, budget) if row is summary.best else []
+    print(verdict_lines(summary)[0], file=sys.stderr)
+    print(" ".join([f"best: trial {row.number}, {kind}.", *notes]), file=sys.stderr)
+    return row
 
 
 def _trial_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `retrain`."""
     group = parser.add_argument_group("network")
     which = group.add_mutually_exclusive_group(required=True)
-    arguments.add_flags(which, ("--best", "the best trial of the study"))
+    arguments.add_flags(which, ("--best", "the best of the study, found or baseline"))
     arguments.add_options(
         which,
         ("--trial", int, "N", "trial number N of the study"),

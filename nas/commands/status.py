@@ -92,7 +92,7 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
             f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
             f"{best.num_params:,} parameters "
             f"({format_percent(best.num_params or 0, summary.budget)} of the budget), "
-            f"{best.notation or best.id}" + (f", after {epochs} epochs" if rungs.upper else "")
+            f"{best.notation or best.id}, after {epochs} epochs"
         )
     budgets = describe_budgets(opened.rows, definition.targets, summary.val_images)
     lines += [f"budget    {line}" for line in budgets]

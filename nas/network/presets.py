@@ -57,7 +57,7 @@ def _resnet(num_layers: int) -> Preset:
     return Preset(
         f"resnet{num_layers}",
         _basic_net(((num_layers - 2) // 6,) * 3, (16, 32, 64)),
-        f"ResNet-{num_layers} for CIFAR-10",
+        f"ResNet-{num_layers}",
         "He et al. 2016, Deep residual learning for image recognition, section 4.2",
         "projection shortcuts; the published count is of parameter-free ones (option A)",
     )

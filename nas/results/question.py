@@ -1,9 +1,10 @@
-"""The paper's question, asked of a study: are deep, narrow bottleneck networks better?
+"""The paper's question, asked of a rung: are deep, narrow bottleneck networks better?
 
 Among the candidates that were trained to their end and use at least 90% of the budget, the rank
 correlation of the accuracy with what the paper speaks of: total depth, mean width, share of
 bottleneck blocks, width of the last stage. Parameters are nearly equal there, so that what differs
-is the shape.
+is the shape. Short trainings reward what learns fast, so that the search's own are not asked: it
+takes a rung above them.
 
 Source: Aswani, Biehl and Shi, "Network Depth and Number of Channels", "Basic vs Bottleneck".
 """
@@ -26,6 +27,7 @@ CLAIMED_SIGNS = {"total depth": 1, "mean width": -1, "share of bottlenecks": 1}
 FAVOURS = "favours deep, narrow bottleneck networks"
 DOES_NOT = "does not favour deep, narrow bottleneck networks"
 CANNOT_TELL = "cannot tell whether deep, narrow bottleneck networks are better"
+TOO_SHORT = "cannot tell: these trainings are too short to say"
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,30 @@ class Answer:
 
     Args:
         verdict: `FAVOURS` where depth, narrowness and bottlenecks all raise the accuracy beyond
-            doubt, `DOES_NOT` where one of them lowers it beyond doubt, else `CANNOT_TELL`.
-        num_candidates: Candidates that were compared.
+            doubt, `DOES_NOT` where one of them lowers it beyond doubt, else `CANNOT_TELL`;
+            `TOO_SHORT` where no rung above the search has `MIN_CANDIDATES`.
+        num_candidates: Candidates that were compared, or that the fullest such rung has.
         correlations: One per feature; empty below `MIN_CANDIDATES`.
+        epochs: Epochs of each training, the search's own where they are too short.
+        images: Training images of each epoch.
     """
 
     verdict: str
     num_candidates: int
     correlations: tuple[Correlation, ...]
+    epochs: int
+    images: int
 
 
-def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
-    """Answer the paper's question from a study's trials.
+def answer_question(rows: Sequence[TrialRow], budget: int, epochs: int, images: int) -> Answer:
+    """Answer the paper's question from the trials of one rung.
 
     Args:
         rows: The trials; those that were pruned, broken, over the budget or far below it are
             left out.
         budget: Parameters a network may have.
+        epochs: Epochs of each trial.
+        images: Training images of each epoch.
     """
     caps, floor = Caps(budget), MIN_BUDGET_FRACTION * budget
     chosen = [
@@ -82,7 +91,7 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
         and caps.holds(row.num_params or 0)
     ]
     if len(chosen) < MIN_CANDIDATES:
-        return Answer(CANNOT_TELL, len(chosen), ())
+        return Answer(CANNOT_TELL, len(chosen), (), epochs, images)
     accuracies = [row.val_accuracy or 0.0 for row in chosen]
     features = [shape_features(row.architecture or {}) for row in chosen]
     correlations = tuple(
@@ -95,7 +104,7 @@ def answer_question(rows: Sequence[TrialRow], budget: int) -> Answer:
         verdict = FAVOURS
     elif any(sign < 0 for sign in agreeing):
         verdict = DOES_NOT
-    return Answer(verdict, len(chosen), correlations)
+    return Answer(verdict, len(chosen), correlations, epochs, images)
 
 
 def shape_features(record: Mapping[str, Any]) -> dict[str, float]:
@@ -123,15 +132,16 @@ def correlate(feature: str, values: Sequence[float], accuracies: Sequence[float]
 def describe_answer(answer: Answer) -> list[str]:
     """Return the answer in sentences."""
     percent = f"{100 * MIN_BUDGET_FRACTION:.0f}%"
+    length = f"{answer.epochs} epochs on {answer.images:,} images"
     if not answer.correlations:
         return [
-            f"The paper's question: the study cannot tell; it takes {MIN_CANDIDATES} candidates "
-            f"that were trained to the end with at least {percent} of the budget, and has "
+            f"The paper's question: {TOO_SHORT} ({length}). It takes {MIN_CANDIDATES} candidates "
+            f"with at least {percent} of the budget in one rung (--rungs); this study has "
             f"{answer.num_candidates}."
         ]
     lines = [
-        f"The paper's question: this study {answer.verdict} "
-        f"({answer.num_candidates} candidates with at least {percent} of the budget)."
+        f"The paper's question: this study {answer.verdict} ({answer.num_candidates} candidates "
+        f"with at least {percent} of the budget, {length})."
     ]
     for item in answer.correlations:
         if item.coefficient is None:

@@ -1,4 +1,4 @@
-"""What is said of a study's rungs: in JSON, in `best`, in `status`. Nothing where it has none."""
+"""What is said of a study's rungs: in JSON, in `best`, in `status`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
 
 
 def describe_deciding_rung(study_rungs: StudyRungs, budget: int) -> list[str]:
-    """Return which rung the accuracies come from; nothing of a study without rungs."""
-    if not study_rungs.upper:
-        return []
+    """Return which rung the accuracies come from, and what the search's own are worth."""
     rung = study_rungs.deciding_rung(budget)
     silent = [item for item in study_rungs.upper if item.epochs > rung.epochs]
     if rung.spec is None:
-        lines = [f"Accuracies after the {rung.epochs} epochs of the search."]
+        images = study_rungs.definition.plan.train_images
+        lines = [
+            f"Accuracies after the {rung.epochs} epochs of the search on {images:,} images: short "
+            "trainings rank networks only roughly."
+        ]
     else:
         lines = [
             f"Accuracies after {rung.epochs} epochs, of rung @{rung.epochs}: "

@@ -17,8 +17,9 @@ from optuna.storages import BaseStorage
 
 from nas.results.agreement import Agreement, compare_rungs
 from nas.results.estimates import EstimateReader
+from nas.results.question import TOO_SHORT, Answer, answer_question
 from nas.results.spending import Spending, account, add_up
-from nas.results.summary import Summary, summarise
+from nas.results.summary import Summary, found_minus_baseline, summarise
 from nas.study.attributes import CANDIDATES, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
 from nas.study.candidates import choose_candidates
 from nas.study.definition import StudyDefinition
@@ -105,22 +106,36 @@ class StudyRungs:
     def summarise(self, budget: int) -> Summary:
         """Return the outcome within a budget by the rung that decides.
 
-        Funnel, Pareto front and the answer to the paper's question are those of the search, which
-        has networks of every size.
+        Funnel and Pareto front are those of the search, which has networks of every size. Best
+        found and best baseline are those of the highest rung that has both.
         """
         name, val_images = self.definition.name, self.definition.plan.val_images
-        own = summarise(name, budget, val_images, self.rungs[0].rows)
-        rung = self.deciding_rung(budget)
-        if rung is self.rungs[0]:
-            return own
-        above = summarise(name, budget, val_images, rung.rows)
+        answer = self.answer(budget)
+        by_study = {
+            rung.study: summarise(name, budget, val_images, rung.rows, rung.epochs, answer)
+            for rung in self.rungs
+        }
+        own, decided = by_study[self.rungs[0].study], by_study[self.deciding_rung(budget).study]
+        compared = [item for item in by_study.values() if found_minus_baseline(item)] or [decided]
         return replace(
-            above,
+            decided,
             funnel=own.funnel,
             pareto_front=own.pareto_front,
             smallest=own.smallest,
-            answer=own.answer,
+            best_found=compared[-1].best_found,
+            best_baseline=compared[-1].best_baseline,
+            epochs=compared[-1].epochs,
         )
+
+    def answer(self, budget: int) -> Answer:
+        """Answer the paper's question by the highest rung above the search with the candidates."""
+        images = self.definition.plan.train_images
+        answers = [answer_question(rung.rows, budget, rung.epochs, images) for rung in self.upper]
+        told = [item for item in answers if item.correlations]
+        if told:
+            return told[-1]
+        most = max((item.num_candidates for item in answers), default=0)
+        return Answer(TOO_SHORT, most, (), self.rungs[0].epochs, images)
 
     def agreements(self) -> list[Agreement]:
         """Return the rank correlation between every two rungs, where the upper one has any."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nas.network.architecture import Architecture
 from nas.network.caps import format_percent
-from nas.results.question import Answer, answer_question, describe_answer
+from nas.network.presets import PRESETS
+from nas.results.question import Answer, describe_answer
 from nas.statistics import Z_95, standard_error
 from nas.study.attributes import KNOWN
 from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank, tied_with_first
@@ -30,11 +32,13 @@ class Summary:
         tied: Those within one standard error of the first.
         best: The first of them; None where nothing completed.
         smallest_tied: The smallest of the tied.
-        best_found: The same among those the search proposed.
-        best_baseline: The same among the baselines.
+        best_found: The same among those the search proposed, in the highest rung that has both
+            such and baselines.
+        best_baseline: The same among the baselines, in that rung.
         pareto_front: Those whose score no network as small or smaller reaches, by parameters.
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
         answer: What the trials near this budget say to the paper's question.
+        epochs: Epochs of the trainings that `best_found` and `best_baseline` are compared by.
     """
 
     name: str
@@ -50,6 +54,18 @@ class Summary:
     pareto_front: tuple[TrialRow, ...]
     smallest: int | None
     answer: Answer
+    epochs: int
+
+    @property
+    def better(self) -> TrialRow | None:
+        """Return the better of found and baseline, in the highest rung that has both.
+
+        Where that is of the same kind as the best of the rung that decides, it is the latter.
+        """
+        if self.best is None or self.best_found is None or self.best_baseline is None:
+            return self.best
+        first = rank([self.best_found, self.best_baseline])[0]
+        return self.best if (first.source == KNOWN) == (self.best.source == KNOWN) else first
 
     @property
     def is_estimated(self) -> bool:
@@ -57,8 +73,15 @@ class Summary:
         return self.best is not None and self.best.estimate is not None
 
 
-def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow]) -> Summary:
-    """Return the summary of a study's trials within a budget."""
+def summarise(
+    name: str,
+    budget: int,
+    val_images: int,
+    rows: Sequence[TrialRow],
+    epochs: int,
+    answer: Answer,
+) -> Summary:
+    """Return the summary within a budget of one rung's trials, each of so many epochs."""
     ranked = rank(rows, budget)
     tied = tied_with_first(ranked, val_images)
     found = [row for row in ranked if row.source != KNOWN]
@@ -76,7 +99,8 @@ def summarise(name: str, budget: int, val_images: int, rows: Sequence[TrialRow])
         best_baseline=next(iter(baselines), None),
         pareto_front=tuple(pareto_front(ranked)),
         smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
-        answer=answer_question(rows, budget),
+        answer=answer,
+        epochs=epochs,
     )
 
 
@@ -89,6 +113,7 @@ def row_record(row: TrialRow, summary: Summary) -> dict[str, Any]:
         "val_accuracy": accuracy,
         "standard_error": standard_error(accuracy, summary.val_images),
         "estimated_accuracy": row.estimate,
+        "num_trainings": row.num_trainings,
         "tied_with_best": row in summary.tied,
         "num_params": row.num_params,
         "budget_share": (row.num_params or 0) / summary.budget,
@@ -136,6 +161,7 @@ def found_minus_baseline(summary: Summary) -> dict[str, float] | None:
     return {
         "val_accuracy": accuracies[0] - accuracies[1],
         "standard_error": math.hypot(*errors),
+        "epochs": summary.epochs,
     }
 
 
@@ -218,11 +244,11 @@ def nothing_fits(summary: Summary) -> str:
 
 
 def verdict_lines(summary: Summary) -> list[str]:
-    """Return how sure the study is, in sentences."""
+    """Return how sure the study is, in sentences; the first is of found against baseline."""
     best, number = summary.best, len(summary.ranked)
     if best is None:
         return [f"{nothing_fits(summary)}."]
-    lines = []
+    lines = [_found_against_baseline(summary)]
     by = "estimated accuracy" if summary.is_estimated else "accuracy"
     smallest = summary.smallest_tied
     others = [row for row in summary.tied if row is not best]
@@ -255,7 +281,6 @@ def verdict_lines(summary: Summary) -> list[str]:
             "The estimate is half the measurement, half what a model of all trials says of such "
             "a network."
         )
-    lines.append(_found_against_baseline(summary))
     return [*lines, *describe_answer(summary.answer)]
 
 
@@ -265,10 +290,30 @@ def _found_against_baseline(summary: Summary) -> str:
     if found is None or baseline is None or difference is None:
         missing = "network that the search found" if found is None else "baseline"
         return f"No {missing} was trained to its end: there is nothing to compare with."
-    points, limit = difference["val_accuracy"], Z_95 * difference["standard_error"]
-    sure = "more" if abs(points) > limit else "less"
-    return (
-        f"Best found (trial {found.number}) against best baseline ({baseline.known_name}): "
-        f"{100 * points:+.2f} points, {sure} than the {100 * limit:.2f} that this validation set "
-        "resolves."
+    ahead, limit = found.score - baseline.score, Z_95 * difference["standard_error"]
+    name = f"the baseline {name_baseline(baseline)}"
+    if ahead <= 0:
+        text = f"Nothing found is better than {name} here"
+    elif ahead <= limit:
+        text = f"Whether anything found is better than {name} cannot be told here"
+    else:
+        text = f"The best found is ahead of {name} here"
+    first, second = (
+        f"trial {row.number} ({row.num_trainings} training{'s' * (row.num_trainings > 1)})"
+        for row in (found, baseline)
     )
+    by = " by the estimate" if found.estimate is not None else ""
+    return (
+        f"{text}: after {summary.epochs} epochs, {first} against {second}, "
+        f"{100 * ahead:+.2f} points{by}, {'more' if abs(ahead) > limit else 'less'} than the "
+        f"{100 * limit:.2f} that this validation set resolves."
+    )
+
+
+def name_baseline(row: TrialRow) -> str:
+    """Return a baseline's name; of the space's own a preset's title, else the notation."""
+    if row.known_name in PRESETS or row.architecture is None:
+        return row.known_name or row.id
+    architecture = Architecture.from_dict(row.architecture)
+    titles = (item.title for item in PRESETS.values() if item.architecture == architecture)
+    return next(titles, row.notation or row.id)

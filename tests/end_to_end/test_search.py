@@ -69,6 +69,9 @@ def test_a_search_on_digits_keeps_every_promise_and_ends_at_once_when_run_again(
     assert definition["plan"]["train_images"] + definition["plan"]["val_images"] == 1797 - 359
     assert definition["recipe"]["batch_size"] == 256
     shown = capsys.readouterr()
+    first = shown.out.split(":")[0]
+    assert "better than the baseline" in first or "ahead of the baseline" in first
+    assert "short trainings rank networks only roughly" in shown.out
     assert "next: python cli.py retrain --best --study tiny-8k-digits" in shown.out
     assert shown.err.index("space ") < shown.err.index("0/4 trained") < shown.err.index("4/4")
 

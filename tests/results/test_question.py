@@ -69,14 +69,14 @@ def test_the_interval_covers_no_correlation_in_about_95_of_100_studies() -> None
 
 def test_a_study_that_rewards_depth_narrowness_and_bottlenecks_favours_them() -> None:
     rows = [row(i, 0.5 + 0.01 * i, 2 + i, 400 - 4 * i, i >= 15) for i in range(30)]
-    answer = answer_question(rows, BUDGET)
+    answer = answer_question(rows, BUDGET, 30, 1000)
     assert answer.verdict == FAVOURS
     assert answer.num_candidates == 30
 
 
 def test_a_study_that_rewards_the_contrary_does_not() -> None:
     rows = [row(i, 0.5 - 0.01 * i, 2 + i, 400 - 4 * i, i >= 15) for i in range(30)]
-    assert answer_question(rows, BUDGET).verdict == DOES_NOT
+    assert answer_question(rows, BUDGET, 30, 1000).verdict == DOES_NOT
 
 
 def test_noise_cannot_tell() -> None:
@@ -85,7 +85,7 @@ def test_noise_cannot_tell() -> None:
         row(i, float(rng.random()), int(depth), 4 * int(width), i % 2 == 0)
         for i, (depth, width) in enumerate(rng.integers(1, 50, (30, 2)))
     ]
-    assert answer_question(rows, BUDGET).verdict == CANNOT_TELL
+    assert answer_question(rows, BUDGET, 30, 1000).verdict == CANNOT_TELL
 
 
 def test_only_trained_candidates_near_the_budget_are_compared() -> None:
@@ -93,15 +93,20 @@ def test_only_trained_candidates_near_the_budget_are_compared() -> None:
     pruned = [row(i, 0.9, 2, 400, False, state="pruned") for i in range(20, 40)]
     near = [row(i, 0.5, 2, 400, False, num_params=900) for i in range(40, 47)]
     over = [row(i, 0.9, 2, 400, False, num_params=1_001) for i in range(50, 70)]
-    answer = answer_question([*far, *pruned, *near, *over], BUDGET)
+    answer = answer_question([*far, *pruned, *near, *over], BUDGET, 30, 1000)
     assert answer.num_candidates == 7
     assert answer.verdict == CANNOT_TELL
-    assert "cannot tell" in describe_answer(answer)[0]
+    (line,) = describe_answer(answer)
+    assert "cannot tell: these trainings are too short to say (30 epochs on 1,000 images)" in line
+    assert "It takes 8 candidates" in line
+    assert line.endswith("this study has 7.")
 
 
 def test_a_feature_that_does_not_vary_has_no_correlation() -> None:
     rows = [row(i, 0.5 + 0.01 * i, 2 + i, 400, False) for i in range(10)]
-    by_name = {item.feature: item for item in answer_question(rows, BUDGET).correlations}
+    by_name = {item.feature: item for item in answer_question(rows, BUDGET, 30, 1000).correlations}
     assert by_name["mean width"].coefficient is None
     assert by_name["total depth"].coefficient == pytest.approx(1.0)
-    assert any("does not vary" in line for line in describe_answer(answer_question(rows, BUDGET)))
+    lines = describe_answer(answer_question(rows, BUDGET, 30, 1000))
+    assert "with at least 90% of the budget, 30 epochs on 1,000 images" in lines[0]
+    assert any("does not vary" in line for line in lines)

@@ -3,6 +3,7 @@
 import pytest
 from scipy.stats import kendalltau
 
+from nas.results.question import TOO_SHORT
 from nas.results.rungs_text import (
     describe_agreements,
     describe_deciding_rung,
@@ -12,7 +13,7 @@ from nas.results.rungs_text import (
 from nas.results.study_rungs import Rung, StudyRungs, rungs_of
 from nas.study.rungs import RungSpec
 from tests.support.rows import row
-from tests.support.small_study import definition
+from tests.support.small_study import definition, net
 
 # number, accuracy, size
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]
@@ -52,7 +53,11 @@ def test_a_budget_that_a_rung_does_not_cover_falls_to_the_one_below_and_that_is_
     assert "after the 4 epochs of the search" in text
     assert "Rung @30 does not decide for 350 parameters" in text
     assert "of rung @30: 3 of 3 trained" in " ".join(describe_deciding_rung(study, 1000))
-    assert describe_deciding_rung(study_rungs(), 1000) == []
+    alone = describe_deciding_rung(study_rungs(), 1000)
+    assert alone == [
+        "Accuracies after the 4 epochs of the search on 1,294 images: short trainings rank "
+        "networks only roughly."
+    ]
     assert study.deciding_rung(10).epochs == 4
 
 
@@ -66,15 +71,82 @@ def test_a_best_one_that_broke_in_the_rung_leaves_the_rung_its_say():
     assert all_broken.deciding_rung(1000).epochs == 4  # it has no accuracy to speak of
 
 
-def test_the_funnel_the_pareto_front_and_the_papers_question_stay_the_searchs():
+BASELINE = {"source": "known", "known_name": "final"}
+
+
+def compared(study, budget=1000):
+    """Which are compared: found, baseline, after how many epochs; and the better."""
+    summary = study.summarise(budget)
+    rows = (summary.best_found, summary.best_baseline, summary.better)
+    found, baseline, better = (item and item.number for item in rows)
+    return found, baseline, summary.epochs, better
+
+
+def test_found_and_baseline_are_compared_in_the_highest_rung_that_has_both():
+    own = [*OWN, row(4, 0.85, 500, **BASELINE)]
+    assert compared(study_rungs(own=own)) == (0, 4, 4, 0)
+    first = [row(0, 0.95, 900), row(4, 0.96, 500, **BASELINE)]
+    assert compared(study_rungs((2, 30, 2, first), own=own)) == (0, 4, 30, 4)
+    # @100 decides, but has the baseline alone
+    second = [row(4, 0.97, 500, **BASELINE)]
+    both = study_rungs((2, 30, 2, first), (1, 100, 1, second), own=own)
+    assert compared(both) == (0, 4, 30, 4)
+    assert both.deciding_rung(1000).epochs == 100
+    second += [row(0, 0.98, 900)]
+    assert compared(study_rungs((2, 30, 2, first), (1, 100, 1, second), own=own)) == (0, 4, 100, 0)
+
+
+def test_both_may_be_in_the_rung_alone_and_either_may_be_nowhere():
+    broken = [row(0, 0.0, 900, state="broken"), row(4, 0.0, 500, state="broken", **BASELINE)]
+    first = [row(0, 0.95, 900), row(4, 0.94, 500, **BASELINE)]
+    study = study_rungs((2, 30, 2, first), own=broken)
+    assert compared(study)[:3] == (0, 4, 30)
+    assert compared(study_rungs((2, 30, 2, [row(0, 0.95, 900)]))) == (0, None, 30, 0)
+    only_known = study_rungs(own=[row(4, 0.85, 500, **BASELINE)])
+    assert compared(only_known) == (None, 4, 4, 4)
+
+
+def test_where_the_rung_that_decides_lacks_one_kind_the_better_is_of_the_rung_that_has_both():
+    own = [row(0, 0.90, 900), row(4, 0.95, 500, **BASELINE)]
+    lost = row(4, 0.0, 500, state="broken", **BASELINE)
+    study = study_rungs((2, 30, 2, [row(0, 0.96, 900), lost]), own=own)
+    assert study.summarise(1000).best.number == 0  # after 30 epochs
+    assert compared(study) == (0, 4, 4, 4)
+    # a rung that does not decide yet, its best below being trained still, has both already
+    waiting = [
+        row(0, None, 900, state="running"),
+        row(1, 0.90, 800),
+        row(4, 0.91, 500, **BASELINE),
+    ]
+    study = study_rungs((3, 30, 3, waiting), own=[*OWN, row(4, 0.5, 500, **BASELINE)])
+    assert study.summarise(1000).best.number == 0
+    assert compared(study) == (1, 4, 30, 4)
+
+
+def test_the_papers_question_is_answered_from_rungs_above_the_search_alone():
+    def rows_of(count):
+        nets = [net(width, depth) for depth in (1, 2, 3) for width in (4, 8, 12)][:count]
+        return [row(n, 0.5 + n / 100, 950, architecture=a.to_dict()) for n, a in enumerate(nets)]
+
+    own = rows_of(9)
+    for study, count in (
+        (study_rungs(own=own), 0),
+        (study_rungs((7, 30, 7, rows_of(7)), own=own), 7),
+    ):
+        answer = study.summarise(1000).answer
+        assert (answer.verdict, answer.num_candidates) == (TOO_SHORT, count)
+        assert (answer.epochs, answer.images, answer.correlations) == (4, 1_294, ())
+    higher = study_rungs((8, 30, 8, rows_of(8)), (3, 100, 3, rows_of(3)), own=own)
+    answer = higher.summarise(1000).answer
+    assert (answer.num_candidates, answer.epochs) == (8, 30)
+    assert answer.correlations
+
+
+def test_the_funnel_and_the_pareto_front_stay_the_searchs():
     study = study_rungs((2, 30, 2, [row(0, 0.95, 900), row(1, 0.99, 800)]))
     summary, own = study.summarise(1000), study_rungs().summarise(1000)
     assert summary.best.number == 1
-    assert (summary.funnel, summary.pareto_front, summary.answer) == (
-        own.funnel,
-        own.pareto_front,
-        own.answer,
-    )
+    assert (summary.funnel, summary.pareto_front) == (own.funnel, own.pareto_front)
     assert len(summary.pareto_front) == 4
 
 

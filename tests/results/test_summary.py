@@ -5,8 +5,11 @@ import math
 
 import pytest
 
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.results.question import TOO_SHORT, Answer
 from nas.results.summary import (
     describe_trial,
+    name_baseline,
     pareto_table,
     percent,
     summarise,
@@ -18,7 +21,8 @@ from tests.support.rows import row
 
 
 def summary_of(*rows, budget=10_000, val_images=100):
-    return summarise("mine", budget, val_images, rows)
+    answer = Answer(TOO_SHORT, 0, (), 4, 1_000)
+    return summarise("mine", budget, val_images, rows, 4, answer)
 
 
 def text_of(*rows, **options):
@@ -61,21 +65,59 @@ def test_the_estimate_decides_and_the_measurement_is_printed():
     assert (header[2], cells[0][:3]) == ("estimate", ("1", "92.00 ± 2.71%", "91.00%"))
 
 
-@pytest.mark.parametrize(("accuracy", "word"), [(0.80, "more"), (0.65, "less")])
-def test_found_and_baseline_are_compared_with_the_error_of_their_difference(accuracy, word):
-    known = row(1, 0.60, source="known", known_name="baseline")
+@pytest.mark.parametrize(
+    ("accuracy", "lead", "word"),
+    [
+        (0.80, "The best found is ahead of the baseline final here", "more"),
+        (0.65, "Whether anything found is better than the baseline final cannot be told", "less"),
+        (0.60, "Nothing found is better than the baseline final here", "less"),
+        (0.55, "Nothing found is better than the baseline final here", "less"),
+        (0.40, "Nothing found is better than the baseline final here", "more"),
+    ],
+)
+def test_the_first_line_says_whether_the_baseline_is_beaten_and_how_surely(accuracy, lead, word):
+    known = row(1, 0.60, source="known", known_name="final")
     summary = summary_of(row(0, accuracy), known)
     error = math.sqrt((accuracy * (1 - accuracy) + 0.6 * 0.4) / 100)
     record = summary_record(summary)["difference"]
     assert record["val_accuracy"] == pytest.approx(accuracy - 0.6)
     assert record["standard_error"] == pytest.approx(error)
-    (line,) = (line for line in verdict_lines(summary) if "best baseline" in line)
+    line = verdict_lines(summary)[0]
+    assert line.startswith(lead)
+    assert "after 4 epochs, trial 0 (1 training) against trial 1 (1 training)" in line
     assert f"{100 * (accuracy - 0.6):+.2f} points, {word} than the {196 * error:.2f}" in line
-    assert "(baseline)" in line
+    assert summary.better.number == (1 if accuracy < 0.6 else 0)
+
+
+def test_found_and_baseline_are_compared_by_what_they_are_ranked_by():
+    known = row(1, 0.90, estimate=0.80, source="known", known_name="final")
+    summary = summary_of(row(0, 0.70, estimate=0.85), known)
+    assert "trial 1 (1 training), +5.00 points by the estimate" in verdict_lines(summary)[0]
+    assert summary.better.number == 0
+    assert summary_record(summary)["difference"]["val_accuracy"] == pytest.approx(-0.2)
+
+
+def test_the_trainings_of_each_are_counted():
+    twice = [row(n, 0.9, id="same", seed=n) for n in (0, 1)]
+    known = row(2, 0.5, source="known", known_name="final")
+    assert "trial 0 (2 trainings) against trial 2 (1 training)" in text_of(*twice, known)
+    assert summary_record(summary_of(*twice, known))["best_found"]["num_trainings"] == 2
+
+
+def test_a_spaces_own_baseline_goes_by_the_presets_title_or_by_its_notation():
+    widths = (16, 32, 64)  # He et al. 2016, section 4.2
+    stages = tuple(Stage("basic", 3, width, min(i + 1, 2)) for i, width in enumerate(widths))
+    resnet = Architecture(Stem("conv3x3", 16), stages)
+    own = {"known_name": "baseline", "notation": "[[Basic,3,16]]"}
+    assert name_baseline(row(architecture=resnet.to_dict(), **own)) == "ResNet-20"
+    other = Architecture(Stem("conv3x3", 16), stages[:1])
+    assert name_baseline(row(architecture=other.to_dict(), **own)) == "[[Basic,3,16]]"
+    assert name_baseline(row(known_name="basic-443")) == "basic-443"
 
 
 def test_without_a_baseline_there_is_nothing_to_compare():
-    assert "No baseline was trained to its end" in text_of(row(0), row(1))
+    assert text_of(row(0), row(1)).startswith("No baseline was trained to its end")
+    assert summary_of(row(0), row(1)).better.number == 0
     assert summary_record(summary_of(row(0)))["difference"] is None
 
 

@@ -480,6 +480,25 @@ def test_the_best_of_a_real_study_is_trained_into_the_studys_folder(tmp_path, ca
     assert "the smallest that was has" in capsys.readouterr().err
 
 
+def test_where_nothing_found_is_better_the_baseline_is_said_to_be_so_first_and_trained(
+    studies, capsys
+):
+    _, study = create_study(studies)
+    add_trial(study, net(8), (0.90,))
+    add_trial(study, net(12), (0.95,), source="known", known_name="baseline")
+    lead = (
+        f"Nothing found is better than the baseline {net(12).to_notation()} here: after 4 epochs"
+    )
+    assert main(["best", "--studies", str(studies)]) == 0
+    assert capsys.readouterr().out.startswith(lead)
+    line = ["retrain", "--best", "--studies", str(studies), "--epochs", "1", "--device", "cpu"]
+    assert main(line) == 0
+    told = capsys.readouterr().err
+    assert told.index(lead) < told.index("best: trial 1, the baseline [[")
+    (run,) = (studies / "stated" / "retrain").iterdir()
+    assert json.loads((run / "architecture.json").read_text()) == net(12).to_dict()
+
+
 def test_a_trial_that_failed_can_be_trained_and_one_over_the_budget_not(studies, capsys):
     _, study = create_study(studies)
     failed = add_trial(study, net(8), (0.2,), TrialState.FAIL, reason="killed")

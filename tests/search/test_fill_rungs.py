@@ -341,7 +341,8 @@ def test_retrain_takes_the_best_of_the_highest_rung_and_says_so(tmp_path, capsys
     stated_rung(study, 30, {1: 0.960, 2: 0.999})
     argv = ["--studies", str(tmp_path), "--epochs", "1", "--set", "batch_size=1024"]
     assert main(["retrain", "--best", *argv]) == 0
-    assert "best: trial 2. Accuracies after 30 epochs, of rung @30" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "best: trial 2, found by the search. Accuracies after 30 epochs, of rung @30" in told
     runs = StudyFolder(tmp_path / "stated").path / "retrain"
     (run,) = runs.iterdir()
     assert json.loads((run / "architecture.json").read_text()) == net(12).to_dict()
