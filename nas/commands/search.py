@@ -39,8 +39,9 @@ AUDIT_HELP = (
 )
 RUNGS_HELP = (
     "when the trials are done, train the 24 best again from scratch for 30 epochs, then "
-    "the 6 best of these for 100; the best baseline goes along. May be given later, to a "
-    "study that is finished; none leaves them out (default: none)"
+    "the 6 best of these for 100; 27x1x30000,9x3x45000 says on how many images too; the best "
+    "baseline goes along. May be given later, to a study that is finished; none leaves them "
+    "out (default: none)"
 )
 WORKERS_HELP = (
     "trainings at once (default: auto: one on a GPU; on a CPU the number that trains "

@@ -86,13 +86,13 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     if definition.audit:
         lines.append(f"audit     {describe_audit(audit(opened.rows))}")
     if best is not None:
-        epochs = rungs.deciding_rung(definition.budget).epochs
+        after = rungs.training(rungs.deciding_rung(definition.budget))
         lines.append(
             f"best      trial {best.number}: "
             f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
             f"{best.num_params:,} parameters "
             f"({format_percent(best.num_params or 0, summary.budget)} of the budget), "
-            f"{best.notation or best.id}, after {epochs} epochs"
+            f"{best.notation or best.id}, after {after}"
         )
     budgets = describe_budgets(opened.rows, definition.targets, summary.val_images)
     lines += [f"budget    {line}" for line in budgets]

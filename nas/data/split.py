@@ -99,6 +99,13 @@ def train_and_val(data: Dataset, seed: int) -> tuple[LabelledImages, LabelledIma
     return select(data.train, train), select(data.train, val)
 
 
+def num_train(data: Dataset) -> int:
+    """Return how many images `train_and_val` gives to train on; the same for every seed."""
+    if data.val is not None:
+        return len(data.train)
+    return len(stratified_split(data.train.labels, VAL_FRACTION, seed=0)[0])
+
+
 def set_aside(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Set aside the test split of a data set that comes without one: 20%, seed 0, always the same.
 

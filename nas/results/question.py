@@ -18,6 +18,7 @@ from typing import Any
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.statistics import spearman, spearman_interval
+from nas.study.rungs import describe_training
 from nas.study.trials import TrialRow, gather
 from nas.training.result import Ending
 
@@ -132,7 +133,7 @@ def correlate(feature: str, values: Sequence[float], accuracies: Sequence[float]
 def describe_answer(answer: Answer) -> list[str]:
     """Return the answer in sentences."""
     percent = f"{100 * MIN_BUDGET_FRACTION:.0f}%"
-    length = f"{answer.epochs} epochs on {answer.images:,} images"
+    length = describe_training(answer.epochs, answer.images)
     if not answer.correlations:
         return [
             f"The paper's question: {TOO_SHORT} ({length}). It takes {MIN_CANDIDATES} candidates "

@@ -1,12 +1,82 @@
-"""What is said of a study's rungs: in JSON, in `best`, in `status`."""
+"""What is said of a study's rungs: in JSON, in `best`, in `status`.
+
+Do short trainings rank networks as long ones do? Kendall's rank correlation between every two
+rungs says it. Only networks that were trained to their end in both are compared. The upper rung
+holds the best of the lower one alone; among these, which lie close together, two rankings agree
+less than over all networks.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
-from nas.results.agreement import describe_agreement
-from nas.results.study_rungs import StudyRungs
+from nas.results.study_rungs import Rung, StudyRungs
+from nas.statistics import kendall_tau, tau_interval
+from nas.study.rungs import describe_training
+
+MIN_FOR_INTERVAL = 8  # as for the paper's question; fewer give an interval that says nothing
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Kendall's tau-b between the accuracies of two rungs, and its 95% interval.
+
+    Args:
+        low_epochs: Epochs in the lower rung.
+        high_epochs: Epochs in the upper rung.
+        low_images: Training images in the lower rung.
+        high_images: Training images in the upper rung.
+        num_networks: Networks trained to their end in both.
+        tau: The correlation; None below two networks, or where all are equal in one rung.
+        low: Lower end of the interval; None below `MIN_FOR_INTERVAL` networks.
+        high: Upper end.
+    """
+
+    low_epochs: int
+    high_epochs: int
+    low_images: int
+    high_images: int
+    num_networks: int
+    tau: float | None
+    low: float | None
+    high: float | None
+
+
+def compare_rungs(low: Rung, high: Rung) -> Agreement:
+    """Return how far two rungs rank their common networks alike."""
+    left, right = low.accuracies(), high.accuracies()
+    common = sorted(left.keys() & right.keys())
+    tau = kendall_tau([left[number] for number in common], [right[number] for number in common])
+    ends: tuple[float | None, float | None] = None, None
+    if tau is not None and len(common) >= MIN_FOR_INTERVAL:
+        ends = tau_interval(tau, len(common))
+    return Agreement(low.epochs, high.epochs, low.images, high.images, len(common), tau, *ends)
+
+
+def compare_all(study_rungs: StudyRungs) -> list[Agreement]:
+    """Return the rank correlation between every two rungs, where the upper one has any."""
+    pairs = combinations(study_rungs.rungs, 2)
+    return [compare_rungs(low, high) for low, high in pairs if high.num_trained]
+
+
+def describe_agreement(item: Agreement) -> str:
+    """Return the correlation in a sentence."""
+    text = f"Ranks after {item.low_epochs} and {item.high_epochs} epochs: "
+    if item.low_images != item.high_images:
+        text = (
+            f"Ranks after {item.low_epochs} epochs on {item.low_images:,} images and "
+            f"{item.high_epochs} on {item.high_images:,}: "
+        )
+    if item.num_networks < 2:
+        return f"{text}{item.num_networks} trained to the end in both, nothing to compare."
+    if item.tau is None:
+        return f"{text}all {item.num_networks} networks are equal in one of them."
+    text += f"Kendall tau {item.tau:+.2f}"
+    if item.low is None or item.high is None:
+        return f"{text} over {item.num_networks} networks, too few for an interval."
+    return f"{text} [{item.low:+.2f}, {item.high:+.2f}] over {item.num_networks} networks."
 
 
 def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
@@ -14,11 +84,13 @@ def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
     rung = study_rungs.deciding_rung(budget)
     return {
         "epochs": rung.epochs,
+        "images": rung.images,
         "rung": rung.study if rung.spec is not None else None,
         "rungs": [
             {
                 "study": item.study,
                 "epochs": item.epochs,
+                "images": item.images,
                 "count": item.spec.count if item.spec is not None else None,
                 "target_trials": item.num_trials,
                 "counted": item.num_trained,
@@ -27,27 +99,27 @@ def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
             }
             for item in study_rungs.upper
         ],
-        "rank_correlations": [asdict(item) for item in study_rungs.agreements()],
+        "rank_correlations": [asdict(item) for item in compare_all(study_rungs)],
     }
 
 
 def describe_deciding_rung(study_rungs: StudyRungs, budget: int) -> list[str]:
     """Return which rung the accuracies come from, and what the search's own are worth."""
     rung = study_rungs.deciding_rung(budget)
-    silent = [item for item in study_rungs.upper if item.epochs > rung.epochs]
+    silent = study_rungs.rungs[study_rungs.rungs.index(rung) + 1 :]
     if rung.spec is None:
-        images = study_rungs.definition.plan.train_images
+        length = describe_training(rung.epochs, rung.images)
         lines = [
-            f"Accuracies after the {rung.epochs} epochs of the search on {images:,} images: short "
-            "trainings rank networks only roughly."
+            f"Accuracies after {length}, of the search: short trainings rank networks "
+            "only roughly."
         ]
     else:
         lines = [
-            f"Accuracies after {rung.epochs} epochs, of rung @{rung.epochs}: "
+            f"Accuracies after {study_rungs.training(rung)}, of rung {rung.label}: "
             f"{rung.num_trained} of {rung.num_trials or rung.spec.count} trained."
         ]
     if silent:
-        names = ", ".join(f"@{item.epochs}" for item in silent)
+        names = ", ".join(item.label for item in silent)
         lines.append(
             f"Rung {names} does not decide for {budget:,} parameters: the best network within "
             "them has not been trained in it."
@@ -57,7 +129,7 @@ def describe_deciding_rung(study_rungs: StudyRungs, budget: int) -> list[str]:
 
 def describe_agreements(study_rungs: StudyRungs) -> list[str]:
     """Return the rank correlations in sentences."""
-    lines = [describe_agreement(item) for item in study_rungs.agreements()]
+    lines = [describe_agreement(item) for item in compare_all(study_rungs)]
     if lines:
         lines.append(
             "  (a rung trains only the best of the one below; these are close, and two rankings "
@@ -78,5 +150,5 @@ def describe_rungs(study_rungs: StudyRungs) -> list[str]:
             text = f"{rung.num_trained} of {rung.num_trials} trained"
             broken = sum(row.is_broken for row in rung.rows)
             text += f", {broken} broken" if broken else ""
-        lines.append(f"{f'rung @{rung.epochs}':<10}{text}")
+        lines.append(f"{f'rung {rung.label}':<10}{text}")
     return lines

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import combinations
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 
-from nas.results.agreement import Agreement, compare_rungs
 from nas.results.estimates import EstimateReader
 from nas.results.question import TOO_SHORT, Answer, answer_question
 from nas.results.spending import Spending, account, add_up
@@ -23,7 +21,7 @@ from nas.results.summary import Summary, found_minus_baseline, summarise
 from nas.study.attributes import CANDIDATES, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
 from nas.study.candidates import choose_candidates
 from nas.study.definition import StudyDefinition
-from nas.study.rungs import RungSpec, parse_rungs, rung_study
+from nas.study.rungs import RungSpec, describe_training, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import TrialRow, rank, read_rows
 
@@ -34,18 +32,41 @@ class Rung:
 
     Args:
         spec: What it trains; None is the search itself.
-        epochs: Epochs of each of its trials.
-        study: Its Optuna study.
+        definition: What its trials train by, under the name of its Optuna study.
         num_trials: Trials it is to have, as far as there are networks; None while a rung's
             networks are not chosen, or no more as the rungs or the trials below have changed.
         rows: Its trials; those of a rung under the numbers of the search's trials.
     """
 
     spec: RungSpec | None
-    epochs: int
-    study: str
+    definition: StudyDefinition
     num_trials: int | None
     rows: tuple[TrialRow, ...]
+
+    @property
+    def study(self) -> str:
+        """Return the name of its Optuna study."""
+        return self.definition.name
+
+    @property
+    def label(self) -> str:
+        """Return what it is called on screens; nothing for the search itself."""
+        return f"@{self.spec.label}" if self.spec is not None else ""
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of each of its trials."""
+        return self.definition.plan.epochs
+
+    @property
+    def images(self) -> int:
+        """Return the training images of each of its trials."""
+        return self.definition.plan.train_images
+
+    @property
+    def epoch_cost(self) -> float:
+        """Return what an epoch costs, in training images; a pass forward is a third of one."""
+        return self.images + self.definition.plan.val_images / 3
 
     @property
     def num_trained(self) -> int:
@@ -103,6 +124,11 @@ class StudyRungs:
             deciding = rung
         return deciding
 
+    def training(self, rung: Rung) -> str:
+        """Return the length of a rung's trainings in words, images where the rungs differ."""
+        differ = len({item.images for item in self.rungs}) > 1
+        return describe_training(rung.epochs, rung.images if differ else None)
+
     def summarise(self, budget: int) -> Summary:
         """Return the outcome within a budget by the rung that decides.
 
@@ -129,29 +155,23 @@ class StudyRungs:
 
     def answer(self, budget: int) -> Answer:
         """Answer the paper's question by the highest rung above the search with the candidates."""
-        images = self.definition.plan.train_images
-        answers = [answer_question(rung.rows, budget, rung.epochs, images) for rung in self.upper]
+        answers = [
+            answer_question(rung.rows, budget, rung.epochs, rung.images) for rung in self.upper
+        ]
         told = [item for item in answers if item.correlations]
         if told:
             return told[-1]
         most = max((item.num_candidates for item in answers), default=0)
-        return Answer(TOO_SHORT, most, (), self.rungs[0].epochs, images)
-
-    def agreements(self) -> list[Agreement]:
-        """Return the rank correlation between every two rungs, where the upper one has any."""
-        return [
-            compare_rungs(low.epochs, low.accuracies(), high.epochs, high.accuracies())
-            for low, high in combinations(self.rungs, 2)
-            if high.num_trained
-        ]
+        own = self.rungs[0]
+        return Answer(TOO_SHORT, most, (), own.epochs, own.images)
 
     def seconds_by_rung(self, workers: int = 1) -> list[float] | None:
         """Return the expected seconds of what each rung lacks, None while nobody can know.
 
-        An epoch is assumed to take as long as in the longest training of the same network so far.
+        An image is assumed to take as long as in the longest training of the same network so far.
         """
         rates = {
-            row.number: row.elapsed_seconds / row.num_epochs
+            row.number: row.elapsed_seconds / row.num_epochs / rung.epoch_cost
             for rung in self.rungs
             for row in rung.rows
             if row.is_counted and row.elapsed_seconds and row.num_epochs
@@ -160,8 +180,8 @@ class StudyRungs:
             return None if self.upper else []
         mean, found = sum(rates.values()) / len(rates), []
         for index in range(1, len(self.rungs)):
-            lacking = self._lacks(index)
-            seconds = [epochs * rates.get(number, mean) for number, epochs in lacking]
+            lacking, cost = self._lacks(index), self.rungs[index].epoch_cost
+            seconds = [epochs * cost * rates.get(number, mean) for number, epochs in lacking]
             found.append(sum(seconds) / max(min(workers, len(seconds)), 1))
         return found
 
@@ -210,19 +230,18 @@ def read_study_rungs(
     num_trials = attrs.get(TARGET)
     if num_trials is not None and attrs.get(NUM_NETWORKS):
         num_trials = min(num_trials, attrs[NUM_NETWORKS])
-    found_rungs = [Rung(None, definition.plan.epochs, definition.name, num_trials, own)]
+    found_rungs = [Rung(None, definition, num_trials, own)]
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
     for spec in rungs:
-        name, below = rung_study(definition.name, spec.epochs), found_rungs[-1]
-        num_trials, found = None, []
+        below, num_trials, found = found_rungs[-1], None, []
         if spec in begun:
             found = read_rung_rows(begun[spec])
             upper_attrs = begun[spec].user_attrs
             basis = basis_of(below.study, below.rows, spec)
             if upper_attrs.get(CANDIDATES, {}).get("basis") == basis:
                 num_trials = upper_attrs.get(TARGET)
-        found_rungs.append(Rung(spec, spec.epochs, name, num_trials, tuple(found)))
+        found_rungs.append(Rung(spec, definition.at_rung(spec), num_trials, tuple(found)))
     return StudyRungs(definition, tuple(found_rungs))
 
 
@@ -250,7 +269,7 @@ def begun_rungs(
     definition: StudyDefinition, storage: BaseStorage, rungs: Sequence[RungSpec]
 ) -> dict[RungSpec, optuna.Study]:
     """Return the Optuna studies of those rungs that have one."""
-    names = {spec: rung_study(definition.name, spec.epochs) for spec in rungs}
+    names = {spec: rung_study(definition.name, spec) for spec in rungs}
     return {
         spec: load_study(name, storage) for spec, name in names.items() if has_study(name, storage)
     }

@@ -13,6 +13,7 @@ from nas.network.presets import PRESETS
 from nas.results.question import Answer, describe_answer
 from nas.statistics import Z_95, standard_error
 from nas.study.attributes import KNOWN
+from nas.study.rungs import describe_training
 from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank, tied_with_first
 
 TOP = 5
@@ -304,7 +305,7 @@ def _found_against_baseline(summary: Summary) -> str:
     )
     by = " by the estimate" if found.estimate is not None else ""
     return (
-        f"{text}: after {summary.epochs} epochs, {first} against {second}, "
+        f"{text}: after {describe_training(summary.epochs, None)}, {first} against {second}, "
         f"{100 * ahead:+.2f} points{by}, {'more' if abs(ahead) > limit else 'less'} than the "
         f"{100 * limit:.2f} that this validation set resolves."
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.data.split import num_train
 from nas.machine import usable_cores
 from nas.results.forecast import seconds_left, terms_of
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
@@ -14,7 +16,7 @@ from nas.search.request import Request
 from nas.search.sizing import NUM_SHALLOW_OF, workers_for
 from nas.search.workers import pays_off
 from nas.study.attributes import TARGET
-from nas.study.rungs import check_rungs
+from nas.study.rungs import RungSpec, check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def read_ahead(search: Search) -> StudyRungs | None:
         UsageError: The rungs do not train fewer networks for longer than the search.
         StorageError: The store is damaged, unreachable, or may not be read.
     """
-    definition, request, journal = search.definition, search.request, search.folder.journal
+    definition, journal = search.definition, search.folder.journal
     path = store_file(search.url, journal)
     if path is not None and not path.is_file():
         return None
@@ -36,10 +38,25 @@ def read_ahead(search: Search) -> StudyRungs | None:
     if not has_study(definition.name, storage):
         return None
     study = load_study(definition.name, storage)
-    attrs = study.user_attrs
-    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
-    check_rungs(rungs, request.num_trials(attrs.get(TARGET)), definition.plan.epochs)
+    rungs = wanted_rungs(search, study.user_attrs)
     return read_study_rungs(definition, storage, study, rungs=rungs)
+
+
+def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
+    """Return the rungs that a study is to have: as given, else as it was.
+
+    Args:
+        search: The search.
+        attrs: The user attributes of its Optuna study; none of a new one.
+
+    Raises:
+        UsageError: The rungs do not train fewer networks for longer than the search.
+    """
+    request, plan = search.request, search.definition.plan
+    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
+    num_trials, num_images = request.num_trials(attrs.get(TARGET)), num_train(search.data)
+    check_rungs(rungs, num_trials, plan.epochs, plan.train_images, num_images)
+    return rungs
 
 
 def resumed_workers(search: Search) -> tuple[int, bool]:

@@ -75,7 +75,7 @@ def fill_rungs(first: OpenRung, guard: InterruptGuard) -> Iterator[OpenRung]:
 
 def _open_rung(first: OpenRung, below: OpenRung, spec: RungSpec) -> OpenRung:
     with first.ledger.lock():
-        ensure_study(rung_study(first.search.definition.name, spec.epochs), first.ledger.storage)
+        ensure_study(rung_study(first.search.definition.name, spec), first.ledger.storage)
         rung = _load(first, spec)
         _claim_name(first, rung)
         _fill(first, rung, _choose(below, rung, spec))
@@ -84,8 +84,8 @@ def _open_rung(first: OpenRung, below: OpenRung, spec: RungSpec) -> OpenRung:
 
 def _load(first: OpenRung, spec: RungSpec) -> OpenRung:
     """Return a rung whose study exists."""
-    definition = first.search.definition.at_rung(spec.epochs)
-    folder = first.search.folder.at_rung(spec.epochs)
+    definition = first.search.definition.at_rung(spec)
+    folder = first.search.folder.at_rung(spec)
     study = load_study(
         definition.name,
         first.ledger.storage,
@@ -105,7 +105,7 @@ def _claim_name(first: OpenRung, rung: OpenRung) -> None:
         folder = first.search.folder.path
         raise StudyMismatchError(
             f"the store has a study {study.study_name!r} that is no rung of {owner!r}; give "
-            f"--rungs other epochs, or begin another study with --study "
+            f"--rungs others, or begin another study with --study "
             f"{fresh_name(folder.parent, owner)}"
         )
     study.set_user_attr(names.RUNG_OF, owner)

@@ -15,14 +15,14 @@ from optuna.storages import BaseStorage
 from nas.errors import StorageError, StudyMismatchError
 from nas.locks import locked
 from nas.results.estimates import record_features
-from nas.results.study_rungs import rungs_of
 from nas.samplers import DEFAULT_SAMPLER
+from nas.search.ahead import wanted_rungs
 from nas.search.prepare import Search, prepare
 from nas.study import attributes as names
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger
-from nas.study.rungs import check_rungs, format_rungs
+from nas.study.rungs import format_rungs
 from nas.study.storage import (
     ensure_study,
     has_study,
@@ -184,13 +184,10 @@ def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
     """
     current, request = study.user_attrs, search.request
     hours = current.get(names.DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
-    rungs = rungs_of(current) if request.rungs is None else request.rungs
-    num_trials = request.num_trials(current.get(names.TARGET))
-    check_rungs(rungs, num_trials, search.definition.plan.epochs)
     return {
-        names.TARGET: num_trials,
+        names.TARGET: request.num_trials(current.get(names.TARGET)),
         names.SAMPLER: request.sampler or current.get(names.SAMPLER, DEFAULT_SAMPLER),
-        names.RUNGS: format_rungs(rungs),
+        names.RUNGS: format_rungs(wanted_rungs(search, current)),
         names.WORKERS: request.workers or "auto",
         names.TIME_LIMIT_SECONDS: request.time_limit_seconds,
         names.DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit

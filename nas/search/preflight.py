@@ -115,7 +115,7 @@ def _describe_rungs(search: Search) -> list[str]:
     """Return the preflight of a search's rungs: a line, or none."""
     parts = []
     for rung, seconds in _rung_times(search):
-        text = f"{rung.count} x {rung.epochs} epochs"
+        text = f"{rung.count} x {rung.training}"
         if seconds is not None:
             text += f" about {format_duration(seconds)}" if seconds else " done"
         parts.append(text)

@@ -25,14 +25,13 @@ from nas.network.identity import identify
 from nas.network.presets import PRESETS
 from nas.results.budgets import spread
 from nas.samplers import SAMPLERS
-from nas.search.ahead import resumed_workers
+from nas.search.ahead import resumed_workers, wanted_rungs
 from nas.search.request import Request, quote_command
 from nas.search.sizing import Sizing, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.study.definition import StudyDefinition
 from nas.study.folder import StudyFolder, refuse_differences
 from nas.study.pruners import PRUNERS
-from nas.study.rungs import check_rungs
 from nas.study.storage import canonical_url, require_optuna_5, storage_url
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
@@ -125,7 +124,6 @@ def _prepare_new(request: Request) -> Search:
     spread(space, new.get("targets", ()))  # refuses a budget that no network keeps
     baselines = find_baselines(loaded, space) if new["known"] else {}
     sizing = size_trials(request, device, space, data, baselines)
-    check_rungs(request.rungs or (), request.num_trials(), sizing.plan.epochs)
     url = storage_url(request.storage, None)
     found_out = {
         **asdict(data.input_spec),
@@ -149,6 +147,7 @@ def _prepare_new(request: Request) -> Search:
     }
     definition = StudyDefinition(**{**new, **found_out})
     search = Search(request, definition, folder, url, space, data, baselines)
+    wanted_rungs(search, {})  # refuses rungs that cannot be
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)
 
 

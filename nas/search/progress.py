@@ -29,7 +29,7 @@ def compose_line(
     budget: int,
     terms: Terms,
     workers: int = 1,
-    rung_epochs: int | None = None,
+    rung: str = "",
 ) -> str:
     """Return the progress line for the state of a study.
 
@@ -39,12 +39,12 @@ def compose_line(
         budget: Parameters a network may have.
         terms: What the trials have in common, for the time left.
         workers: Trainings that run at once.
-        rung_epochs: Epochs of the rung that the trials are of; None is the search itself.
+        rung: The rung that the trials are of, ``@30``; nothing of the search itself.
     """
     funnel = count_funnel(rows)
     parts = [f"{funnel.counted}/{num_trials} trained"]
-    if rung_epochs is not None:
-        parts.insert(0, f"rung @{rung_epochs}")
+    if rung:
+        parts.insert(0, f"rung {rung}")
     else:
         parts += [
             f"{funnel.pruned} pruned",
@@ -161,16 +161,17 @@ class Display:
         self._definition = definition
         self._ledger = ledger
         self._workers = workers
-        self._shown = definition.plan.epochs
+        self._shown = 0
 
     def show(self) -> None:
         """Show where the study stands."""
         study_rungs = read_study_rungs(self._definition, self._ledger.storage, self._ledger.study)
         rung = study_rungs.current()
-        if rung.epochs > self._shown:
-            before = next(item for item in study_rungs.rungs if item.epochs == self._shown)
-            self._update(before)  # its last trials, which end between two looks
-            self._shown = rung.epochs
+        index = study_rungs.rungs.index(rung)
+        if index > self._shown:
+            # its last trials, which end between two looks
+            self._update(study_rungs.rungs[self._shown])
+            self._shown = index
             self._progress.turn_to_rung("" if rung.has_ended else self._opening(study_rungs, rung))
         self._update(rung)
 
@@ -183,11 +184,10 @@ class Display:
     def _update(self, rung: Rung) -> None:
         attrs, budget = self._ledger.study.user_attrs, self._definition.budget
         if rung.spec is None:
-            terms, num_trials, epochs = terms_of(self._definition, attrs), attrs[TARGET], None
+            terms, num_trials = terms_of(self._definition, attrs), attrs[TARGET]
         else:
-            terms = terms_of(self._definition.at_rung(rung.epochs))
-            num_trials, epochs = rung.num_trials or 0, rung.epochs
-        line = compose_line(rung.rows, num_trials, budget, terms, self._workers, epochs)
+            terms, num_trials = terms_of(rung.definition), rung.num_trials or 0
+        line = compose_line(rung.rows, num_trials, budget, terms, self._workers, rung.label)
         self._progress.update(line, count_funnel(rung.rows))
 
     def _opening(self, study_rungs: StudyRungs, rung: Rung) -> str:
@@ -198,6 +198,6 @@ class Display:
             seconds = by_rung[study_rungs.upper.index(rung)]
             left = f", about {format_duration(seconds)} left"
         return (
-            f"rung @{rung.epochs}: {rung.num_trials} networks again from scratch, {rung.epochs} "
-            f"epochs each{left}"
+            f"rung {rung.label}: {rung.num_trials} networks again from scratch, "
+            f"{study_rungs.training(rung)} each{left}"
         )

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+from nas.data.images import Dataset
 from nas.errors import StorageError
 from nas.results.budgets import spread
 from nas.results.estimates import EstimateReader
@@ -103,16 +104,18 @@ def _train_all(
     """Train what the search lacks, then what its rungs lack; return why that was the end."""
     search, outcome = first.search, FINISHED
     plan, seed = search.definition.plan, search.definition.seed
-    splits = place_search_splits(
-        search.data, seed, plan.train_images, plan.val_images, plan.device
-    )
+
+    @cache  # rungs of as many images share them
+    def place(train_images: int) -> Dataset:
+        return place_search_splits(search.data, seed, train_images, plan.val_images, plan.device)
+
     with heartbeat(search.folder.workers) as worker:
         for rung in fill_rungs(first, guard):
             objective = Objective(
                 rung.search.definition,
                 rung.search.folder,
                 search.space.space,
-                splits,
+                place(rung.search.definition.plan.train_images),
                 EstimateReader(search.definition.input_spec),
                 search.request.track,
             )

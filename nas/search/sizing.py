@@ -65,7 +65,9 @@ class Sizing:
 
     def rung_seconds(self, rung: RungSpec) -> float:
         """Return what a rung takes with networks of typical cost, one after the other."""
-        return rung.count * trial_seconds(self.speed, replace(self.plan, epochs=rung.epochs))
+        images = rung.images or self.plan.train_images
+        plan = replace(self.plan, epochs=rung.epochs, train_images=images)
+        return rung.count * trial_seconds(self.speed, plan)
 
 
 def size_trials(

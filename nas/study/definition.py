@@ -11,7 +11,7 @@ from nas.errors import UsageError
 from nas.fields import read_fields
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps, parse_count, require_budgets
-from nas.study.rungs import rung_study
+from nas.study.rungs import RungSpec, rung_study
 from nas.training.recipe import Recipe
 
 SCHEMA = 1
@@ -86,17 +86,17 @@ class StudyDefinition:
         """Return the caps that a candidate must keep."""
         return Caps(self.budget, self.max_macs, self.max_activations)
 
-    def at_rung(self, epochs: int) -> StudyDefinition:
-        """Return what a rung trains by: the same images and recipe, its own epochs, no pruner.
+    def at_rung(self, spec: RungSpec) -> StudyDefinition:
+        """Return what a rung trains by: the same recipe, its own epochs and images, no pruner.
 
-        The slice of a CPU's plan stays: both rungs measure on the same validation images, so
-        that they differ in the epochs alone, and a training costs in proportion to them.
+        All rungs measure on the same validation images.
         """
+        images = spec.images or self.plan.train_images
         return replace(
             self,
-            name=rung_study(self.name, epochs),
+            name=rung_study(self.name, spec),
             pruner="none",
-            plan=replace(self.plan, epochs=epochs),
+            plan=replace(self.plan, epochs=spec.epochs, train_images=images),
         )
 
     def to_json(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from nas.errors import StorageError, StudyMismatchError, UsageError, unknown_name
 from nas.files import write_text_atomically
 from nas.study.definition import StudyDefinition
+from nas.study.rungs import RungSpec
 
 DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"
@@ -28,11 +29,11 @@ class StudyFolder:
     """The paths of one study; nothing is created by naming them."""
 
     path: Path
-    rung_epochs: int | None = None  # of the rung whose trials are meant; None is the search itself
+    rung: RungSpec | None = None  # whose trials are meant; None is the search itself
 
-    def at_rung(self, epochs: int) -> StudyFolder:
+    def at_rung(self, spec: RungSpec) -> StudyFolder:
         """Return the same folder as the trials of a rung use it."""
-        return replace(self, rung_epochs=epochs)
+        return replace(self, rung=spec)
 
     @property
     def name(self) -> str:
@@ -57,8 +58,8 @@ class StudyFolder:
     @property
     def trials(self) -> Path:
         """Return the folder of the trials' folders."""
-        if self.rung_epochs is not None:
-            return self.path / "rungs" / str(self.rung_epochs)
+        if self.rung is not None:
+            return self.path / "rungs" / self.rung.label
         return self.path / "trials"
 
     @property

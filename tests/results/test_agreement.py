@@ -6,8 +6,21 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from nas.results.agreement import MIN_FOR_INTERVAL, compare_rungs, describe_agreement
+from nas.results.rungs_text import MIN_FOR_INTERVAL, compare_rungs, describe_agreement
+from nas.results.study_rungs import Rung
 from nas.statistics import kendall_tau, tau_interval
+from nas.study.rungs import RungSpec
+from tests.support.rows import row
+from tests.support.small_study import definition
+
+
+def rung(epochs, accuracies):
+    spec, rows = RungSpec(9, epochs), [row(*item) for item in accuracies.items()]
+    return Rung(spec, definition().at_rung(spec), 9, tuple(rows))
+
+
+def compare(low_epochs, low, high_epochs, high):
+    return compare_rungs(rung(low_epochs, low), rung(high_epochs, high))
 
 
 def test_tau_is_scipys_on_known_numbers():
@@ -38,7 +51,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
 
 def test_only_networks_of_both_rungs_are_compared():
     low = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.9}
-    item = compare_rungs(10, low, 30, {0: 0.5, 1: 0.7, 2: 0.6})
+    item = compare(10, low, 30, {0: 0.5, 1: 0.7, 2: 0.6})
     assert (item.low_epochs, item.high_epochs, item.num_networks) == (10, 30, 3)
     assert item.tau == pytest.approx(kendalltau([1, 2, 3], [5, 7, 6]).statistic)
     assert (item.low, item.high) == (None, None)
@@ -47,16 +60,14 @@ def test_only_networks_of_both_rungs_are_compared():
 
 def test_an_interval_is_given_from_enough_networks_on():
     same = {number: number / 10 for number in range(MIN_FOR_INTERVAL)}
-    item = compare_rungs(10, same, 30, same)
+    item = compare(10, same, 30, same)
     assert item.tau == 1.0
     assert item.low > 0.9
     assert f"over {MIN_FOR_INTERVAL} networks." in describe_agreement(item)
 
 
 def test_what_cannot_be_compared_is_said():
-    assert "1 trained to the end in both" in describe_agreement(
-        compare_rungs(1, {4: 0.1}, 2, {4: 0.2})
-    )
-    flat = compare_rungs(1, {4: 0.1, 5: 0.1}, 2, {4: 0.2, 5: 0.3})
+    assert "1 trained to the end in both" in describe_agreement(compare(1, {4: 0.1}, 2, {4: 0.2}))
+    flat = compare(1, {4: 0.1, 5: 0.1}, 2, {4: 0.2, 5: 0.3})
     assert flat.tau is None
     assert "all 2 networks are equal" in describe_agreement(flat)

@@ -21,12 +21,12 @@ OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200
 
 def study_rungs(*rungs, own=OWN, own_num_trials=4):
     """A study of 4 epochs a trial; rungs as (count, epochs, target, rows)."""
-    found = [Rung(None, 4, "stated", own_num_trials, tuple(own))]
+    search = definition(val_images=10**6)
+    found = [Rung(None, search, own_num_trials, tuple(own))]
     for count, epochs, num_trials, rows in rungs:
-        found.append(
-            Rung(RungSpec(count, epochs), epochs, f"stated@{epochs}", num_trials, tuple(rows))
-        )
-    return StudyRungs(definition(val_images=10**6), tuple(found))
+        spec = RungSpec(count, epochs)
+        found.append(Rung(spec, search.at_rung(spec), num_trials, tuple(rows)))
+    return StudyRungs(search, tuple(found))
 
 
 def test_the_highest_rung_speaks_once_it_has_trained_the_best_below():
@@ -50,12 +50,12 @@ def test_a_budget_that_a_rung_does_not_cover_falls_to_the_one_below_and_that_is_
     assert study.summarise(350).best.number == 2
     assert study.deciding_rung(150).epochs == 30
     text = " ".join(describe_deciding_rung(study, 350))
-    assert "after the 4 epochs of the search" in text
+    assert "after 4 epochs on 1,294 images, of the search" in text
     assert "Rung @30 does not decide for 350 parameters" in text
     assert "of rung @30: 3 of 3 trained" in " ".join(describe_deciding_rung(study, 1000))
     alone = describe_deciding_rung(study_rungs(), 1000)
     assert alone == [
-        "Accuracies after the 4 epochs of the search on 1,294 images: short trainings rank "
+        "Accuracies after 4 epochs on 1,294 images, of the search: short trainings rank "
         "networks only roughly."
     ]
     assert study.deciding_rung(10).epochs == 4
@@ -183,6 +183,23 @@ def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
     # trials 0 and 1, and one that the search has yet to find: 2.5 s an epoch in the mean
     early = study_rungs((3, 10, None, []), own=own[:2], own_num_trials=9)
     assert early.seconds_by_rung() == [10 * 1 + 10 * 2 + 10 * 1.5]
+
+
+def test_where_rungs_differ_in_images_they_are_said_and_the_time_left_counts_them():
+    # a trial of the search: 4 epochs of 1,294 images and 3,882 validated at a third; 4 s
+    search = definition(val_images=3 * 1_294)
+    own = [row(n, 0.9 - n / 10, 100, elapsed_seconds=4.0) for n in range(4)]
+    spec = RungSpec(2, 3, 10 * 1_294)
+    trained = [row(0, 0.95, elapsed_seconds=None)]
+    rung = Rung(spec, search.at_rung(spec), 2, tuple(trained))
+    study = StudyRungs(search, (Rung(None, search, 4, tuple(own)), rung))
+    assert study.seconds_by_rung() == [pytest.approx(3 * (10 + 1) / 2)]  # of trial 1
+    assert rung.study == "stated@3x12940"
+    text = " ".join([*describe_deciding_rung(study, 1000), *describe_agreements(study)])
+    assert "after 3 epochs on 12,940 images, of rung @3x12940: 1 of 2 trained" in text
+    assert "Ranks after 4 epochs on 1,294 images and 3 on 12,940: 1 trained to the end" in text
+    record = rungs_record(study, 1000)
+    assert (record["images"], record["rungs"][0]["images"]) == (12_940, 12_940)
 
 
 def test_a_study_from_before_there_were_rungs_has_none():

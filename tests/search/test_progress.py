@@ -125,8 +125,8 @@ def study(tmp_path_factory, images):
     return StudyFolder(path / "tiny-8k-folder")
 
 
-def update(progress, rows, num_trials=2, rung_epochs=None):
-    line = compose_line(rows, num_trials, 8_000, TERMS, rung_epochs=rung_epochs)
+def update(progress, rows, num_trials=2, rung=""):
+    line = compose_line(rows, num_trials, 8_000, TERMS, rung=rung)
     progress.update(line, count_funnel(rows))
 
 
@@ -145,7 +145,7 @@ def show(study, console):
 def test_the_line_of_a_rung_says_which_and_leaves_out_what_a_rung_has_not():
     rows = [row(number=3, val_accuracy=0.9, num_params=4_000_000, elapsed_seconds=60.0)]
     rows[0] = replace(rows[0], num_epochs=30, architecture=SMALL.to_dict())
-    line = compose_line(rows, 24, 5_000_000, replace(TERMS, num_startup=None), 1, 30)
+    line = compose_line(rows, 24, 5_000_000, replace(TERMS, num_startup=None), 1, "@30")
     assert line.startswith("rung @30 · 1/24 trained · best 90.00%")
     assert "pruned" not in line
     assert "repeats" not in line
@@ -159,7 +159,7 @@ def test_off_a_terminal_no_line_is_written_for_the_time_left_alone():
         for epochs in (1, 2, 3, 4):
             update(progress, [rows[0], replace(running, num_epochs=epochs)])
         progress.turn_to_rung("opens")
-        update(progress, [rows[0]], 1, rung_epochs=30)
+        update(progress, [rows[0]], 1, rung="@30")
     starts = [line.split(" trained")[0] for line in text.getvalue().splitlines()]
     assert starts == ["1/2", "opens", "rung @30 · 1/1"]
 
