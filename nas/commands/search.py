@@ -38,8 +38,8 @@ AUDIT_HELP = (
     "often pruning costs one of the best, for example 0.05 (default: 0)"
 )
 RUNGS_HELP = (
-    "when the trials are done, train the 24 best again from scratch for 30 epochs, then "
-    "the 6 best of these for 100; 27x1x30000,9x3x45000 says on how many images too; the best "
+    "train 24 of the best again from scratch for 30 epochs, and 6 of the best of these for "
+    "100, while the search goes on; 27x1x30000,9x3x45000 says on how many images too; the best "
     "baseline goes along. May be given later, to a study that is finished; none leaves them "
     "out (default: none)"
 )

@@ -144,11 +144,10 @@ def describe_rungs(study_rungs: StudyRungs) -> list[str]:
     for rung in study_rungs.upper:
         assert rung.spec is not None
         if rung.num_trials is None:
-            text = f"the {rung.spec.count} best, when the rung below is done"
-            text += f"; {rung.num_trained} trained so far" if rung.num_trained else ""
+            text = f"{rung.num_trained} of {rung.spec.count} trained, as the rung below goes on"
         else:
             text = f"{rung.num_trained} of {rung.num_trials} trained"
-            broken = sum(row.is_broken for row in rung.rows)
-            text += f", {broken} broken" if broken else ""
+        broken = sum(row.is_broken for row in rung.rows)
+        text += f", {broken} broken" if broken else ""
         lines.append(f"{f'rung {rung.label}':<10}{text}")
     return lines

@@ -1,4 +1,14 @@
-"""A study with its rungs, as it stands: which rung decides for a budget, and how far they agree.
+"""A study with its rungs, as it stands: who is promoted, which rung decides, what it lacks.
+
+Asynchronous successive halving (Li et al. 2020, "A System for Massively Parallel Hyperparameter
+Tuning"): the best of a rung are promoted while the rung below is still being filled,
+
+    rung 2    6 x 100 epochs     . . x                   one of the best of each rung is trained
+    rung 1    24 x 30 epochs     . x . x . x x . x       again in the one above, from scratch,
+    rung 0    the search         x x x x x x x x x x ... as soon as enough below have ended
+
+so that a search has results in every rung whenever it is stopped. What is to be promoted follows
+from the trials alone: whoever looks, before or after a crash, sees the same.
 
 The rows of a rung carry the numbers of the search's own trials, so that `show N` and
 `retrain --trial N` mean the network that a table names, whichever rung it was measured in.
@@ -18,8 +28,7 @@ from nas.results.estimates import EstimateReader
 from nas.results.question import TOO_SHORT, Answer, answer_question
 from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, found_minus_baseline, summarise
-from nas.study.attributes import CANDIDATES, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
-from nas.study.candidates import choose_candidates
+from nas.study.attributes import KNOWN, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
 from nas.study.definition import StudyDefinition
 from nas.study.rungs import RungSpec, describe_training, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
@@ -33,8 +42,8 @@ class Rung:
     Args:
         spec: What it trains; None is the search itself.
         definition: What its trials train by, under the name of its Optuna study.
-        num_trials: Trials it is to have, as far as there are networks; None while a rung's
-            networks are not chosen, or no more as the rungs or the trials below have changed.
+        num_trials: Trials it is to have, as far as there are networks; None of a rung while the
+            one below goes on, as more may be owed to it than its count.
         rows: Its trials; those of a rung under the numbers of the search's trials.
     """
 
@@ -78,6 +87,49 @@ class Rung:
         """Tell whether it has its trials."""
         return self.num_trials is not None and self.num_trained >= self.num_trials
 
+    @property
+    def started(self) -> dict[int, TrialRow]:
+        """Return its trials that wait, run or count, by network; what failed is tried no more."""
+        return {row.number: row for row in self.rows if row.state not in ("failed", "rejected")}
+
+    @property
+    def unfinished(self) -> list[TrialRow]:
+        """Return its trials that wait or run; what a dead process left goes first."""
+        rows = [row for row in self.rows if row.state in ("waiting", "running")]
+        return sorted(rows, key=lambda row: row.resumes is None)
+
+    def not_had(self, below: Rung) -> list[TrialRow]:
+        """Return the networks of the rung below that this one has no trial of, the best first."""
+        # by id too: of a network with several seeds, another trial may stand for it later
+        ids = {row.id for row in self.started.values()} - {""}
+        return [
+            row for row in rank(below.rows) if row.number not in self.started and row.id not in ids
+        ]
+
+    def promotions(self, below: Rung) -> list[int]:
+        """Return the networks of the rung below that are to be trained in this one now, in order.
+
+        Of its count it gets the share that the rung below has of its trials. The best baseline
+        goes along with the first. When the rung below has ended, its best, its best baseline and
+        its best found network are owed on top where they are missing: else the two kinds could
+        not be compared, nor could this rung decide.
+        """
+        assert self.spec is not None
+        ranked, started, num_due = rank(below.rows), self.started, self.spec.count
+        if not below.has_ended:
+            num_below = below.num_trials or (below.spec.count if below.spec else 0)
+            num_due = num_due * min(below.num_trained, num_below) // max(num_below, 1)
+        fresh = self.not_had(below)
+        chosen = fresh[: max(num_due - len(started), 0)]
+        begun = [*started.values(), *chosen]
+        known = [row for row in ranked if row.source == KNOWN][:1]
+        if below.has_ended:
+            owed = ranked[:1] + known + [row for row in ranked if row.source != KNOWN][:1]
+        else:
+            owed = known if begun and not any(row.source == KNOWN for row in begun) else []
+        chosen += [row for row in owed if row in fresh]
+        return list(dict.fromkeys(row.number for row in chosen))
+
     def accuracies(self) -> dict[int, float]:
         """Return the accuracy of every network that was trained to its end, by trial."""
         return {row.number: row.val_accuracy or 0.0 for row in rank(self.rows)}
@@ -100,14 +152,10 @@ class StudyRungs:
         """Return the rungs above the search."""
         return self.rungs[1:]
 
-    def current(self) -> Rung:
-        """Return the rung whose trials are trained now or next, the highest where none is."""
-        rung = self.rungs[0]
-        for above in self.upper:
-            if not rung.has_ended or above.num_trials is None:
-                break
-            rung = above
-        return rung
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the search and every rung have their trials."""
+        return all(rung.has_ended for rung in self.rungs)
 
     def deciding_rung(self, budget: int) -> Rung:
         """Return the highest rung that decides for a budget.
@@ -166,9 +214,26 @@ class StudyRungs:
         return Answer(TOO_SHORT, most, (), own.epochs, own.images)
 
     def seconds_by_rung(self, workers: int = 1) -> list[float] | None:
-        """Return the expected seconds of what each rung lacks, None while nobody can know.
+        """Return the expected seconds of what each rung lacks, None while nobody can know."""
+        found = []
+        for index in range(1, len(self.rungs)):
+            lacking = [self.seconds_of(index, *item) for item in self._lacks(index)]
+            seconds = [item for item in lacking if item is not None]
+            if len(seconds) < len(lacking):
+                return None
+            found.append(sum(seconds) / max(min(workers, len(seconds)), 1))
+        return found
 
-        An image is assumed to take as long as in the longest training of the same network so far.
+    def seconds_of(self, index: int, number: int, epochs: int | None = None) -> float | None:
+        """Return the expected seconds of a training, None while nobody can know.
+
+        An image is assumed to take as long as in the longest training of the same network so far,
+        of a network that was never trained as long as in the mean.
+
+        Args:
+            index: The rung.
+            number: The network, as the search's trial; -1 while it is not known.
+            epochs: Epochs of the training; None is all.
         """
         rates = {
             row.number: row.elapsed_seconds / row.num_epochs / rung.epoch_cost
@@ -177,13 +242,9 @@ class StudyRungs:
             if row.is_counted and row.elapsed_seconds and row.num_epochs
         }
         if not rates:
-            return None if self.upper else []
-        mean, found = sum(rates.values()) / len(rates), []
-        for index in range(1, len(self.rungs)):
-            lacking, cost = self._lacks(index), self.rungs[index].epoch_cost
-            seconds = [epochs * cost * rates.get(number, mean) for number, epochs in lacking]
-            found.append(sum(seconds) / max(min(workers, len(seconds)), 1))
-        return found
+            return None
+        rung, rate = self.rungs[index], rates.get(number, sum(rates.values()) / len(rates))
+        return (rung.epochs if epochs is None else epochs) * rung.epoch_cost * rate
 
     def _lacks(self, index: int) -> list[tuple[int, int]]:
         """Return which trials a rung would train if it were filled now, with the epochs left.
@@ -192,15 +253,13 @@ class StudyRungs:
         """
         below, rung = self.rungs[index - 1 : index + 1]
         assert rung.spec is not None
-        measured = [item for item in self.rungs[:index] if rank(item.rows)]
-        rows = measured[-1].rows if measured else ()
-        chosen = choose_candidates(rows, rung.spec.count)
-        numbers = [row.number for row in chosen]
+        numbers = rung.promotions(below)
         if not below.has_ended:
-            numbers += [-1] * (rung.spec.count - len(numbers))
-        done = {row.number: row.num_epochs for row in rung.rows if row.state == "running"}
-        done |= {row.number: rung.epochs for row in rung.rows if row.is_counted}
-        return [(number, rung.epochs - done.get(number, 0)) for number in numbers]
+            num_left = max(rung.spec.count - len(rung.started), 0)
+            fresh = [row.number for row in rung.not_had(below)]
+            numbers = [*fresh, *[-1] * num_left][:num_left]
+        begun = [(row.number, rung.epochs - row.num_epochs) for row in rung.unfinished]
+        return begun + [(number, rung.epochs) for number in numbers]
 
 
 def rungs_of(attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
@@ -228,21 +287,19 @@ def read_study_rungs(
     attrs = study.user_attrs
     own = tuple(EstimateReader(definition.input_spec).read(study) if rows is None else rows)
     num_trials = attrs.get(TARGET)
-    if num_trials is not None and attrs.get(NUM_NETWORKS):
+    if num_trials is not None and attrs.get(NUM_NETWORKS) is not None:
         num_trials = min(num_trials, attrs[NUM_NETWORKS])
-    found_rungs = [Rung(None, definition, num_trials, own)]
+    found = [Rung(None, definition, num_trials, own)]
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
     for spec in rungs:
-        below, num_trials, found = found_rungs[-1], None, []
-        if spec in begun:
-            found = read_rung_rows(begun[spec])
-            upper_attrs = begun[spec].user_attrs
-            basis = basis_of(below.study, below.rows, spec)
-            if upper_attrs.get(CANDIDATES, {}).get("basis") == basis:
-                num_trials = upper_attrs.get(TARGET)
-        found_rungs.append(Rung(spec, definition.at_rung(spec), num_trials, tuple(found)))
-    return StudyRungs(definition, tuple(found_rungs))
+        below, trials = found[-1], read_rung_rows(begun[spec]) if spec in begun else []
+        rung = Rung(spec, definition.at_rung(spec), None, tuple(trials))
+        if below.has_ended:
+            num_trials = len(rung.started) + len(rung.promotions(below))
+            rung = replace(rung, num_trials=num_trials)
+        found.append(rung)
+    return StudyRungs(definition, tuple(found))
 
 
 def spend(
@@ -257,12 +314,6 @@ def spend(
     return add_up(
         [own, *(account(read_rows(item), spec.epochs, now) for spec, item in begun.items())]
     )
-
-
-def basis_of(below: str, rows: Sequence[TrialRow], spec: RungSpec) -> dict[str, Any]:
-    """Return what a rung's networks are chosen from; while it is the same, the choice stays."""
-    trained = sum(row.is_counted for row in rows)
-    return {"of": below, "trained": trained, "count": spec.count}
 
 
 def begun_rungs(

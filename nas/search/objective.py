@@ -54,7 +54,7 @@ class Objective:
         definition: The study.
         folder: Its folder.
         space: What the networks are chosen from.
-        splits: The images on the device, without the test split.
+        splits: Returns the images on the device, without the test split.
         estimates: Says which trials are the best, whose folders stay.
         track: The trackers of every trial, by name.
         left_out: Those of them that failed: no further trial tries them.
@@ -63,7 +63,7 @@ class Objective:
     definition: StudyDefinition
     folder: StudyFolder
     space: SearchSpace
-    splits: Dataset
+    splits: Callable[[], Dataset]
     estimates: EstimateReader
     track: tuple[str, ...] = ()
     left_out: set[str] = field(default_factory=set)
@@ -168,7 +168,7 @@ class Objective:
             try:
                 result = train(
                     spec,
-                    make_batches(self.splits, recipe, seed),
+                    make_batches(self.splits(), recipe, seed),
                     Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
                     on_epoch=on_epoch,
                     checkpoint_path=own / CHECKPOINT_FILE,

@@ -1,12 +1,15 @@
-"""One worker: claim, train, tell, until the study has its trials.
+"""One worker: look, claim, train, tell, until the study and its rungs have their trials.
 
 Any number of workers, here or on other machines, work on one study; what keeps them apart is in
-`nas.study.ledger`. A worker whose study lacks nothing but what other processes of this machine are
-training waits for them: should one die, its network is still there to be trained.
+`nas.study.ledger`. A worker looks from the top rung down: it trains what waits or is to be
+promoted there, else in the rung below, and proposes a new network for the search itself where
+nothing climbs. One that finds nothing but what other processes of this machine are training waits
+for them: should one die, its network is still there to be trained.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,16 +21,16 @@ from optuna.trial import TrialState
 
 from nas.errors import BrokenCaptureError, StorageError
 from nas.network.architecture import Architecture
+from nas.results.forecast import seconds_per_trial, terms_of
+from nas.results.study_rungs import Rung, StudyRungs
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
-from nas.samplers.enqueued import EnqueuedOnly
-from nas.search.objective import Objective, told
+from nas.search.objective import told
+from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
-from nas.study.attributes import TARGET, WORKER
-from nas.study.ledger import Ledger
+from nas.study.attributes import NUM_NETWORKS, TARGET, WORKER
 from nas.study.lineage import INTERRUPTED, num_claimed
 from nas.study.liveness import is_elsewhere
-from nas.study.trials import is_counted
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"
@@ -41,27 +44,40 @@ class WorkerContext:
     """What a worker works on.
 
     Args:
-        ledger: The study.
+        rungs: The study and its rungs.
         worker: What its trials say of this process.
         sampler: The study's sampler.
-        objective: Trains one trial.
         deadline: Value of `time.monotonic` after which no trial is begun; None is never.
         are_hours_spent: Tells whether the study's device time has reached its limit.
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
     """
 
-    ledger: Ledger
+    rungs: OpenRungs
     worker: Mapping[str, Any]
-    sampler: BudgetSampler | EnqueuedOnly
-    objective: Objective
+    sampler: BudgetSampler
     deadline: float | None
     are_hours_spent: Callable[[], bool]
     on_change: Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class ClaimedTrial:
+    """A claimed trial.
+
+    Args:
+        rung: The rung that it is of.
+        trial: The trial.
+        architecture: Its network.
+    """
+
+    rung: Rung
+    trial: optuna.Trial
+    architecture: Architecture
+
+
 def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
-    """Train until the study has its trials, the deadline, or the last network of the space.
+    """Train until the study and its rungs have their trials, or the deadline.
 
     Returns:
         Why it stopped: `FINISHED`, `TIME_LIMIT`, `HOURS_SPENT`, `EXHAUSTED` or `ELSEWHERE`.
@@ -70,13 +86,12 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
         KeyboardInterrupt: A signal came; the running trial was requeued.
         NasError: A trial failed for a reason outside its network; it was requeued.
     """
-    ledger = context.ledger
     while True:
         guard.check()
-        with ledger.lock(), guard.deferred():
+        with context.rungs.first.lock(), guard.deferred():
             step = _next(context)
-        if isinstance(step, tuple):
-            _train(context, *step, guard)
+        if isinstance(step, ClaimedTrial):
+            _train(context, step, guard)
             context.on_change("")
         elif step == WAITING:
             if _is_over(context.deadline):
@@ -87,63 +102,103 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
             return step
 
 
-def _next(context: WorkerContext) -> tuple[optuna.Trial, Architecture] | str | None:
+def describe_end(rungs: OpenRungs) -> str:
+    """Return what `run_worker` returns of a study whose rungs have all ended."""
+    is_full = rungs.read().rungs[0].num_trained >= rungs.first.study.user_attrs[TARGET]
+    return FINISHED if is_full else EXHAUSTED
+
+
+def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     """Return a trial to train and its network, or `WAITING`, or why to stop.
 
-    None means that a trial was begun which is not to be trained: ask again.
+    None means that something changed which calls for another look.
     """
-    ledger = context.ledger
-    ledger.requeue_dead()
-    reason = stop_reason(context)
-    if reason in (ELSEWHERE, EXHAUSTED) and _others_train_here(ledger):
-        return WAITING
-    if reason is not None:
-        return reason
-    try:
-        return _claim(context)
-    except SpaceExhausted:
-        return EXHAUSTED
-
-
-def stop_reason(context: WorkerContext) -> str | None:
-    """Return why no trial is to be begun now, or None."""
-    ledger = context.ledger
-    trials = ledger.trials()
-    num_trials = int(ledger.study.user_attrs[TARGET])
-    if sum(map(is_counted, trials)) >= num_trials:
-        return FINISHED
-    if num_claimed(trials) >= num_trials:
-        return ELSEWHERE
+    rungs = context.rungs
+    rungs.open()
+    for ledger in rungs.ledgers.values():
+        ledger.requeue_dead()
+    state = rungs.read()
+    work = _list_work(rungs, state)
+    if state.has_ended and not work:  # else two machines promoted one network: one is refused
+        return describe_end(rungs)
+    has_waiting = any(row.state == "waiting" for row in state.rungs[0].rows)
+    if (0, -1) in work and not has_waiting and context.sampler.is_exhausted(rungs.first.study):
+        _record_exhausted(rungs)
+        return None
+    if not work:
+        return WAITING if _others_train_here(rungs) else ELSEWHERE
     if _is_over(context.deadline):
         return TIME_LIMIT
     if context.are_hours_spent():
         return HOURS_SPENT
-    has_waiting = any(trial.state == TrialState.WAITING for trial in trials)
-    if not has_waiting and context.sampler.is_exhausted(ledger.study):
-        return EXHAUSTED
-    return None
+    for index, number in work:
+        if _fits(context, state, index, number):
+            return _claim(context, state, index, number)
+    return TIME_LIMIT
 
 
-def _others_train_here(ledger: Ledger) -> bool:
+def _list_work(rungs: OpenRungs, state: StudyRungs) -> list[tuple[int, int]]:
+    """Return in which rungs a trial can be begun, the top one first, and of which network.
+
+    The network is the search's trial that has it, -1 in the search itself.
+    """
+    work = []
+    for index in range(len(state.rungs) - 1, 0, -1):
+        rung = state.rungs[index]
+        waiting = [row.number for row in rung.unfinished if row.state == "waiting"]
+        numbers = waiting or rung.promotions(state.rungs[index - 1])
+        work += [(index, number) for number in numbers[:1]]
+    if num_claimed(rungs.first.trials()) < (state.rungs[0].num_trials or 0):
+        work.append((0, -1))
+    return work
+
+
+def _record_exhausted(rungs: OpenRungs) -> None:
+    """Write down that there are no more networks than those that count or run."""
+    num_networks = num_claimed(rungs.first.trials())
+    rungs.first.study.set_user_attr(NUM_NETWORKS, num_networks)
+
+
+def _fits(context: WorkerContext, state: StudyRungs, index: int, number: int) -> bool:
+    """Tell whether a training is expected to end before the deadline."""
+    if context.deadline is None:
+        return True
+    if index == 0:
+        attrs = context.rungs.first.study.user_attrs
+        seconds = seconds_per_trial(state.rungs[0].rows, terms_of(state.definition, attrs))
+    else:
+        seconds = state.seconds_of(index, number)
+    return seconds is None or time.monotonic() + seconds <= context.deadline
+
+
+def _others_train_here(rungs: OpenRungs) -> bool:
     """Tell whether a process that can be seen from here is training for this study."""
-    workers = ledger.folder.workers
     return any(
-        WORKER in trial.user_attrs and not is_elsewhere(trial, workers)
+        WORKER in trial.user_attrs and not is_elsewhere(trial, rungs.first.folder.workers)
+        for ledger in rungs.ledgers.values()
         for trial in ledger.trials(TrialState.RUNNING)
     )
 
 
-def _claim(context: WorkerContext) -> tuple[optuna.Trial, Architecture] | None:
-    """Begin a trial and make its network this worker's; None where it is not to be trained.
-
-    Raises:
-        SpaceExhausted: No network is left to propose.
-    """
-    ledger, objective = context.ledger, context.objective
-    trial = ledger.begin(context.worker)
+def _claim(
+    context: WorkerContext, state: StudyRungs, index: int, number: int
+) -> ClaimedTrial | None:
+    """Begin a trial and make its network this worker's; None where it is not to be trained."""
+    rung, num_trials = state.rungs[index], math.inf if index else state.rungs[0].num_trials or 0
+    ledger, objective = context.rungs.ledgers[rung.study], context.rungs.objective(rung)
+    if index and number not in rung.started:
+        context.rungs.promote(rung, number)
     try:
-        architecture = objective.describe(trial, context.sampler.proposal(trial.number))
-        refusal = ledger.refusal(trial.number, int(ledger.study.user_attrs[TARGET]))
+        trial = ledger.begin(context.worker, proposes=not index)
+    except SpaceExhausted:
+        _record_exhausted(context.rungs)
+        return None
+    if trial is None:  # a worker of another machine was faster
+        return None
+    try:
+        proposal = None if index else context.sampler.proposal(trial.number)
+        architecture = objective.describe(trial, proposal)
+        refusal = ledger.refusal(trial.number, num_trials)
         if refusal is not None:
             ledger.withdraw(trial.number, refusal)
             return None
@@ -153,24 +208,27 @@ def _claim(context: WorkerContext) -> tuple[optuna.Trial, Architecture] | None:
     except BaseException as error:
         ledger.requeue(trial.number, _describe_failure(error))
         raise
-    return trial, architecture
+    return ClaimedTrial(rung, trial, architecture)
 
 
-def _train(
-    context: WorkerContext, trial: optuna.Trial, architecture: Architecture, guard: InterruptGuard
-) -> None:
+def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard) -> None:
     """Train a claimed trial; whatever goes wrong, it does not stay RUNNING."""
-    ledger, objective = context.ledger, context.objective
+    rung, trial = training.rung, training.trial
+    ledger, objective = context.rungs.ledgers[rung.study], context.rungs.objective(rung)
+
+    def on_change(text: str) -> None:
+        context.on_change(f"{rung.label} {text}".lstrip())
+
     try:
-        context.on_change(f"trial {trial.number}: preparing")
-        result = objective.train(trial, architecture, guard, context.on_change)
+        on_change(f"trial {trial.number}: preparing")
+        result = objective.train(trial, training.architecture, guard, on_change)
         with guard.deferred():
             objective.finish(trial, result)
             state, value = told(result)
             ledger.study.tell(trial, value, state=state)
             objective.clear(ledger.study)
     except UpdateFinishedTrialError:  # another process took this one for dead and gave it back
-        context.on_change(f"trial {trial.number} was given to another process")
+        on_change(f"trial {trial.number} was given to another process")
     except BaseException as error:
         with guard.deferred():
             ledger.requeue(trial.number, _describe_failure(error))

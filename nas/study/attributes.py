@@ -7,7 +7,7 @@ of docs/glossary.md, so `known` is a baseline and `given_back` a trial that was 
 from nas.samplers.contract import REASON_ATTR
 
 # Of the search's Optuna study
-TARGET = "target_trials"  # trials it is to have in total; of a rung too
+TARGET = "target_trials"  # trials it is to have in total
 SAMPLER = "sampler"
 RUNGS = "rungs"  # as `nas.study.rungs.format_rungs` writes them
 WORKERS = "workers"
@@ -21,7 +21,6 @@ FEATURES = "features"  # what `nas.results.estimates.record_features` returns
 
 # Of a rung's Optuna study
 RUNG_OF = "rung_of"  # the study whose rung it is
-CANDIDATES = "candidates"  # the search's trials that it trains again, and why these
 
 # Of a trial. A training is (network id, seed, rung): `ID`, `SEED` and the Optuna study
 ID, SHAPE_ID = "id", "shape_id"

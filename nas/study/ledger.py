@@ -87,13 +87,19 @@ class Ledger:
         """Write a user attribute into an unfinished trial that another process began."""
         self.storage.set_trial_user_attr(self._trial_id(number), name, value)
 
-    def begin(self, worker: Mapping[str, Any]) -> optuna.Trial:
+    def begin(self, worker: Mapping[str, Any], proposes: bool = True) -> optuna.Trial | None:
         """Return a running trial in this worker's name: a waiting one, given-back ones first.
+
+        Args:
+            worker: What the trial says of its process.
+            proposes: Whether the sampler proposes a network where none waits; else there is none.
 
         Raises:
             SpaceExhausted: No network is left to propose; the trial was withdrawn.
         """
         number = self._take_waiting(worker)
+        if number is None and not proposes:
+            return None
         if number is None:
             # one write: there is no moment in which it runs without its worker's name
             born = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: dict(worker)})
@@ -107,8 +113,14 @@ class Ledger:
             self.withdraw(self.storage.get_trial(trial_id).number, f"not begun: {error}", **attrs)
             raise
 
-    def refusal(self, number: int, num_trials: int) -> str | None:
-        """Return why a claimed trial is not to be trained, or None."""
+    def refusal(self, number: int, num_trials: float) -> str | None:
+        """Return why a claimed trial is not to be trained, or None.
+
+        Args:
+            number: The trial.
+            num_trials: The trials that the study is to have; infinite of a rung, whose trials
+                were all promoted.
+        """
         # by number alone, so that all machines decide alike without talking
         trials = self._settled(number)
         if num_claimed(trials[:number]) >= num_trials:
@@ -125,16 +137,6 @@ class Ledger:
     def withdraw(self, number: int, reason: str, **attrs: Any) -> None:
         """Tell FAIL to a trial, with its reason; one that has ended stays as it is."""
         self._end(number, TrialState.FAIL, None, {REASON: reason, **attrs})
-
-    def discard_waiting(self, number: int, reason: str) -> None:
-        """End a waiting trial untrained, with its reason; one that was begun goes on."""
-        trial_id = self._trial_id(number)
-        try:
-            # a trial is ended only by who began it: of this and a worker one alone gets True
-            if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                self.withdraw(number, reason)
-        except UpdateFinishedTrialError:
-            return
 
     def requeue(self, number: int, reason: str) -> None:
         """Tell FAIL to an unfinished trial and enqueue its network again.

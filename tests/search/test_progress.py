@@ -14,11 +14,14 @@ from rich.console import Console
 from nas.commands import main
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.results.forecast import Terms, cost_units, seconds_left, seconds_per_trial
+from nas.results.study_rungs import Rung, StudyRungs
 from nas.search.progress import ProgressLine, compose_line
 from nas.study.folder import StudyFolder
+from nas.study.rungs import RungSpec
 from nas.study.trials import TrialRow, count_funnel, read_rows
 from tests.support.rows import ENDINGS
 from tests.support.searching import words
+from tests.support.small_study import definition
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "recorded_search.json").read_text())
 SPEC = InputSpec(RECORDED["channels"], RECORDED["image_size"], RECORDED["num_classes"])
@@ -104,7 +107,7 @@ def test_the_line_names_everything_once():
         row(number=2, state="broken", num_epochs=1, elapsed_seconds=1.0, reason="diverged"),
         row(number=3, state="failed", num_epochs=0),
     ]
-    line = compose_line(rows, 20, 5_000_000, TERMS)
+    line = compose(rows, 20)
     for part in (
         "3/20 trained",
         "1 pruned",
@@ -125,9 +128,17 @@ def study(tmp_path_factory, images):
     return StudyFolder(path / "tiny-8k-folder")
 
 
-def update(progress, rows, num_trials=2, rung=""):
-    line = compose_line(rows, num_trials, 8_000, TERMS, rung=rung)
-    progress.update(line, count_funnel(rows))
+def compose(rows, num_trials, *upper):
+    """The line of a study of 5,000,000 parameters; upper rungs as (spec, rows)."""
+    search = definition(budget=5_000_000)
+    rungs = [Rung(spec, search.at_rung(spec), None, tuple(own)) for spec, own in upper]
+    study = StudyRungs(search, (Rung(None, search, num_trials, tuple(rows)), *rungs))
+    return compose_line(study, num_trials, TERMS)
+
+
+def update(progress, rows, *upper):
+    funnels = [count_funnel(own) for own in (rows, *(own for _, own in upper))]
+    progress.update(compose(rows, 2, *upper), funnels)
 
 
 def show(study, console):
@@ -142,26 +153,31 @@ def show(study, console):
         update(progress, rows)
 
 
-def test_the_line_of_a_rung_says_which_and_leaves_out_what_a_rung_has_not():
-    rows = [row(number=3, val_accuracy=0.9, num_params=4_000_000, elapsed_seconds=60.0)]
-    rows[0] = replace(rows[0], num_epochs=30, architecture=SMALL.to_dict())
-    line = compose_line(rows, 24, 5_000_000, replace(TERMS, num_startup=None), 1, "@30")
-    assert line.startswith("rung @30 · 1/24 trained · best 90.00%")
-    assert "pruned" not in line
-    assert "repeats" not in line
+def test_the_line_says_how_far_each_rung_is_which_trains_and_where_the_best_was_measured():
+    own = [row(number=n, val_accuracy=0.9, num_params=10 * n, id=str(n)) for n in (1, 2)]
+    trained = replace(own[0], val_accuracy=0.95)
+    running = row(number=2, state="running", num_epochs=1)
+    line = compose(own, 24, (RungSpec(9, 1, 30_000), [trained, running]), (RungSpec(3, 30), []))
+    assert line.startswith("2/24 trained · @1x30000 1/9 (1 training) · @30 0/3 · 0 pruned")
+    assert "best 95.00% @1x30000 (10, " in line
+    assert "best 90.00% (10, " in compose(own, 24, (RungSpec(9, 30), [running]))
 
 
 def test_off_a_terminal_no_line_is_written_for_the_time_left_alone():
     text = io.StringIO()
     rows = [row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(2)]
     running = replace(rows[1], state="running", num_epochs=1)
+    rung = RungSpec(1, 30)
     with ProgressLine(Console(file=text)) as progress:
         for epochs in (1, 2, 3, 4):
             update(progress, [rows[0], replace(running, num_epochs=epochs)])
-        progress.turn_to_rung("opens")
-        update(progress, [rows[0]], 1, rung="@30")
-    starts = [line.split(" trained")[0] for line in text.getvalue().splitlines()]
-    assert starts == ["1/2", "opens", "rung @30 · 1/1"]
+        for epochs in (1, 2):
+            update(progress, rows, (rung, [replace(running, num_epochs=epochs)]))
+        update(progress, rows, (rung, rows[:1]))
+    starts = [line.split(" · 0 pruned")[0] for line in text.getvalue().splitlines()]
+    first, *others = starts
+    assert first == "1/2 trained"
+    assert others == ["2/2 trained · @30 0/1 (1 training)", "2/2 trained · @30 1/1"]
 
 
 @pytest.mark.parametrize("width", [1, 20, 80, 300])

@@ -77,9 +77,7 @@ def test_the_lowest_rung_trains_fewer_for_longer_than_the_search():
         check(RungSpec(5, 3))
     with pytest.raises(UsageError, match="4x2 has 2 epochs and a trial of this study 2 epochs; g"):
         check(RungSpec(4, 2))
-    with pytest.raises(
-        UsageError, match="1 epoch on 2,000 images and a trial of this study 2 ep"
-    ):
+    with pytest.raises(UsageError, match="1 epoch on 2,000 images and a trial of this study 2 ep"):
         check(RungSpec(4, 1, 2_000))
     with pytest.raises(UsageError, match="but 2x3x1000 has 3 epochs on 1,000 images after the 2"):
         check(RungSpec(4, 2, 3_000), RungSpec(2, 3))

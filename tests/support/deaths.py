@@ -28,6 +28,19 @@ def die_at_write(number, is_torn):
     journal.MendingJournal.append_logs = append_or_die
 
 
+def die_after_promotion():
+    """In the child: die when a network was promoted to a rung and no training of it has begun."""
+    from nas.search.open_rungs import OpenRungs
+
+    promote = OpenRungs.promote
+
+    def promote_and_die(self, rung, number):
+        promote(self, rung, number)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    OpenRungs.promote = promote_and_die
+
+
 def die_in_training():
     """In the child: what the kernel does to a process that asks for too much memory."""
     from nas.search import objective
