@@ -86,8 +86,8 @@ def _ours(name: str, problem: Problem, checkpoints: frozenset[int]) -> Iterator[
             observations = sampler.history(study).observations
             estimates = estimate_scores(fitter, observations)
             chosen = max(
-                (item for item in observations if item.number in estimates),
-                key=lambda item: (estimates[item.number], -space.num_params(item.choices)),
+                (item for item in observations if item.key in estimates),
+                key=lambda item: (estimates[item.key].score, -space.num_params(item.choices)),
                 default=None,
             )
         yield Step(space.row(chosen.choices) if chosen else best.row, best.row)

@@ -86,7 +86,7 @@ def search(
         estimates = estimate_scores(fitter, observations)
         sizes = [space.num_params(item.choices) for item in observations]
         scores = [item.score for item in observations]
-        own = [estimates[item.number] for item in observations]
+        own = [estimates[item.key].score for item in observations]
         for rule, index in name_best(scores, own, sizes, num_images).items():
             row = space.row(observations[index].choices)
             yield number, rule, float(best - means[row]), sizes[index] / space.budget

@@ -90,7 +90,7 @@ def read_study(folder: StudyFolder, given_url: str | None) -> OpenedStudy:
     Raises:
         StorageError: It is damaged, or may not be read.
     """
-    from nas.results.estimates import EstimateReader
+    from nas.results.study_rungs import make_estimates
     from nas.study.storage import load_study, open_storage, storage_url, store_file
 
     definition = folder.load()
@@ -103,7 +103,7 @@ def read_study(folder: StudyFolder, given_url: str | None) -> OpenedStudy:
         )
     storage = open_storage(url, folder.journal)
     study = load_study(definition.name, storage)
-    rows = EstimateReader(definition.input_spec).read(study)
+    rows = make_estimates(definition, storage).read(study)
     return OpenedStudy(folder, definition, storage, study, rows)
 
 

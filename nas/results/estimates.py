@@ -12,6 +12,9 @@ as of 1,397):
     the smallest within one standard
     error of the most accurate           .36 / .36  .31 / .32  .24 / .23  .41 / .30   .38 / .35
 
+With rungs above the search it is what the network would score in the highest of them, from all
+rungs at once, so that what learns fast in a short training does not pass for what ends high.
+
 A study keeps what the model needs to know of its space (`FEATURES`), so that looking at one needs
 neither the space's file nor its index.
 """
@@ -32,7 +35,8 @@ from nas.study.trials import TrialRow, gather, read_rows
 from nas.training.result import Ending
 
 if TYPE_CHECKING:
-    from nas.samplers.contract import Observation
+    from nas.samplers.contract import Observation, UpperRungs
+    from nas.samplers.incumbent import Estimate
     from nas.samplers.surrogate import SurrogateFitter
     from nas.space import BudgetedSpace
 
@@ -51,12 +55,14 @@ class EstimateReader:
 
     Args:
         input_spec: The input of the study's networks.
+        upper: Says which rungs the study has.
     """
 
-    def __init__(self, input_spec: InputSpec) -> None:
+    def __init__(self, input_spec: InputSpec, upper: UpperRungs = lambda study: ()) -> None:
         self._input_spec = input_spec
+        self._upper = upper
         self._fitter: SurrogateFitter | None = None
-        self._cached: tuple[list[TrialRow], dict[int, float]] = ([], {})
+        self._cached: tuple[list[Observation], dict[str, Estimate]] = ([], {})
 
     def read(self, study: optuna.Study) -> list[TrialRow]:
         """Return every trial of the study, by number; complete ones with their estimate.
@@ -68,21 +74,31 @@ class EstimateReader:
         """
         rows = read_rows(study)
         ended = [row for row in gather(rows) if row.architecture is not None]
-        if ended != self._cached[0]:
-            self._cached = ended, self._estimate(ended, study.user_attrs.get(FEATURES))
-        estimates = self._cached[1]
-        return [replace(row, estimate=estimates.get(row.number)) for row in rows]
+        observations = [_observe(row) for row in ended]
+        for fidelity, rung in sorted(self._upper(study), key=lambda pair: pair[0]):
+            above = [row for row in gather(read_rows(rung)) if row.state is Ending.FINISHED]
+            observations += [_observe(row, fidelity) for row in above]
+        if observations != self._cached[0]:
+            record = study.user_attrs.get(FEATURES)
+            self._cached = observations, self._estimate(observations, record)
+        found = {row.number: self._cached[1].get(row.id) for row in ended}
+        return [
+            replace(row, estimate=estimate.score, estimate_sd=estimate.sd) if estimate else row
+            for row in rows
+            for estimate in [found.get(row.number)]
+        ]
 
     def _estimate(
-        self, ended: Sequence[TrialRow], record: Mapping[str, Any] | None
-    ) -> dict[int, float]:
+        self, observations: Sequence[Observation], record: Mapping[str, Any] | None
+    ) -> dict[str, Estimate]:
         from nas.samplers.incumbent import MIN_OBSERVATIONS, estimate_scores
 
-        if record is None or sum(row.state is Ending.FINISHED for row in ended) < MIN_OBSERVATIONS:
+        own = [item for item in observations if not item.fidelity]
+        if record is None or sum(o.status is Ending.FINISHED for o in own) < MIN_OBSERVATIONS:
             return {}
         if self._fitter is None:
             self._fitter = _make_fitter(record, self._input_spec)
-        return estimate_scores(self._fitter, [_observe(row) for row in ended])
+        return estimate_scores(self._fitter, observations)
 
 
 def _make_fitter(record: Mapping[str, Any], input_spec: InputSpec) -> SurrogateFitter:
@@ -102,14 +118,14 @@ def _make_fitter(record: Mapping[str, Any], input_spec: InputSpec) -> SurrogateF
     return SurrogateFitter(features, lambda: scaling)
 
 
-def _observe(row: TrialRow) -> Observation:
+def _observe(row: TrialRow, fidelity: float = 0.0) -> Observation:
     """Return a counted trial as the samplers see it, described by its architecture."""
     from nas.samplers.contract import Observation
 
     assert isinstance(row.state, Ending)
     architecture = dict(row.architecture or {})
     score = row.val_accuracy or 0.0
-    return Observation(row.number, architecture, row.id, score, row.state, row.curve)
+    return Observation(row.number, architecture, row.id, score, row.state, row.curve, fidelity)
 
 
 def _frozen(value: Any) -> Any:

@@ -16,9 +16,11 @@ The rows of a rung carry the numbers of the search's own trials, so that `show N
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import optuna
@@ -33,6 +35,7 @@ from nas.study.definition import StudyDefinition
 from nas.study.rungs import RungSpec, describe_training, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import TrialRow, rank, read_rows
+from nas.training.result import Ending
 
 
 @dataclass(frozen=True)
@@ -285,7 +288,9 @@ def read_study_rungs(
         rungs: The rungs that it is to have; None takes those it has.
     """
     attrs = study.user_attrs
-    own = tuple(EstimateReader(definition.input_spec).read(study) if rows is None else rows)
+    if rows is None:
+        rows = make_estimates(definition, storage).read(study)
+    own = tuple(rows)
     num_trials = attrs.get(TARGET)
     if num_trials is not None and attrs.get(NUM_NETWORKS) is not None:
         num_trials = min(num_trials, attrs[NUM_NETWORKS])
@@ -293,7 +298,7 @@ def read_study_rungs(
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
     for spec in rungs:
-        below, trials = found[-1], read_rung_rows(begun[spec]) if spec in begun else []
+        below, trials = found[-1], read_rung_rows(begun[spec], own) if spec in begun else []
         rung = Rung(spec, definition.at_rung(spec), None, tuple(trials))
         if below.has_ended:
             num_trials = len(rung.started) + len(rung.promotions(below))
@@ -326,10 +331,42 @@ def begun_rungs(
     }
 
 
-def read_rung_rows(study: optuna.Study) -> list[TrialRow]:
-    """Return the trials of a rung, under the numbers of the search's trials."""
-    trials = study.get_trials(deepcopy=False)
-    return [
-        replace(row, number=trial.user_attrs.get(ORIGIN, row.number))
-        for row, trial in zip(read_rows(study), trials, strict=False)
-    ]
+def read_rung_rows(study: optuna.Study, own: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the trials of a rung, under the numbers of the search's trials.
+
+    Args:
+        study: The rung's Optuna study.
+        own: The trials of the search, whose estimates are those of the rung's as well.
+    """
+    found, below = [], {row.number: row for row in own}
+    for row, trial in zip(read_rows(study), study.get_trials(deepcopy=False), strict=False):
+        row = replace(row, number=trial.user_attrs.get(ORIGIN, row.number))
+        origin = below.get(row.number)
+        if origin is not None and row.state is Ending.FINISHED:
+            row = replace(row, estimate=origin.estimate, estimate_sd=origin.estimate_sd)
+        found.append(row)
+    return found
+
+
+def upper_rungs(
+    definition: StudyDefinition, storage: BaseStorage, study: optuna.Study
+) -> list[tuple[float, optuna.Study]]:
+    """Return the rungs of a search that have begun, with their fidelity.
+
+    It is 0 for a training of the search and 1 for one of the highest rung; between them it is
+    linear in the logarithm of the images that a training sees, over all its epochs. A rung whose
+    trainings see no more than the search's is left out.
+    """
+    plan, specs = definition.plan, rungs_of(study.user_attrs)
+    lengths = {
+        spec: math.log(spec.epochs * (spec.images or plan.train_images))
+        - math.log(plan.epochs * plan.train_images)
+        for spec in specs
+    }
+    begun = begun_rungs(definition, storage, [spec for spec in specs if lengths[spec] > 0])
+    return [(lengths[spec] / max(lengths.values()), item) for spec, item in begun.items()]
+
+
+def make_estimates(definition: StudyDefinition, storage: BaseStorage) -> EstimateReader:
+    """Return the reader of a study's estimates, its rungs taken in."""
+    return EstimateReader(definition.input_spec, partial(upper_rungs, definition, storage))

@@ -114,6 +114,7 @@ def row_record(row: TrialRow, summary: Summary) -> dict[str, Any]:
         "val_accuracy": accuracy,
         "standard_error": standard_error(accuracy, summary.val_images),
         "estimated_accuracy": row.estimate,
+        "estimated_accuracy_sd": row.estimate_sd,
         "num_trainings": row.num_trainings,
         "tied_with_best": row in summary.tied,
         "num_params": row.num_params,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nas.samplers.adapter import BudgetSampler
-    from nas.samplers.contract import CandidateSpace, OverBudget
+    from nas.samplers.contract import CandidateSpace, OverBudget, UpperRungs
 
 DEFAULT_SAMPLER = "predictor"
 
@@ -31,7 +31,11 @@ SAMPLERS = {  # the file in this folder, and the proposer in it
 
 
 def make_sampler(
-    name: str, spaces: Sequence[CandidateSpace], seed: int, over_budget: OverBudget = "resample"
+    name: str,
+    spaces: Sequence[CandidateSpace],
+    seed: int,
+    over_budget: OverBudget = "resample",
+    upper: UpperRungs = lambda study: (),
 ) -> BudgetSampler:
     """Return the Optuna sampler of that name; its proposals take turns among budgets.
 
@@ -40,6 +44,7 @@ def make_sampler(
         spaces: One space under its budget, or under several.
         seed: The study's seed, at least 0.
         over_budget: `resample` redraws what breaks the budget, `prune` proposes it as it is.
+        upper: Says which rungs a study has; what they measured guides `predictor`.
 
     Raises:
         UnknownNameError: No sampler has that name.
@@ -50,4 +55,4 @@ def make_sampler(
         raise unknown_name("sampler", name, SAMPLERS)
     proposer = getattr(import_module(f"nas.samplers.{name}"), SAMPLERS[name])
     arms = [BudgetArm(space, proposer(space, over_budget)) for space in spaces]
-    return BudgetSampler(arms, seed, over_budget)
+    return BudgetSampler(arms, seed, over_budget, upper)

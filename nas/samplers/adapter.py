@@ -29,6 +29,7 @@ from nas.samplers.contract import (
     ProposalRequest,
     Proposer,
     SpaceExhausted,
+    UpperRungs,
 )
 from nas.samplers.history import HistoryReader
 
@@ -68,6 +69,7 @@ class BudgetSampler(BaseSampler):
         seed: The study's seed.
         over_budget: `resample` redraws what breaks the budget and at last repairs it;
             `prune` proposes it as it is, for the objective to record as a pruned trial.
+        upper: Says which rungs the study has.
     """
 
     def __init__(
@@ -75,12 +77,13 @@ class BudgetSampler(BaseSampler):
         arms: Sequence[BudgetArm],
         seed: int,
         over_budget: OverBudget = "resample",
+        upper: UpperRungs = lambda study: (),
     ) -> None:
         self._arms = tuple(arms)
         self._space = self._arms[0].space
         self._seed = seed
         self._over_budget = over_budget
-        self._reader = HistoryReader(self._space)
+        self._reader = HistoryReader(self._space, upper)
         self._proposals: dict[int, Proposal] = {}
 
     def __str__(self) -> str:

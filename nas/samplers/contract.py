@@ -17,7 +17,7 @@ What the objective has to write, and what is read back (`nas.samplers.history`):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -31,6 +31,8 @@ from nas.training.result import Ending
 REASON_ATTR = "reason"  # user attribute of a COMPLETE trial that broke; its value says nothing
 
 Configuration = dict[str, Any]
+# the rungs of a search's study that have begun: the fidelity of each, and its Optuna study
+UpperRungs = Callable[[optuna.Study], Sequence[tuple[float, optuna.Study]]]
 OverBudget = Literal["resample", "prune"]
 
 
@@ -94,6 +96,8 @@ class Observation:
         status: How it ended; the score of one that stopped is partial, that of a broken one says
             nothing.
         curve: The reported (step, score) pairs, in the order of the steps.
+        fidelity: Of its training, by the logarithm of the images that it sees, repeats counted:
+            0 is a training of the search, 1 one of the highest rung.
     """
 
     number: int
@@ -102,6 +106,7 @@ class Observation:
     score: float
     status: Ending
     curve: tuple[tuple[int, float], ...] = ()
+    fidelity: float = 0.0
 
 
 def trained_within(
@@ -123,12 +128,16 @@ class History:
         pending: Choices of running trials by key.
         seen: Keys of the networks measured or running.
         rejected: Keys of the networks recorded as over budget, never trained.
+        upper: Trainings in rungs above the search that ran to their end, by fidelity and number.
+        climbing: Key, choices and fidelity of those that wait or run there.
     """
 
     observations: tuple[Observation, ...]
     pending: Mapping[str, Configuration]
     seen: frozenset[str]
     rejected: frozenset[str] = frozenset()
+    upper: tuple[Observation, ...] = ()
+    climbing: tuple[tuple[str, Configuration, float], ...] = ()
 
     @property
     def taken(self) -> frozenset[str]:

@@ -7,13 +7,21 @@ new and what runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.contract import REASON_ATTR, CandidateSpace, Configuration, History, Observation
+from nas.samplers.contract import (
+    REASON_ATTR,
+    CandidateSpace,
+    Configuration,
+    History,
+    Observation,
+    UpperRungs,
+)
 from nas.training.result import Ending
 
 
@@ -29,16 +37,17 @@ def ending_of(trial: FrozenTrial) -> Ending | None:
 
 
 class HistoryReader:
-    """Read the history of one study; finished trials are cached by number.
+    """Read the history of a study and its rungs; a finished trial is read once.
 
     Args:
         space: The space that all trials come from.
+        upper: Says which rungs the study has.
     """
 
-    def __init__(self, space: CandidateSpace) -> None:
+    def __init__(self, space: CandidateSpace, upper: UpperRungs = lambda study: ()) -> None:
         self._space = space
-        self._study_name = ""
-        self._finished: dict[int, tuple[str, Observation | None]] = {}
+        self._upper = upper
+        self._finished: dict[tuple[str, int], tuple[str, Observation | None]] = {}
 
     def read(
         self, study: optuna.Study, asked: Mapping[int, Configuration], asking: int | None = None
@@ -51,9 +60,6 @@ class HistoryReader:
                 not written them yet.
             asking: Number of the trial that asks, which is not its own rival.
         """
-        if study.study_name != self._study_name:
-            self._study_name, self._finished = study.study_name, {}
-        maximise = study.direction == StudyDirection.MAXIMIZE
         observations: list[Observation] = []
         pending: dict[str, Configuration] = {}
         seen: set[str] = set()
@@ -62,9 +68,7 @@ class HistoryReader:
             if trial.number == asking:
                 continue
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                if trial.number not in self._finished:
-                    self._finished[trial.number] = self._observe(trial, maximise)
-                key, observation = self._finished[trial.number]
+                key, observation = self._observe_once(study, trial)
                 if observation is None:
                     rejected.add(key)
                 else:
@@ -76,8 +80,39 @@ class HistoryReader:
                     pending[self._space.key(choices)] = choices
         observations.sort(key=lambda observation: observation.number)
         return History(
-            tuple(observations), pending, frozenset(seen | pending.keys()), frozenset(rejected)
+            tuple(observations),
+            pending,
+            frozenset(seen | pending.keys()),
+            frozenset(rejected),
+            *self._read_upper(study),
         )
+
+    def _read_upper(
+        self, study: optuna.Study
+    ) -> tuple[tuple[Observation, ...], tuple[tuple[str, Configuration, float], ...]]:
+        """Return what was trained to its end above the search, and what waits or runs there."""
+        trained, climbing = [], []
+        for fidelity, rung in self._upper(study):
+            for trial in rung.get_trials(deepcopy=False):
+                if ending_of(trial) is Ending.FINISHED:
+                    observation = self._observe_once(rung, trial)[1]
+                    assert observation is not None
+                    trained.append(replace(observation, fidelity=fidelity))
+                elif not trial.state.is_finished():
+                    choices = self._pending_choices(trial, {})
+                    if choices is not None:
+                        climbing.append((self._space.key(choices), choices, fidelity))
+        trained.sort(key=lambda observation: (observation.fidelity, observation.number))
+        return tuple(trained), tuple(climbing)
+
+    def _observe_once(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> tuple[str, Observation | None]:
+        name = study.study_name, trial.number
+        if name not in self._finished:
+            maximise = study.direction == StudyDirection.MAXIMIZE
+            self._finished[name] = self._observe(trial, maximise)
+        return self._finished[name]
 
     def _observe(self, trial: FrozenTrial, maximise: bool) -> tuple[str, Observation | None]:
         """Return the trial's key, and its observation unless it was never trained."""

@@ -53,7 +53,9 @@ class PredictorProposer:
         history = request.history
         surrogate = None
         if len(history.observations) >= NUM_STARTUP_TRIALS:
-            surrogate = self._fitter.fit(history.observations, history.pending)
+            surrogate = self._fitter.fit(
+                history.observations + history.upper, history.pending, history.climbing
+            )
         if surrogate is None:
             yield from self._uniform.draws(request)
             return
@@ -65,9 +67,7 @@ class PredictorProposer:
         """Yield the pool, best first, after the best were changed and put among it."""
         pool, x = self._uniform_pool(request)
         values = _acquisition(surrogate, x)
-        trained = trained_within(self._space, request.history.observations)
-        best = sorted(trained, key=lambda item: -item.score)
-        parents = [item.choices for item in best[:NUM_PARENTS]]
+        parents = self._best_trained(request, surrogate)
         for _ in range(NUM_ROUNDS):
             changed = self._change(parents, request.rng)
             if not changed:
@@ -79,6 +79,16 @@ class PredictorProposer:
             parents = [pool[index] for index in np.argsort(-values)[:NUM_PARENTS]]
         for index in np.argsort(-values, kind="stable"):
             yield pool[index]
+
+    def _best_trained(self, request: ProposalRequest, surrogate: Surrogate) -> list[Configuration]:
+        """Return what the search trained best; once rungs have, what would be best in the top."""
+        trained = trained_within(self._space, request.history.observations)
+        scores = np.array([item.score for item in trained])
+        if request.history.upper and trained:
+            x = self._fitter.features_at([(item.key, item.choices) for item in trained])
+            scores = surrogate.predict(x)[0]
+        order = np.argsort(-scores, kind="stable")[:NUM_PARENTS]
+        return [trained[index].choices for index in order]
 
     def _change(
         self, parents: Sequence[Configuration], rng: np.random.Generator
@@ -102,6 +112,6 @@ class PredictorProposer:
 
 
 def _acquisition(surrogate: Surrogate, x: np.ndarray) -> np.ndarray:
-    mean, deviation = surrogate.process.predict(x)
+    mean, deviation = surrogate.predict(x)
     value: np.ndarray = mean + KAPPA * deviation
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +32,21 @@ class Surrogate:
     Args:
         process: The process given observations and pending networks.
         y: Scaled scores of the observations.
+        fidelity: At which networks are compared: that of the highest rung once a rung above the
+            search has trained one, else that of the search.
     """
 
     process: GaussianProcess
     y: ScaledScores
+    fidelity: float = 0.0
+
+    def predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the scaled score of a full training.
+
+        Args:
+            z: Standardised features.  # (m, d)
+        """
+        return self.process.predict(z, np.full(len(z), self.fidelity))
 
 
 @dataclass(frozen=True)
@@ -91,33 +103,45 @@ class SurrogateFitter:
         return self._standardise(np.array([self._rows[key] for key, _ in keyed]))
 
     def fit(
-        self, observations: Sequence[Observation], pending: Mapping[str, Configuration]
+        self,
+        observations: Sequence[Observation],
+        pending: Mapping[str, Configuration],
+        climbing: Sequence[tuple[str, Configuration, float]] = (),
     ) -> Surrogate | None:
-        """Return the surrogate, or None while fewer than `MIN_COMPLETE` trials are complete.
+        """Return the surrogate, or None while too few trials of the search are complete.
 
-        A pending network counts as measured at its own predicted mean: the model gets surer
-        there, and no better or worse ("kriging believer").
+        These are `MIN_COMPLETE`. A pending network counts as measured at its own predicted mean:
+        the model gets surer there, and no better or worse ("kriging believer").
+
+        Args:
+            observations: Finished trials of the search, then of the rungs above it.
+            pending: Choices of running trials of the search, by key.
+            climbing: Key, choices and fidelity of those in the rungs above.
         """
-        if sum(item.status is Ending.FINISHED for item in observations) < MIN_COMPLETE:
+        if _num_complete(observations) < MIN_COMPLETE:
             return None
         y = scale_scores(observations)
         x = self.features_at([(item.key, item.choices) for item in observations])  # (n, d)
+        fidelities = np.array([item.fidelity for item in observations])  # (n,)
         hyperparameters = self._choose_hyperparameters(observations, x)
-        process = condition(x, y.values, y.noise_ratios, hyperparameters)
-        if pending:  # z (m, d): their means come from the process without them
-            z = self.features_at(list(pending.items()))
+        process = condition(x, y.values, y.noise_ratios, hyperparameters, fidelities)
+        running = [(*item, 0.0) for item in pending.items()] + list(climbing)
+        if running:  # z (m, d): their means come from the process without them
+            z = self.features_at([(key, choices) for key, choices, _ in running])
+            own = np.array([fidelity for *_, fidelity in running])  # (m,)
             process = condition(
                 np.concatenate([x, z]),
-                np.concatenate([y.values, process.predict(z)[0]]),
+                np.concatenate([y.values, process.predict(z, own)[0]]),
                 np.concatenate([y.noise_ratios, np.ones(len(z))]),
                 hyperparameters,
+                np.concatenate([fidelities, own]),
             )
-        return Surrogate(process, y)
+        return Surrogate(process, y, float(fidelities.any()))
 
     def _choose_hyperparameters(
         self, observations: Sequence[Observation], x: np.ndarray
     ) -> Hyperparameters:
-        """Return those of the observations up to the last full five.
+        """Return those of the observations up to the last full five, of each rung.
 
             observations   1 ... 5   6 ... 10   11 12 13
             chosen from    |--------------- |   used with the same length scale and noise
@@ -125,18 +149,21 @@ class SurrogateFitter:
         Which ones are chosen from depends on the number of observations alone, so that a resumed
         search, which fits once, and one that ran through choose the same.
         """
-        size = len(observations) - len(observations) % REFIT_EVERY
-        prefix = tuple(observations[:size])
-        if sum(item.status is Ending.FINISHED for item in prefix) < MIN_COMPLETE:
-            prefix, size = tuple(observations), len(observations)
+        rows = _full_fives(observations)
+        if _num_complete([observations[row] for row in rows]) < MIN_COMPLETE:
+            rows = list(range(len(observations)))
+        prefix = [observations[row] for row in rows]
         # a trial that other workers overtook comes in late, before the last: then chosen anew
-        signature = tuple((item.number, item.status, item.score) for item in prefix)
+        signature = tuple((item.number, item.status, item.score, item.fidelity) for item in prefix)
         if self._fitted is None or self._fitted[0] != signature:
             y = scale_scores(prefix)
             chosen = _spread(y.values, MAX_FIT_SIZE)
+            fidelities = np.array([item.fidelity for item in prefix])
             self._fitted = (
                 signature,
-                choose_hyperparameters(x[:size][chosen], y.values[chosen], y.noise_ratios[chosen]),
+                choose_hyperparameters(
+                    x[rows][chosen], y.values[chosen], y.noise_ratios[chosen], fidelities[chosen]
+                ),
             )
         return self._fitted[1]
 
@@ -162,6 +189,19 @@ def measure_scaling(space: CandidateSpace) -> Scaling:
         columns, spread = np.arange(1), np.ones(1)
     mean = reference[:, columns].mean(axis=0)
     return Scaling(tuple(columns.tolist()), tuple(mean.tolist()), tuple(spread[columns].tolist()))
+
+
+def _num_complete(observations: Sequence[Observation]) -> int:
+    """Return how many trials of the search itself are complete."""
+    return sum(item.status is Ending.FINISHED and not item.fidelity for item in observations)
+
+
+def _full_fives(observations: Sequence[Observation]) -> list[int]:
+    """Return the indices of the observations of each rung up to its last full five."""
+    rungs: dict[float, list[int]] = defaultdict(list)
+    for index, item in enumerate(observations):
+        rungs[item.fidelity].append(index)
+    return [i for rows in rungs.values() for i in rows[: len(rows) - len(rows) % REFIT_EVERY]]
 
 
 def _spread(values: np.ndarray, size: int) -> np.ndarray:

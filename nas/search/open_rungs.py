@@ -14,7 +14,13 @@ from optuna.samplers import RandomSampler
 from nas.data.images import Dataset
 from nas.errors import StudyMismatchError
 from nas.results.estimates import EstimateReader
-from nas.results.study_rungs import Rung, StudyRungs, read_study_rungs, rungs_of
+from nas.results.study_rungs import (
+    Rung,
+    StudyRungs,
+    make_estimates,
+    read_study_rungs,
+    rungs_of,
+)
 from nas.search.objective import Objective
 from nas.search.prepare import Search
 from nas.study import attributes as names
@@ -39,7 +45,7 @@ class OpenRungs:
     def __init__(self, search: Search, ledger: Ledger) -> None:
         self.search = search
         self.ledgers = {search.definition.name: ledger}  # by Optuna study
-        self._estimates = EstimateReader(search.definition.input_spec)
+        self._estimates = make_estimates(search.definition, ledger.storage)
         self._objectives: dict[str, Objective] = {}
         self._splits: dict[int, Dataset] = {}  # by training images
 

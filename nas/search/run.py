@@ -12,7 +12,7 @@ from typing import Any
 from nas.errors import StorageError
 from nas.results.budgets import spread
 from nas.results.spending import SECONDS_PER_HOUR
-from nas.results.study_rungs import spend
+from nas.results.study_rungs import spend, upper_rungs
 from nas.samplers import make_sampler
 from nas.samplers.adapter import BudgetSampler
 from nas.search.open_rungs import OpenRungs
@@ -109,6 +109,7 @@ def _set_sampler(rungs: OpenRungs) -> BudgetSampler:
         spread(rungs.search.space, definition.targets),
         definition.seed,
         "prune" if definition.over_budget == "prune" else "resample",
+        partial(upper_rungs, definition, ledger.storage),
     )
     pruner = make_pruner(definition.pruner, definition.plan.epochs)
     study = load_study(definition.name, ledger.storage, sampler, pruner)

@@ -41,12 +41,12 @@ class TrialRow:
     Accuracies are of the validation split, in [0, 1]; `val_accuracy` is None until the first epoch
     ends. `elapsed_seconds` runs from Optuna's ask to tell; None until then. `curve` has the
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
-    by `nas.results.estimates`; None where nothing was estimated. `device_seconds` is what its own
-    process spent on its training, up to the last whole epoch where it was killed; `resumes` is the
-    killed trial that it went on from. `audited_epoch` is where pruning would have stopped it,
-    `target_budget` what it was proposed for in a study of several budgets. `seed` is that of its
-    weights and order, None of an older trial: the study's. A row of `gather` stands for all
-    `num_trainings` of its network.
+    by `nas.results.estimates`, `estimate_sd` how sure that is; None where nothing was estimated.
+    `device_seconds` is what its own process spent on its training, up to the last whole epoch
+    where it was killed; `resumes` is the killed trial that it went on from. `audited_epoch` is
+    where pruning would have stopped it, `target_budget` what it was proposed for in a study of
+    several budgets. `seed` is that of its weights and order, None of an older trial: the study's.
+    A row of `gather` stands for all `num_trainings` of its network.
     """
 
     number: int
@@ -67,6 +67,7 @@ class TrialRow:
     notation: str | None
     curve: tuple[tuple[int, float], ...] = ()
     estimate: float | None = None
+    estimate_sd: float | None = None
     device_seconds: float | None = None
     resumes: int | None = None
     started_at: datetime | None = None

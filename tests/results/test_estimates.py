@@ -46,10 +46,10 @@ def test_estimates_are_those_that_the_samplers_space_gives():
     observations = HistoryReader(space).read(study, {}).observations
     expected = estimate_scores(make_fitter(space), observations)
     rows = EstimateReader(INPUT).read(study)
-    found = {row.number: row.estimate for row in rows if row.estimate is not None}
-    assert found == pytest.approx(expected, abs=1e-9)
-    assert set(found) == {row.number for row in rows if row.word == "complete"}
-    assert rank(rows)[0].number == max(expected, key=expected.get)
+    found = {row.id: row.estimate for row in rows if row.estimate is not None}
+    assert found == pytest.approx({key: item.score for key, item in expected.items()}, abs=1e-9)
+    assert set(found) == {row.id for row in rows if row.word == "complete"}
+    assert rank(rows)[0].id == max(expected, key=lambda key: expected[key].score)
 
 
 def test_a_reader_that_saw_the_study_grow_reads_what_a_fresh_one_reads():
@@ -59,6 +59,31 @@ def test_a_reader_that_saw_the_study_grow_reads_what_a_fresh_one_reads():
     reader.read(study)
     study.add_trials(whole.get_trials()[20:])
     assert reader.read(study) == EstimateReader(INPUT).read(study)
+
+
+def test_with_rungs_the_estimate_is_of_a_training_in_the_highest():
+    space = small_space()
+    study, rung = stated_study(space, 40), optuna.create_study(direction="maximize")
+    complete = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
+    trained = [trial for trial in complete if REASON not in trial.user_attrs][:8]
+    for trial in trained:
+        trial.values = [0.5 + trial.value / 2]  # half of the errors are gone
+        rung.add_trial(trial)
+    rungs = [(1.0, rung)]
+    observations = HistoryReader(space, lambda study: rungs).read(study, {})
+    expected = estimate_scores(make_fitter(space), observations.observations + observations.upper)
+    reader = EstimateReader(INPUT, lambda study: rungs)
+    rows = [row for row in reader.read(study) if row.word == "complete"]
+    assert [row.estimate for row in rows] == pytest.approx(
+        [expected[row.id].score for row in rows], abs=1e-9
+    )
+    assert [row.estimate_sd for row in rows] == pytest.approx(
+        [expected[row.id].sd for row in rows], abs=1e-9
+    )
+    gains = [row.estimate - row.val_accuracy for row in rows]
+    assert sum(gains) / len(gains) == pytest.approx(0.14, abs=0.05)  # their errors are 0.29
+    rung.add_trial(complete[-1])
+    assert reader.read(study) == EstimateReader(INPUT, lambda study: rungs).read(study)
 
 
 def test_few_trials_and_studies_without_the_record_are_ranked_as_measured():

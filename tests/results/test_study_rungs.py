@@ -1,6 +1,10 @@
 """Which rung decides for a budget, and what is said of the rungs; by hand."""
 
+from functools import partial
+
+import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 from scipy.stats import kendalltau
 
 from nas.results.question import TOO_SHORT
@@ -10,10 +14,12 @@ from nas.results.rungs_text import (
     describe_rungs,
     rungs_record,
 )
-from nas.results.study_rungs import Rung, StudyRungs, rungs_of
+from nas.results.study_rungs import Rung, StudyRungs, read_rung_rows, rungs_of, upper_rungs
+from nas.study.attributes import ORIGIN
 from nas.study.rungs import RungSpec
+from nas.study.storage import ensure_study, open_storage
 from tests.support.rows import row
-from tests.support.small_study import definition, net
+from tests.support.small_study import create_study, definition, net
 
 # number, accuracy, size
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]
@@ -200,6 +206,35 @@ def test_where_rungs_differ_in_images_they_are_said_and_the_time_left_counts_the
     assert "Ranks after 4 epochs on 1,294 images and 3 on 12,940: 1 trained to the end" in text
     record = rungs_record(study, 1000)
     assert (record["images"], record["rungs"][0]["images"]) == (12_940, 12_940)
+
+
+def test_a_rungs_fidelity_goes_by_the_images_that_a_training_sees(tmp_path):
+    folder, study = create_study(tmp_path)  # 1,294 images, 4 epochs
+    storage = open_storage(None, folder.journal)
+    found = partial(upper_rungs, definition(), storage, study)
+    study.set_user_attr("rungs", "8x8,4x16,2x64")
+    assert found() == []
+    for epochs in (8, 64):
+        ensure_study(f"stated@{epochs}", storage)
+    assert [(pair[0], pair[1].study_name) for pair in found()] == [
+        (pytest.approx(0.25), "stated@8"),  # one doubling of four
+        (pytest.approx(1.0), "stated@64"),
+    ]
+    study.set_user_attr("rungs", "8x3,2x64")  # no longer than a training of the search
+    ensure_study("stated@3", storage)
+    assert [pair[0] for pair in found()] == [1.0]
+
+
+def test_the_rows_of_a_rung_have_the_estimates_of_the_searchs():
+    rung = optuna.create_study(direction="maximize")
+    for origin, value in ((3, 0.7), (1, None)):
+        state = TrialState.COMPLETE if value else TrialState.RUNNING
+        rung.add_trial(create_trial(state=state, value=value, user_attrs={ORIGIN: origin}))
+    own = [row(n, 0.5, estimate=0.5 + n / 8, estimate_sd=0.02) for n in range(4)]
+    trained, running = read_rung_rows(rung, own)
+    assert (trained.number, trained.val_accuracy) == (3, 0.7)
+    assert (trained.score, trained.estimate_sd) == (0.875, 0.02)
+    assert (running.number, running.estimate) == (1, None)
 
 
 def test_a_study_from_before_there_were_rungs_has_none():

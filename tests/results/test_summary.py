@@ -57,10 +57,12 @@ def test_a_clear_winner_is_said_to_be_one():
 
 
 def test_the_estimate_decides_and_the_measurement_is_printed():
-    summary = summary_of(row(0, 0.93, estimate=0.90), row(1, 0.92, 500, estimate=0.91))
+    best = row(1, 0.92, 500, estimate=0.91, estimate_sd=0.01)
+    summary = summary_of(row(0, 0.93, estimate=0.90), best)
     record = summary_record(summary)
     assert (record["best"]["trial"], record["ranked_by"]) == (1, "estimated_accuracy")
     assert (record["best"]["val_accuracy"], record["best"]["estimated_accuracy"]) == (0.92, 0.91)
+    assert record["best"]["estimated_accuracy_sd"] == 0.01
     header, cells = table_of(summary)
     assert (header[2], cells[0][:3]) == ("estimate", ("1", "92.00 ± 2.71%", "91.00%"))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nas.samplers.contract import Observation
-from nas.samplers.incumbent import estimate_scores
+from nas.samplers.incumbent import Estimate, estimate_scores
 from nas.samplers.surrogate import make_fitter
 from nas.training.result import Ending
 from tests.support.sampling import score_of, small_space
@@ -25,7 +25,7 @@ def observe(num, noise=0.0, seed=0):
 def test_few_measurements_are_taken_as_they_are():
     observations = observe(9)
     assert estimate_scores(make_fitter(SPACE), observations) == {
-        o.number: o.score for o in observations
+        o.key: Estimate(o.score) for o in observations
     }
 
 
@@ -35,7 +35,7 @@ def test_a_pruned_or_diverged_trial_has_no_estimate():
     for status, curve in ((Ending.STOPPED, ((0, 2.0),)), (Ending.DIVERGED, ())):
         broken = Observation(first.number, first.choices, first.key, 2.0, status, curve)
         estimates = estimate_scores(make_fitter(SPACE), [broken, *others])
-        assert set(estimates) == {item.number for item in others}
+        assert set(estimates) == {item.key for item in others}
 
 
 def test_estimates_are_nearer_to_the_truth_than_noisy_measurements():
@@ -46,13 +46,13 @@ def test_estimates_are_nearer_to_the_truth_than_noisy_measurements():
         for item in observations:
             truth = score_of(SPACE, item.choices)
             errors["raw"].append(item.score - truth)
-            errors["estimated"].append(estimates[item.number] - truth)
+            errors["estimated"].append(estimates[item.key].score - truth)
     assert np.std(errors["estimated"]) < 0.8 * np.std(errors["raw"])
 
 
 def test_estimates_are_in_the_units_of_the_scores():
     observations = observe(40)
     estimates = estimate_scores(make_fitter(SPACE), observations)
-    assert [estimates[item.number] for item in observations] == pytest.approx(
+    assert [estimates[item.key].score for item in observations] == pytest.approx(
         [item.score for item in observations], abs=0.05
     )
