@@ -31,9 +31,10 @@ LENGTH_SCALES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # in square roo
 NOISES = tuple(float(noise) for noise in np.logspace(-3, 0.5, 12))  # variance, in signal variances
 LINEAR_WEIGHT = 0.3  # variance of a linear trend over standardised columns, in signal variances
 GAINS = (0.1, 0.3, 1.0, 3.0, 10.0)  # variance of the trend's growth up to fidelity 1, likewise
-GAIN = 1.0  # while it is not chosen
+GAIN = 3.0  # while it is not chosen, and the centre of its prior
 LEVEL = 100.0  # variance of what all gain up to fidelity 1, in signal variances: anything goes
 LOG_LENGTH_SCALE_SD = 1.4  # of the prior around one square root of the columns
+LOG_GAIN_SD = 1.0  # of the prior around `GAIN`: a few networks say little of it
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def _most_likely(
         # the signal's variance at its maximum is the quadratic form over n
         variances = np.maximum((projected[None] / spectrum).mean(axis=1), 1e-12)  # (k,)
         evidence = -0.5 * (len(y) * np.log(variances) + np.log(spectrum).sum(axis=1))
-        evidence -= 0.5 * (np.log(relative) / LOG_LENGTH_SCALE_SD) ** 2  # the prior
+        evidence -= 0.5 * (np.log(relative) / LOG_LENGTH_SCALE_SD) ** 2  # the priors
+        evidence -= 0.5 * (np.log(gain / GAIN) / LOG_GAIN_SD) ** 2
         index = int(evidence.argmax())
         if evidence[index] > best:
             best, chosen = evidence[index], replace(tried, noise=NOISES[index])

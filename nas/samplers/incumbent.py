@@ -12,14 +12,13 @@ half of what the network's longest training was above or below the model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nas.samplers.contract import Observation
-from nas.samplers.scaled_scores import log_odds
+from nas.samplers.scaled_scores import accuracy_of, log_odds
 from nas.samplers.surrogate import SurrogateFitter
 from nas.training.result import Ending
 
@@ -68,9 +67,9 @@ def estimate_scores(
         longest.values(), measured, y.centre + y.scale * means, y.scale * deviations, strict=True
     ):
         score = log_odds(item.score) if y.are_log_odds else item.score
-        estimate = float(mean + SHRINKAGE_WEIGHT * (score - fitted))
+        estimate, sd = float(mean + SHRINKAGE_WEIGHT * (score - fitted)), float(deviation)
         if y.are_log_odds:
-            estimate = 1.0 / (1.0 + math.exp(-estimate))
-            deviation *= estimate * (1.0 - estimate)  # the slope of accuracy over log odds
-        found[item.key] = Estimate(estimate, float(deviation))
+            low, estimate, high = map(accuracy_of, (estimate - sd, estimate, estimate + sd))
+            sd = (high - low) / 2
+        found[item.key] = Estimate(estimate, sd)
     return found

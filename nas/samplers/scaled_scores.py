@@ -95,6 +95,11 @@ def log_odds(score: float) -> float:
     return math.log(limited / (1.0 - limited))
 
 
+def accuracy_of(odds: float) -> float:
+    """Return the accuracy of so many log odds."""
+    return 0.5 + 0.5 * math.tanh(odds / 2.0)
+
+
 def _in_log_odds(item: Observation) -> Observation:
     curve = tuple((step, log_odds(score)) for step, score in item.curve)
     return replace(item, score=log_odds(item.score), curve=curve)

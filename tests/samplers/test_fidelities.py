@@ -7,7 +7,7 @@ import pytest
 
 from nas.samplers import make_sampler
 from nas.samplers.contract import Observation
-from nas.samplers.gp import GAINS, LENGTH_SCALES, LEVEL, LINEAR_WEIGHT, Hyperparameters, condition
+from nas.samplers.gp import GAIN, LEVEL, LINEAR_WEIGHT, Hyperparameters, condition
 from nas.samplers.gp import choose_hyperparameters as choose
 from nas.samplers.history import HistoryReader
 from nas.samplers.incumbent import estimate_scores
@@ -177,9 +177,7 @@ def test_the_gain_is_large_where_the_trend_turns_and_small_where_it_stays():
         slope: choose(x, x[:, 0] * (1 + slope * u) + 0.1 * rng.normal(size=80), np.ones(80), u)
         for slope in (0.0, -4.0)
     }
-    assert chosen[0.0].gain == min(GAINS)
-    assert chosen[-4.0].gain > 1.0
-    assert min(LENGTH_SCALES) * math.sqrt(5) <= chosen[0.0].length_scale
+    assert chosen[0.0].gain < GAIN <= chosen[-4.0].gain
 
 
 def test_a_history_has_what_the_rungs_trained_and_what_runs_there():
