@@ -37,24 +37,27 @@ def parse_duration(text: str, name: str = "time limit") -> float:
     return seconds
 
 
-def parse_hours(text: str, name: str = "gpu-hours") -> float:
+def parse_hours(text: str, name: str = "gpu-hours", has_none: bool = True) -> float:
     """Read a number of hours, ``8`` or ``0.5``; ``none`` is infinity.
 
     Args:
         text: The number as typed.
         name: What it limits, for the message.
+        has_none: Whether it may be ``none``.
 
     Raises:
         UsageError: The text is no number, or none above zero.
     """
+    if has_none and text.strip().lower() == "none":
+        return math.inf
     try:
-        hours = math.inf if text.strip().lower() == "none" else float(text)
-        is_given = text.strip().lower() == "none" or math.isfinite(hours)
+        hours = float(text)
     except ValueError:
-        hours, is_given = 0.0, False
-    if not is_given or hours <= 0.0:
+        hours = math.nan
+    if not 0.0 < hours < math.inf:
+        unlimited = ", or none for no limit" if has_none else ""
         raise UsageError(
-            f"{name} must be a number of hours above zero, or none for no limit, "
+            f"{name} must be a number of hours above zero{unlimited}, "
             f"but got {text!r}; write it as 8 or 0.5"
         )
     return hours

@@ -132,7 +132,7 @@ def add_time_limit(group: argparse._ActionsContainer) -> None:
         type=parse_duration,
         dest="time_limit_seconds",
         metavar="2h",
-        help="begin no trial after this",
+        help="begin no trial that is expected to end after this",
     )
 
 

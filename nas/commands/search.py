@@ -48,6 +48,10 @@ WORKERS_HELP = (
     "most in its cores and memory). With one, the seed decides all of a search; with several, "
     "what is proposed depends on which ends first, but each training on its own seed alone"
 )
+HOURS_HELP = (
+    "time for search and rungs together, as --time-limit; a new study gets the rungs and as many "
+    "trials as fit, unless --rungs and --trials say otherwise"
+)
 GPU_HOURS_HELP = (
     "begin no trial once this study has trained for so many hours, summed over workers "
     "and restarts (on a CPU too: the hours of whatever device trains); kept until another H "
@@ -69,7 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group,
         ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
         ("--targets", parse_budgets, "N,N,...", TARGETS_HELP),
-        ("--trials", partial(parse_count, name="trials"), "N", "trials in total (default: 200)"),
+        (
+            "--trials",
+            partial(parse_count, name="trials"),
+            "N",
+            "trials in total (default: 200, or what fits in --hours)",
+        ),
         ("--space", str, "NAME|FILE", "the search space (default: resnet); see `spaces`"),
         ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
         ("--sampler", str, "NAME", _choices("proposes", SAMPLERS, DEFAULT_SAMPLER)),
@@ -79,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-activations", activations, "N", outputs),
         ("--rungs", parse_rungs, "24x30,6x100", RUNGS_HELP),
         ("--workers", arguments.parse_workers, "N", WORKERS_HELP),
+        ("--hours", partial(parse_hours, name="hours", has_none=False), "H", HOURS_HELP),
         ("--gpu-hours", parse_hours, "H", GPU_HOURS_HELP),
     )
     group.add_argument(

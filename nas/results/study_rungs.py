@@ -17,7 +17,7 @@ The rows of a rung carry the numbers of the search's own trials, so that `show N
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -160,6 +160,18 @@ class StudyRungs:
         """Tell whether the search and every rung have their trials."""
         return all(rung.has_ended for rung in self.rungs)
 
+    def closed(self) -> StudyRungs:
+        """Return the study as if its search ended now: each rung has a like share of its count."""
+        own = self.rungs[0]
+        if own.has_ended or not own.num_trials:
+            return self
+        upper = []
+        for rung in self.upper:
+            assert rung.spec is not None
+            count = rung.spec.count * own.num_trained // own.num_trials
+            upper.append((replace(rung.spec, count=count), rung.rows))
+        return stack_rungs(replace(own, num_trials=own.num_trained), upper)
+
     def deciding_rung(self, budget: int) -> Rung:
         """Return the highest rung that decides for a budget.
 
@@ -294,17 +306,27 @@ def read_study_rungs(
     num_trials = attrs.get(TARGET)
     if num_trials is not None and attrs.get(NUM_NETWORKS) is not None:
         num_trials = min(num_trials, attrs[NUM_NETWORKS])
-    found = [Rung(None, definition, num_trials, own)]
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
-    for spec in rungs:
-        below, trials = found[-1], read_rung_rows(begun[spec], own) if spec in begun else []
-        rung = Rung(spec, definition.at_rung(spec), None, tuple(trials))
+    upper = [(spec, read_rung_rows(begun[spec], own) if spec in begun else []) for spec in rungs]
+    return stack_rungs(Rung(None, definition, num_trials, own), upper)
+
+
+def stack_rungs(search: Rung, upper: Iterable[tuple[RungSpec, Sequence[TrialRow]]]) -> StudyRungs:
+    """Return a study with its rungs; those above one that has ended know what they are owed.
+
+    Args:
+        search: The search itself.
+        upper: The rungs above it, the lowest first, with their trials.
+    """
+    found = [search]
+    for spec, rows in upper:
+        below, rung = found[-1], Rung(spec, search.definition.at_rung(spec), None, tuple(rows))
         if below.has_ended:
             num_trials = len(rung.started) + len(rung.promotions(below))
             rung = replace(rung, num_trials=num_trials)
         found.append(rung)
-    return StudyRungs(definition, tuple(found))
+    return StudyRungs(search.definition, tuple(found))
 
 
 def spend(

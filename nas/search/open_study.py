@@ -55,7 +55,7 @@ def open_study(search: Search) -> tuple[Search, Ledger]:
             stack.enter_context(_no_empty_folders(folder))
             stack.enter_context(locked(folder.claim_lock))
             if folder.exists:  # made by another process since we looked
-                search = prepare(search.request)
+                search = prepare(search.asked)
                 storage = _open_existing(search)
             elif search.url is None:
                 stack.enter_context(_removed_on_error(folder))

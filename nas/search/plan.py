@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 
 from nas.study.definition import GPU_EPOCHS, Plan
+from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.timing import Speed
 
@@ -22,6 +23,8 @@ CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
 CPU_TRIAL_SECONDS = 40.0
 MIN_CPU_IMAGES = 500
 MAX_CPU_VAL_IMAGES = 1_000
+RUNG_FACTOR = 3  # between two rungs: in the cost of a training, and in the number of networks
+MIN_TOP_COUNT, MOST_RUNGS = 3, 3  # networks in the top rung; rungs above the search
 GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
 
@@ -69,6 +72,28 @@ def choose_plan(
         if affordable >= min(num_train, MIN_CPU_IMAGES):
             break
     return plan
+
+
+def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec, ...]:
+    """Return the rungs of a new study that is given none.
+
+    Each costs about three times as much a training as the one below: more images first, then more
+    epochs; and trains a third as many networks, at least 3. With the search they are at most 4.
+
+    Args:
+        plan: How the trials of the search itself train.
+        num_train: Images of the training split.
+        num_trials: Trials of the search itself.
+    """
+    rungs: list[RungSpec] = []
+    images, epochs, count = plan.train_images, plan.epochs, num_trials // RUNG_FACTOR
+    while count >= MIN_TOP_COUNT and len(rungs) < MOST_RUNGS:
+        cost = RUNG_FACTOR * images * epochs
+        images = min(num_train, RUNG_FACTOR * images)
+        epochs = max(1, round(cost / images))
+        rungs.append(RungSpec(count, epochs, images if images != plan.train_images else None))
+        count //= RUNG_FACTOR
+    return tuple(rungs)
 
 
 def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units: float) -> Speed:

@@ -18,7 +18,7 @@ import torch
 import nas
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import Dataset
-from nas.data.split import VAL_FRACTION
+from nas.data.split import VAL_FRACTION, num_train
 from nas.errors import UsageError, unknown_name
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
@@ -27,7 +27,7 @@ from nas.results.budgets import spread
 from nas.samplers import SAMPLERS
 from nas.search.ahead import resumed_workers, wanted_rungs
 from nas.search.request import Request, quote_command
-from nas.search.sizing import Sizing, size_trials
+from nas.search.sizing import Sizing, fit_in_hours, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.study.definition import StudyDefinition
 from nas.study.folder import StudyFolder, refuse_differences
@@ -44,7 +44,8 @@ class Search:
     """A search that is ready to run; nothing of a new one has been written yet.
 
     Args:
-        request: What was asked for.
+        asked: What was asked for.
+        request: The same, of a new study with what its hours hold.
         definition: The study.
         folder: Its folder.
         url: Its store; None is the journal in its folder.
@@ -56,6 +57,7 @@ class Search:
         sizing: What a new study's plan rests on; None on a resume.
     """
 
+    asked: Request
     request: Request
     definition: StudyDefinition
     folder: StudyFolder
@@ -146,7 +148,9 @@ def _prepare_new(request: Request) -> Search:
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     definition = StudyDefinition(**{**new, **found_out})
-    search = Search(request, definition, folder, url, space, data, baselines)
+    num_networks = space.num_feasible()
+    fitted = fit_in_hours(request, sizing, data.input_spec, num_train(data), num_networks)
+    search = Search(request, fitted, definition, folder, url, space, data, baselines)
     wanted_rungs(search, {})  # refuses rungs that cannot be
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)
 
@@ -163,7 +167,7 @@ def _prepare_resume(request: Request) -> Search:
     space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
     baselines = find_baselines(loaded, space) if existing.known else {}
     url = storage_url(request.storage, existing)
-    search = Search(request, existing, folder, url, space, data, baselines)
+    search = Search(request, request, existing, folder, url, space, data, baselines)
     workers, is_short = resumed_workers(search)
     return replace(search, workers=workers, is_short=is_short)
 

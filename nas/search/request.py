@@ -49,7 +49,8 @@ class Request:
         trials: The trials it is to have in total.
         rungs: The rungs above the search.
         workers: Trainings at once; None is of a CPU's as many as train most in sum.
-        time_limit_seconds: After which no trial is begun.
+        time_limit_seconds: No trial is begun that is expected to end later.
+        hours: Time limit in hours, by which a new study is sized too.
         gpu_hours: Of the study, after which no trial is begun; infinity lifts the limit.
         track: The trackers of every trial, by name.
         command: The words of the command line, to be recorded.
@@ -67,6 +68,7 @@ class Request:
     rungs: tuple[RungSpec, ...] | None = None
     workers: int | None = None
     time_limit_seconds: float | None = None
+    hours: float | None = None
     gpu_hours: float | None = None
     track: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -101,7 +103,8 @@ def make_request(values: Mapping[str, Any]) -> Request:
             ``studies``; None is not given, and other names are left out.
 
     Raises:
-        UsageError: Neither a name nor a budget is given, or the name is no plain folder name.
+        UsageError: Neither a name nor a budget is given, or the name is no plain folder name; or
+            two time limits are given.
     """
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -109,6 +112,10 @@ def make_request(values: Mapping[str, Any]) -> Request:
         if value is not None
     }
     own = {item.name: given.pop(item.name) for item in fields(Request) if item.name in given}
+    if "hours" in own:
+        if "time_limit_seconds" in own:
+            raise UsageError("--hours is a time limit too; give it or --time-limit, not both")
+        own["time_limit_seconds"] = own["hours"] * 3_600.0
     if "data" in own:
         own["data"] = Path(own["data"]).resolve()
     defining = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,14 @@ from nas.machine import usable_cores
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
 from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_fraction
-from nas.search.plan import GPU_BATCH, choose_plan, trial_seconds, typical_speed
+from nas.results.spending import SECONDS_PER_HOUR
+from nas.search.plan import (
+    GPU_BATCH,
+    choose_plan,
+    default_rungs,
+    trial_seconds,
+    typical_speed,
+)
 from nas.search.request import Request
 from nas.search.workers import pays_off, workers_in_memory
 from nas.space import BudgetedSpace
@@ -26,6 +34,7 @@ from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe, get_recipe
 from nas.training.timing import Speed, choose_bfloat16, choose_threads, measure_speed
 
+MOST_TRIALS = 10**6  # that a time budget is sized to
 NUM_PROBES = 4  # sampled networks that are timed, beside the baselines
 NUM_SIZING_DRAWS = 256  # sampled networks whose costs are counted
 # sampled networks of which the two shallowest choose the threads: one layer tells as much as 50
@@ -62,6 +71,10 @@ class Sizing:
         epochs = expected_epochs(num_trials - len(baselines), len(baselines), fraction, terms)
         typical = trial_seconds(self.speed, self.plan) * epochs / self.plan.epochs
         return typical + sum(trial_seconds(item, self.plan) for item in baselines)
+
+    def all_seconds(self, num_trials: int, rungs: Sequence[RungSpec], terms: Terms) -> float:
+        """Return what the search and its rungs take, one training after the other."""
+        return self.search_seconds(num_trials, terms) + sum(map(self.rung_seconds, rungs))
 
     def rung_seconds(self, rung: RungSpec) -> float:
         """Return what a rung takes with networks of typical cost, one after the other."""
@@ -122,6 +135,35 @@ def size_trials(
     return sizing
 
 
+def fit_in_hours(
+    request: Request, sizing: Sizing, spec: InputSpec, num_train: int, num_networks: int | None
+) -> Request:
+    """Return the request of a new study with the trials and rungs that its hours hold.
+
+    Args:
+        request: Without hours it stays as it is; trials and rungs that it names stay too.
+        sizing: What the study's plan rests on.
+        spec: The input of its networks.
+        num_train: Images of the training split.
+        num_networks: Networks that there are; None where unknown.
+    """
+    if request.hours is None:
+        return request
+    terms = _terms(request, sizing, spec)
+
+    def rungs_of(num_trials: int) -> tuple[RungSpec, ...]:
+        given = request.rungs
+        return default_rungs(sizing.plan, num_train, num_trials) if given is None else given
+
+    def seconds_of(num_trials: int) -> float:  # rises with their number
+        return sizing.all_seconds(num_trials, rungs_of(num_trials), terms)
+
+    limit, most = request.hours * SECONDS_PER_HOUR * sizing.workers, num_networks or MOST_TRIALS
+    num_fitting = bisect_right(range(1, most + 1), limit, key=seconds_of)
+    num_trials = request.trials or max(1, num_fitting)
+    return replace(request, trials=num_trials, rungs=rungs_of(num_trials))
+
+
 def workers_for(networks: Sequence[Architecture], spec: InputSpec, batch_size: int) -> int:
     """Return how many workers fit in memory that train networks like these.
 
@@ -150,8 +192,11 @@ def _trainings_at_once(request: Request, device: str, most: int) -> Callable[[in
 
 def _do_workers_pay_off(sizing: Sizing, request: Request, spec: InputSpec) -> bool:
     """Tell whether the workers of a new study save more time than it takes to start them."""
-    num_startup = None if request.new["pruner"] == "none" else STARTUP_TRIALS
-    terms = Terms(spec, False, sizing.plan.epochs, num_startup)
-    seconds = sizing.search_seconds(request.num_trials(), terms)
-    seconds += sum(map(sizing.rung_seconds, request.rungs or ()))
+    terms = _terms(request, sizing, spec)
+    seconds = sizing.all_seconds(request.num_trials(), request.rungs or (), terms)
     return pays_off(sizing.workers, seconds, request.time_limit_seconds)
+
+
+def _terms(request: Request, sizing: Sizing, spec: InputSpec) -> Terms:
+    num_startup = None if request.new["pruner"] == "none" else STARTUP_TRIALS
+    return Terms(spec, False, sizing.plan.epochs, num_startup)

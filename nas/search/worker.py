@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -47,10 +47,11 @@ class WorkerContext:
         rungs: The study and its rungs.
         worker: What its trials say of this process.
         sampler: The study's sampler.
-        deadline: Value of `time.monotonic` after which no trial is begun; None is never.
+        deadline: Value of `time.monotonic` by which trials are to have ended; None is never.
         are_hours_spent: Tells whether the study's device time has reached its limit.
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
+        began: Value of `time.monotonic` when the worker began.
     """
 
     rungs: OpenRungs
@@ -59,6 +60,7 @@ class WorkerContext:
     deadline: float | None
     are_hours_spent: Callable[[], bool]
     on_change: Callable[[str], None]
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,13 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     if (0, -1) in work and not has_waiting and context.sampler.is_exhausted(rungs.first.study):
         _record_exhausted(rungs)
         return None
+    if _is_to_close(context, state):
+        closed = state.closed()
+        climbing = [item for item in _list_work(rungs, closed) if item[0]]
+        if closed.has_ended and not climbing:
+            return TIME_LIMIT
+        # a short trial only where nothing that climbs fits any more
+        work = climbing and climbing + [item for item in work if not item[0]]
     if not work:
         return WAITING if _others_train_here(rungs) else ELSEWHERE
     if _is_over(context.deadline):
@@ -132,7 +141,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     if context.are_hours_spent():
         return HOURS_SPENT
     for index, number in work:
-        if _fits(context, state, index, number):
+        if not _is_over(context.deadline, _seconds_of(context, state, index, number)):
             return _claim(context, state, index, number)
     return TIME_LIMIT
 
@@ -159,16 +168,32 @@ def _record_exhausted(rungs: OpenRungs) -> None:
     rungs.first.study.set_user_attr(NUM_NETWORKS, num_networks)
 
 
-def _fits(context: WorkerContext, state: StudyRungs, index: int, number: int) -> bool:
-    """Tell whether a training is expected to end before the deadline."""
+def _is_to_close(context: WorkerContext, state: StudyRungs) -> bool:
+    """Tell whether what one more trial of the search may find could no longer climb to the top.
+
+    Before it does, the rungs need the time for what they would lack if the search ended now. A
+    run that is too short for all of this closes nothing: it is one of many.
+    """
+    own, first = _seconds_of(context, state, 0, -1), state.rungs[0]
+    if context.deadline is None or own is None or first.has_ended:
+        return False
+    climb = sum(rung.epochs * rung.epoch_cost for rung in state.rungs)
+    needed = own * climb / (first.epochs * first.epoch_cost)
+    num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
+    needed += sum(state.closed().seconds_by_rung(num_running + 1) or [])
+    return context.began + needed <= context.deadline < time.monotonic() + needed
+
+
+def _seconds_of(
+    context: WorkerContext, state: StudyRungs, index: int, number: int
+) -> float | None:
+    """Return the expected seconds of a training, None while nobody can know or needs to."""
     if context.deadline is None:
-        return True
-    if index == 0:
-        attrs = context.rungs.first.study.user_attrs
-        seconds = seconds_per_trial(state.rungs[0].rows, terms_of(state.definition, attrs))
-    else:
-        seconds = state.seconds_of(index, number)
-    return seconds is None or time.monotonic() + seconds <= context.deadline
+        return None
+    if index:
+        return state.seconds_of(index, number)
+    attrs = context.rungs.first.study.user_attrs
+    return seconds_per_trial(state.rungs[0].rows, terms_of(state.definition, attrs))
 
 
 def _others_train_here(rungs: OpenRungs) -> bool:
@@ -244,5 +269,6 @@ def _describe_failure(error: BaseException) -> str:
     return f"{what}: {type(error).__name__}: {error}"
 
 
-def _is_over(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
+def _is_over(deadline: float | None, seconds: float | None = 0.0) -> bool:
+    """Tell whether the deadline will have passed in so many seconds; None is none."""
+    return deadline is not None and time.monotonic() + (seconds or 0.0) >= deadline

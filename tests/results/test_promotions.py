@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nas.results.study_rungs import Rung
+from nas.results.study_rungs import Rung, stack_rungs
 from nas.study.rungs import RungSpec
 from tests.support.rows import row
 from tests.support.small_study import definition
@@ -73,6 +73,20 @@ def test_the_best_baseline_goes_along_with_the_first_or_when_it_has_ended():
     assert rung(4, [had]).promotions(search(rows[1:], 12)) == []
     other = row(9, 0.05, source="known")
     assert rung(4, [had, other]).promotions(search(rows, 12)) == []  # it has one
+
+
+def test_a_study_that_is_closed_has_what_its_best_need_to_reach_the_top():
+    own = [row(0, 0.1, source="known"), row(1, 0.8), row(2, 0.7), row(3, 0.9)]
+    first, top = RungSpec(6, 30), RungSpec(3, 100)
+    study = stack_rungs(search(own, 12), [(first, [row(1, 0.5)]), (top, [])])
+    assert [item.num_trials for item in study.rungs] == [12, None, None]
+    # a third of 6 is 2: trials 1 and 3, and the baseline
+    closed = study.closed()
+    assert [item.num_trials for item in closed.rungs] == [4, 3, None]
+    assert closed.rungs[1].promotions(closed.rungs[0]) == [3, 0]
+    assert closed.rungs[2].promotions(closed.rungs[1]) == []
+    done = stack_rungs(search(own, 4), [(first, own)])
+    assert done.closed() is done
 
 
 def test_a_network_is_promoted_once_though_another_seed_comes_to_stand_for_it():

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from nas.data.split import stratified_split, stratified_subset
-from nas.search.plan import choose_plan, trial_seconds, typical_speed
+from nas.search.plan import choose_plan, default_rungs, trial_seconds, typical_speed
+from nas.study.definition import Plan
+from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.fitting import fit_batch, fit_recipe
 from nas.training.recipe import get_recipe
@@ -72,3 +74,17 @@ def test_a_typical_speed_follows_the_cost():
     speeds = [Speed(1.0, 0.5), Speed(3.0, 1.5)]
     assert typical_speed(speeds, [10.0, 30.0], 20.0) == Speed(2.0, 1.0)
     assert typical_speed(speeds, [10.0, 30.0], 60.0) == Speed(6.0, 3.0)
+
+
+def test_rungs_cost_three_times_as_much_each_by_images_first_and_train_a_third():
+    plan = Plan("cpu", 1, train_images=10_000, val_images=1_000, epochs=1)
+    assert default_rungs(plan, 45_000, 81) == (
+        RungSpec(27, 1, 30_000),
+        RungSpec(9, 2, 45_000),
+        RungSpec(3, 6, 45_000),
+    )
+    assert default_rungs(plan, 45_000, 10_000)[-1].count == 370  # at most three of them
+    assert default_rungs(plan, 45_000, 26) == (RungSpec(8, 1, 30_000),)
+    assert default_rungs(plan, 45_000, 8) == ()
+    whole = Plan("cuda", 1, train_images=45_000, val_images=5_000, epochs=10)
+    assert default_rungs(whole, 45_000, 27) == (RungSpec(9, 30), RungSpec(3, 90))
