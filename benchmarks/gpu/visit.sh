@@ -8,8 +8,9 @@
 # 8 of 16 MiB); EPOCHS sets the epochs of the two full trainings (100).
 #
 # REHEARSAL=1 runs every part small on a CPU, with PYTHON and without .gpu, on the image folder
-# NAS_TEST_DATA or on noise. There ONLY names the checks of the smoke test, and FAIL a part that
-# hangs, deaf to SIGINT and with a child, until it is killed.
+# NAS_TEST_DATA or on noise. There ONLY names the checks of the smoke test, FAIL a part that hangs,
+# deaf to SIGINT and with a child, until it is killed, and PATIENCE multiplies the seconds of every
+# part, for a machine with other work.
 set -u # no -e: a part that fails leaves the others their seconds
 cd "$(dirname "$0")/../.." || exit
 : "${OUT:?a folder for the records}"
@@ -30,11 +31,13 @@ if [ -z "${REHEARSAL:-}" ]; then
   card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>&1)
   export PYTHONPATH=$work/site
 else
-  declare -A seconds=([images]=40 [smoke]=80 [bench]=70 [search]=75 [winner]=80)
-  total=280
+  patience=${PATIENCE:-1}
+  declare -A seconds=([images]=$((40 * patience)) [smoke]=$((80 * patience))
+    [bench]=$((70 * patience)) [search]=$((75 * patience)) [winner]=$((80 * patience)))
+  total=$((280 * patience))
   device=cpu images=${NAS_TEST_DATA:-$work/noise} epochs=1 size=(--image-size 8)
   bench=("[[Basic,1,16],[Basic,1,32]]" --batch 2)
-  search=(--budget 300k --trials 2 --epochs 1 --time-limit 50s)
+  search=(--budget 300k --trials 2 --epochs 1 --time-limit $((50 * patience))s)
   card=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
   export OMP_NUM_THREADS=1 # threads that wait for one another crawl on a machine with other work
   [ -z "${FAIL:-}" ] || seconds[$FAIL]=$((grace + 3))
@@ -73,10 +76,10 @@ part() { # NAME COMMAND...: in a session of its own; nothing of it outlives its 
 keep() { # all that is known, without weights; renamed when whole
   local status=()
   if [ -f "$studies/gpu/study.json" ]; then
-    timeout 20 "$python" cli.py status --studies "$studies" --study gpu --format json \
+    timeout $((20 * ${patience:-1})) "$python" cli.py status --studies "$studies" --study gpu --format json \
       >"$logs/status.json" 2>"$logs/status.txt" && status=(--search "$logs/status.json")
   fi
-  timeout 20 "$python" -m benchmarks.gpu.records "$studies" --hardware "$card" "${status[@]}" \
+  timeout $((20 * ${patience:-1})) "$python" -m benchmarks.gpu.records "$studies" --hardware "$card" "${status[@]}" \
     >"$logs/trainings.json" 2>"$logs/records.txt" && cp "$logs/trainings.json" "$OUT/"
   tar -cf "$logs.tar" -C "$work" --exclude='*.pt' --exclude='*.tmp' --exclude='*.safetensors' studies logs 2>/dev/null
   mv "$logs.tar" "$OUT/state.tar"
