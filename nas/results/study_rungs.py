@@ -128,6 +128,7 @@ class Rung:
         known = [row for row in ranked if row.source == KNOWN][:1]
         if below.has_ended:
             owed = ranked[:1] + known + [row for row in ranked if row.source != KNOWN][:1]
+            owed = owed[: max(self.spec.count + len(owed) - len(begun), 0)]
         else:
             owed = known if begun and not any(row.source == KNOWN for row in begun) else []
         chosen += [row for row in owed if row in fresh]
@@ -177,12 +178,16 @@ class StudyRungs:
 
         A rung decides for a budget once it has trained the most accurate network that the rung
         below has within it: else its best may be no more than what happened to be trained again.
+        For the study's own budget it decides too when it has all its trials.
         """
         deciding = self.rungs[0]
         for rung in self.upper:
             ranked = rank(deciding.rows, budget)
             trained = {row.number for row in rung.rows if row.is_counted}
-            if not ranked or ranked[0].number not in trained or not rank(rung.rows, budget):
+            is_done = rung.has_ended and budget >= self.definition.budget
+            if not ranked or not rank(rung.rows, budget):
+                break
+            if not is_done and ranked[0].number not in trained:
                 break
             deciding = rung
         return deciding
@@ -214,7 +219,13 @@ class StudyRungs:
             best_found=compared[-1].best_found,
             best_baseline=compared[-1].best_baseline,
             epochs=compared[-1].epochs,
+            estimated=self._estimated(),
         )
+
+    def _estimated(self) -> str | None:
+        """Return of which training the estimates are, None where of the search's own."""
+        has_climbed = any(rank(rung.rows) for rung in self.upper)
+        return self.training(self.rungs[-1]) if has_climbed else None
 
     def answer(self, budget: int) -> Answer:
         """Answer the paper's question by the highest rung above the search with the candidates."""

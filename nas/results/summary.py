@@ -40,6 +40,7 @@ class Summary:
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
         answer: What the trials near this budget say to the paper's question.
         epochs: Epochs of the trainings that `best_found` and `best_baseline` are compared by.
+        estimated: Of which training the estimates are; None of the search's own.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Summary:
     smallest: int | None
     answer: Answer
     epochs: int
+    estimated: str | None = None
 
     @property
     def better(self) -> TrialRow | None:
@@ -278,10 +280,16 @@ def verdict_lines(summary: Summary) -> list[str]:
             f"The best of {number} measured on the same {summary.val_images:,} images reads "
             "high: expect less from a fresh measurement."
         )
-    if summary.is_estimated:
+    if summary.is_estimated and summary.estimated is None:
         lines.append(
             "The estimate is half the measurement, half what a model of all trials says of such "
             "a network."
+        )
+    elif summary.is_estimated:
+        lines.append(
+            f"The estimate is of {summary.estimated}, the highest rung: what a model of all "
+            "trainings says of such a network, plus half of what its own longest training "
+            "differs from the model."
         )
     return [*lines, *describe_answer(summary.answer)]
 

@@ -12,6 +12,7 @@ from nas.data.split import num_train
 from nas.machine import usable_cores
 from nas.results.forecast import seconds_left, terms_of
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
+from nas.search.plan import default_rungs
 from nas.search.request import Request
 from nas.search.sizing import NUM_SHALLOW_OF, workers_for
 from nas.search.workers import pays_off
@@ -43,18 +44,21 @@ def read_ahead(search: Search) -> StudyRungs | None:
 
 
 def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
-    """Return the rungs that a study is to have: as given, else as it was.
+    """Return the rungs that a study is to have: as given, else as it was, else by its plan.
 
     Args:
         search: The search.
-        attrs: The user attributes of its Optuna study; none of a new one.
+        attrs: The user attributes of its Optuna study; none of one that is not begun in full.
 
     Raises:
         UsageError: The rungs do not train fewer networks for longer than the search.
     """
     request, plan = search.request, search.definition.plan
-    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
     num_trials, num_images = request.num_trials(attrs.get(TARGET)), num_train(search.data)
+    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
+    if request.rungs is None and TARGET not in attrs:
+        num_networks = search.space.num_feasible() or num_trials
+        rungs = default_rungs(plan, num_images, min(num_trials, num_networks))
     check_rungs(rungs, num_trials, plan.epochs, plan.train_images, num_images)
     return rungs
 

@@ -24,6 +24,7 @@ CPU_TRIAL_SECONDS = 40.0
 MIN_CPU_IMAGES = 500
 MAX_CPU_VAL_IMAGES = 1_000
 RUNG_FACTOR = 3  # between two rungs: in the cost of a training, and in the number of networks
+FIRST_FRACTION = 6  # one in so many of the search climbs: each rung takes half its time
 MIN_TOP_COUNT, MOST_RUNGS = 3, 3  # networks in the top rung; rungs above the search
 GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
@@ -78,7 +79,8 @@ def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec
     """Return the rungs of a new study that is given none.
 
     Each costs about three times as much a training as the one below: more images first, then more
-    epochs; and trains a third as many networks, at least 3. With the search they are at most 4.
+    epochs; and trains a third as many networks, the first a sixth, at least 3. With the search
+    they are at most 4.
 
     Args:
         plan: How the trials of the search itself train.
@@ -86,7 +88,7 @@ def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec
         num_trials: Trials of the search itself.
     """
     rungs: list[RungSpec] = []
-    images, epochs, count = plan.train_images, plan.epochs, num_trials // RUNG_FACTOR
+    images, epochs, count = plan.train_images, plan.epochs, num_trials // FIRST_FRACTION
     while count >= MIN_TOP_COUNT and len(rungs) < MOST_RUNGS:
         cost = RUNG_FACTOR * images * epochs
         images = min(num_train, RUNG_FACTOR * images)

@@ -27,7 +27,7 @@ from nas.results.budgets import spread
 from nas.samplers import SAMPLERS
 from nas.search.ahead import resumed_workers, wanted_rungs
 from nas.search.request import Request, quote_command
-from nas.search.sizing import Sizing, fit_in_hours, size_trials
+from nas.search.sizing import Sizing, complete_request, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.study.definition import StudyDefinition
 from nas.study.folder import StudyFolder, refuse_differences
@@ -149,7 +149,7 @@ def _prepare_new(request: Request) -> Search:
     }
     definition = StudyDefinition(**{**new, **found_out})
     num_networks = space.num_feasible()
-    fitted = fit_in_hours(request, sizing, data.input_spec, num_train(data), num_networks)
+    fitted = complete_request(request, sizing, data.input_spec, num_train(data), num_networks)
     search = Search(request, fitted, definition, folder, url, space, data, baselines)
     wanted_rungs(search, {})  # refuses rungs that cannot be
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)

@@ -135,20 +135,18 @@ def size_trials(
     return sizing
 
 
-def fit_in_hours(
+def complete_request(
     request: Request, sizing: Sizing, spec: InputSpec, num_train: int, num_networks: int | None
 ) -> Request:
-    """Return the request of a new study with the trials and rungs that its hours hold.
+    """Return the request of a new study with the rungs, and what its hours hold, where not given.
 
     Args:
-        request: Without hours it stays as it is; trials and rungs that it names stay too.
+        request: What it names stays.
         sizing: What the study's plan rests on.
         spec: The input of its networks.
         num_train: Images of the training split.
         num_networks: Networks that there are; None where unknown.
     """
-    if request.hours is None:
-        return request
     terms = _terms(request, sizing, spec)
 
     def rungs_of(num_trials: int) -> tuple[RungSpec, ...]:
@@ -158,9 +156,11 @@ def fit_in_hours(
     def seconds_of(num_trials: int) -> float:  # rises with their number
         return sizing.all_seconds(num_trials, rungs_of(num_trials), terms)
 
+    if request.hours is None or request.trials is not None:
+        num_trials = min(request.num_trials(), num_networks or MOST_TRIALS)
+        return replace(request, rungs=rungs_of(num_trials))
     limit, most = request.hours * SECONDS_PER_HOUR * sizing.workers, num_networks or MOST_TRIALS
-    num_fitting = bisect_right(range(1, most + 1), limit, key=seconds_of)
-    num_trials = request.trials or max(1, num_fitting)
+    num_trials = max(1, bisect_right(range(1, most + 1), limit, key=seconds_of))
     return replace(request, trials=num_trials, rungs=rungs_of(num_trials))
 
 

@@ -76,15 +76,15 @@ def test_a_typical_speed_follows_the_cost():
     assert typical_speed(speeds, [10.0, 30.0], 60.0) == Speed(6.0, 3.0)
 
 
-def test_rungs_cost_three_times_as_much_each_by_images_first_and_train_a_third():
+def test_rungs_cost_three_times_as_much_each_and_train_a_sixth_then_a_third():
     plan = Plan("cpu", 1, train_images=10_000, val_images=1_000, epochs=1)
-    assert default_rungs(plan, 45_000, 81) == (
+    assert default_rungs(plan, 45_000, 162) == (
         RungSpec(27, 1, 30_000),
         RungSpec(9, 2, 45_000),
         RungSpec(3, 6, 45_000),
     )
-    assert default_rungs(plan, 45_000, 10_000)[-1].count == 370  # at most three of them
-    assert default_rungs(plan, 45_000, 26) == (RungSpec(8, 1, 30_000),)
-    assert default_rungs(plan, 45_000, 8) == ()
+    assert default_rungs(plan, 45_000, 20_000)[-1].count == 370  # at most three of them
+    assert default_rungs(plan, 45_000, 53) == (RungSpec(8, 1, 30_000),)
+    assert default_rungs(plan, 45_000, 17) == ()
     whole = Plan("cuda", 1, train_images=45_000, val_images=5_000, epochs=10)
-    assert default_rungs(whole, 45_000, 27) == (RungSpec(9, 30), RungSpec(3, 90))
+    assert default_rungs(whole, 45_000, 54) == (RungSpec(9, 30), RungSpec(3, 90))

@@ -88,20 +88,23 @@ def test_a_new_study_has_as_many_trials_as_its_hours_hold_with_its_rungs():
     def fit(seconds, num_networks=None, **fields):
         fields = {"study": "x", "pruner": "none", "hours": seconds / 3_600 / 2, **fields}
         asked = make_request(fields)
-        fitted = sizing.fit_in_hours(asked, found, InputSpec(), 3_000, num_networks)
+        fitted = sizing.complete_request(asked, found, InputSpec(), 3_000, num_networks)
         return fitted.trials, fitted.rungs
 
     rungs = (RungSpec(27, 1, 3_000), RungSpec(9, 3, 3_000), RungSpec(3, 9, 3_000))
-    # a trial of each rung x count: 81 x 1 s + 27 x 3 s + 9 x 9 s + 3 x 27 s
-    assert fit(324.1) == (81, rungs)
-    assert fit(323.9) == (80, (RungSpec(26, 1, 3_000), RungSpec(8, 3, 3_000)))
+    # a trial of each rung x count: 162 x 1 s + 27 x 3 s + 9 x 9 s + 3 x 27 s
+    assert fit(405.1) == (162, rungs)
+    assert fit(404.9) == (161, (RungSpec(26, 1, 3_000), RungSpec(8, 3, 3_000)))
     assert fit(40.1, rungs=()) == (40, ())
     assert fit(40.1, rungs=(RungSpec(4, 5),)) == (20, (RungSpec(4, 5),))
-    assert fit(40.1, trials=81) == (81, rungs)
+    assert fit(40.1, trials=162) == (162, rungs)
     assert fit(0.5) == (1, ())
-    assert fit(10**6, num_networks=81) == (81, rungs)
-    asked = make_request({"study": "x"})
-    assert sizing.fit_in_hours(asked, found, InputSpec(), 3_000, None) is asked
+    assert fit(10**6, num_networks=162) == (162, rungs)
+    assert fit(0, hours=None) == (
+        None,
+        (RungSpec(33, 1, 3_000), RungSpec(11, 3, 3_000), RungSpec(3, 9, 3_000)),
+    )
+    assert fit(0, hours=None, num_networks=17) == (None, ())
 
 
 def test_a_resumed_study_keeps_its_threads_and_chooses_its_workers(folder, images, monkeypatch):
