@@ -93,7 +93,7 @@ def _words(args: argparse.Namespace, sampler: str, seed: int, studies: Path) -> 
         *("--space", args.space, "--budget", args.budget, "--no-baselines", "--dataset", "folder"),
         *("--data", str(args.data), "--image-size", str(args.image_size), "--device", "cpu"),
         *("--epochs", str(args.epochs), "--trials", str(ENDLESS), "--seed", str(seed)),
-        *("--workers", "1"),
+        *("--rungs", "none", "--workers", "1"),
         *("--time-limit", f"{args.seconds:g}s", "--studies", str(studies), "--study", "search"),
     ]
 

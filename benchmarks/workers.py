@@ -61,6 +61,7 @@ def _search(
         *("--space", args.space, "--budget", args.budget, "--dataset", "folder"),
         *("--data", str(args.data), "--device", "cpu", "--sampler", "random", "--no-baselines"),
         *("--pruner", "none", "--epochs", str(args.epochs), "--trials", str(args.trials)),
+        *("--rungs", "none"),
         *("--studies", str(studies), "--study", "search"),
     ]
     environ = {name: value for name, value in os.environ.items() if name != "NAS_STORAGE"}

@@ -1,7 +1,8 @@
 """Show the best trials of a study, at its own budget or at any smaller one.
 
 The best has the highest estimated accuracy: half its measurement, half what a model of all trials
-says of such a network (below ten trials: its measurement). Trials within one standard error of it
+says of such a network, with rungs of a training in the highest (below ten trials: its
+measurement). Trials within one standard error of it
 are tied, and the smallest of them is named. Where the study has rungs (`search --rungs`), the
 highest that has trained the best network within the budget decides. The first line says whether
 anything found is better than the best baseline, in the highest rung that has both. Beside the

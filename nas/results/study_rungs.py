@@ -92,7 +92,7 @@ class Rung:
 
     @property
     def started(self) -> dict[int, TrialRow]:
-        """Return its trials that wait, run or count, by network; what failed is tried no more."""
+        """Return its trials that wait, run or count, by network; what failed may be again."""
         return {row.number: row for row in self.rows if row.state not in ("failed", "rejected")}
 
     @property
@@ -178,13 +178,14 @@ class StudyRungs:
 
         A rung decides for a budget once it has trained the most accurate network that the rung
         below has within it: else its best may be no more than what happened to be trained again.
-        For the study's own budget it decides too when it has all its trials.
+        For the study's own budget it decides too when it has all its trials, those of a search
+        that would end now.
         """
         deciding = self.rungs[0]
-        for rung in self.upper:
+        for rung, closed in zip(self.upper, self.closed().upper, strict=True):
             ranked = rank(deciding.rows, budget)
             trained = {row.number for row in rung.rows if row.is_counted}
-            is_done = rung.has_ended and budget >= self.definition.budget
+            is_done = closed.has_ended and budget >= self.definition.budget
             if not ranked or not rank(rung.rows, budget):
                 break
             if not is_done and ranked[0].number not in trained:
@@ -206,7 +207,9 @@ class StudyRungs:
         name, val_images = self.definition.name, self.definition.plan.val_images
         answer = self.answer(budget)
         by_study = {
-            rung.study: summarise(name, budget, val_images, rung.rows, rung.epochs, answer)
+            rung.study: summarise(
+                name, budget, val_images, rung.rows, rung.epochs, rung.images, answer
+            )
             for rung in self.rungs
         }
         own, decided = by_study[self.rungs[0].study], by_study[self.deciding_rung(budget).study]
@@ -219,6 +222,7 @@ class StudyRungs:
             best_found=compared[-1].best_found,
             best_baseline=compared[-1].best_baseline,
             epochs=compared[-1].epochs,
+            images=compared[-1].images,
             estimated=self._estimated(),
         )
 

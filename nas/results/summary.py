@@ -40,6 +40,7 @@ class Summary:
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
         answer: What the trials near this budget say to the paper's question.
         epochs: Epochs of the trainings that `best_found` and `best_baseline` are compared by.
+        images: Training images of each of these epochs.
         estimated: Of which training the estimates are; None of the search's own.
     """
 
@@ -57,6 +58,7 @@ class Summary:
     smallest: int | None
     answer: Answer
     epochs: int
+    images: int
     estimated: str | None = None
 
     @property
@@ -82,6 +84,7 @@ def summarise(
     val_images: int,
     rows: Sequence[TrialRow],
     epochs: int,
+    images: int,
     answer: Answer,
 ) -> Summary:
     """Return the summary within a budget of one rung's trials, each of so many epochs."""
@@ -104,6 +107,7 @@ def summarise(
         smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
         answer=answer,
         epochs=epochs,
+        images=images,
     )
 
 
@@ -166,6 +170,7 @@ def found_minus_baseline(summary: Summary) -> dict[str, float] | None:
         "val_accuracy": accuracies[0] - accuracies[1],
         "standard_error": math.hypot(*errors),
         "epochs": summary.epochs,
+        "images": summary.images,
     }
 
 
@@ -313,8 +318,10 @@ def _found_against_baseline(summary: Summary) -> str:
         for row in (found, baseline)
     )
     by = " by the estimate" if found.estimate is not None else ""
+    by += f" of {summary.estimated}" if by and summary.estimated else ""
+    length = describe_training(summary.epochs, summary.images)
     return (
-        f"{text}: after {describe_training(summary.epochs, None)}, {first} against {second}, "
+        f"{text}: after {length}, {first} against {second}, "
         f"{100 * ahead:+.2f} points{by}, {'more' if abs(ahead) > limit else 'less'} than the "
         f"{100 * limit:.2f} that this validation set resolves."
     )

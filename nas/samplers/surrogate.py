@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,21 +31,27 @@ class Surrogate:
     Args:
         process: The process given observations and pending networks.
         y: Scaled scores of the observations.
-        fidelity: At which networks are compared: that of the highest rung once a rung above the
-            search has trained one, else that of the search.
+        highest: The highest fidelity of an observation.
     """
 
     process: GaussianProcess
     y: ScaledScores
-    fidelity: float = 0.0
+    highest: float = 0.0
 
     def predict(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the scaled score of a full training.
 
+        That is one of the highest rung once a rung above the search has trained a network, else
+        one of the search. Until the highest has, the deviation is that of the highest which has:
+        beyond it nobody knows what all networks gain, and that is the same for all.
+
         Args:
             z: Standardised features.  # (m, d)
         """
-        return self.process.predict(z, np.full(len(z), self.fidelity))
+        mean, deviation = self.process.predict(z, np.full(len(z), float(self.highest > 0)))
+        if 0 < self.highest < 1:
+            deviation = self.process.predict(z, np.full(len(z), self.highest))[1]
+        return mean, deviation
 
 
 @dataclass(frozen=True)
@@ -136,12 +141,12 @@ class SurrogateFitter:
                 hyperparameters,
                 np.concatenate([fidelities, own]),
             )
-        return Surrogate(process, y, float(fidelities.any()))
+        return Surrogate(process, y, float(fidelities.max()))
 
     def _choose_hyperparameters(
         self, observations: Sequence[Observation], x: np.ndarray
     ) -> Hyperparameters:
-        """Return those of the observations up to the last full five, of each rung.
+        """Return those of the search's observations up to the last full five, and of all above it.
 
             observations   1 ... 5   6 ... 10   11 12 13
             chosen from    |--------------- |   used with the same length scale and noise
@@ -197,11 +202,10 @@ def _num_complete(observations: Sequence[Observation]) -> int:
 
 
 def _full_fives(observations: Sequence[Observation]) -> list[int]:
-    """Return the indices of the observations of each rung up to its last full five."""
-    rungs: dict[float, list[int]] = defaultdict(list)
-    for index, item in enumerate(observations):
-        rungs[item.fidelity].append(index)
-    return [i for rows in rungs.values() for i in rows[: len(rows) - len(rows) % REFIT_EVERY]]
+    """Return the indices of the search's observations up to the last full five, and the rungs'."""
+    own = [index for index, item in enumerate(observations) if not item.fidelity]
+    above = [index for index, item in enumerate(observations) if item.fidelity]
+    return own[: len(own) - len(own) % REFIT_EVERY] + above
 
 
 def _spread(values: np.ndarray, size: int) -> np.ndarray:

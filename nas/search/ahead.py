@@ -16,7 +16,7 @@ from nas.search.plan import default_rungs
 from nas.search.request import Request
 from nas.search.sizing import NUM_SHALLOW_OF, workers_for
 from nas.search.workers import pays_off
-from nas.study.attributes import TARGET
+from nas.study.attributes import RUNGS, TARGET
 from nas.study.rungs import RungSpec, check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file
 
@@ -56,10 +56,12 @@ def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ..
     request, plan = search.request, search.definition.plan
     num_trials, num_images = request.num_trials(attrs.get(TARGET)), num_train(search.data)
     rungs = rungs_of(attrs) if request.rungs is None else request.rungs
-    if request.rungs is None and TARGET not in attrs:
+    is_begun = TARGET in attrs or RUNGS in attrs
+    if request.rungs is None and not is_begun and not search.definition.targets:
         num_networks = search.space.num_feasible() or num_trials
         rungs = default_rungs(plan, num_images, min(num_trials, num_networks))
-    check_rungs(rungs, num_trials, plan.epochs, plan.train_images, num_images)
+    if request.rungs is not None:  # fewer --trials may be left than its rungs were made for
+        check_rungs(rungs, num_trials, plan.epochs, plan.train_images, num_images)
     return rungs
 
 

@@ -185,12 +185,13 @@ def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
     current, request = study.user_attrs, search.request
     hours = current.get(names.DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
     return {
-        names.TARGET: request.num_trials(current.get(names.TARGET)),
         names.SAMPLER: request.sampler or current.get(names.SAMPLER, DEFAULT_SAMPLER),
         names.RUNGS: format_rungs(wanted_rungs(search, current)),
         names.WORKERS: request.workers or "auto",
         names.TIME_LIMIT_SECONDS: request.time_limit_seconds,
         names.DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
+        # the last: with it the study is begun in full
+        names.TARGET: request.num_trials(current.get(names.TARGET)),
     }
 
 

@@ -153,8 +153,11 @@ def complete_request(
     terms = _terms(request, sizing, spec)
 
     def rungs_of(num_trials: int) -> tuple[RungSpec, ...]:
-        given = request.rungs
-        return default_rungs(sizing.plan, num_train, num_trials) if given is None else given
+        if request.rungs is not None:
+            return request.rungs
+        if "targets" in request.new:  # the largest budget alone would climb
+            return ()
+        return default_rungs(sizing.plan, num_train, num_trials)
 
     def seconds_of(num_trials: int) -> float:  # rises with their number
         return sizing.all_seconds(num_trials, rungs_of(num_trials), terms)

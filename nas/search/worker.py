@@ -130,20 +130,21 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     if _is_to_close(context, state):
         closed = state.closed()
         climbing = [item for item in _list_work(rungs, closed) if item[0]]
-        if closed.has_ended and not climbing:
-            return TIME_LIMIT
-        # a short trial only where nothing that climbs fits any more
-        work = climbing and climbing + [item for item in work if not item[0]]
+        # what is left is best spent on more networks in the highest rung that it holds
+        work = climbing or (_list_next_best(state) if closed.has_ended else [])
     if not work:
         return WAITING if _others_train_here(rungs) else ELSEWHERE
     if _is_over(context.deadline):
         return TIME_LIMIT
     if context.are_hours_spent():
         return HOURS_SPENT
-    for index, number in work:
-        if not _is_over(context.deadline, _seconds_of(context, state, index, number)):
-            return _claim(context, state, index, number)
-    return TIME_LIMIT
+    seconds = [_seconds_of(context, state, *item) or 0.0 for item in work]
+    fitting = [not _is_over(context.deadline, after) for after in seconds]
+    if not any(fitting):
+        if any(context.began + after <= (context.deadline or 0.0) for after in seconds):
+            return TIME_LIMIT
+        fitting[0] = True  # no run of this length could hold any: it is begun, and resumed
+    return _claim(context, state, *work[fitting.index(True)])
 
 
 def _list_work(rungs: OpenRungs, state: StudyRungs) -> list[tuple[int, int]]:
@@ -160,6 +161,15 @@ def _list_work(rungs: OpenRungs, state: StudyRungs) -> list[tuple[int, int]]:
     if num_claimed(rungs.first.trials()) < (state.rungs[0].num_trials or 0):
         work.append((0, -1))
     return work
+
+
+def _list_next_best(state: StudyRungs) -> list[tuple[int, int]]:
+    """Return the best network that each rung has not had, the top rung first."""
+    return [
+        (index, fresh[0].number)
+        for index in range(len(state.rungs) - 1, 0, -1)
+        if (fresh := state.rungs[index].not_had(state.rungs[index - 1]))
+    ]
 
 
 def _record_exhausted(rungs: OpenRungs) -> None:
@@ -269,6 +279,6 @@ def _describe_failure(error: BaseException) -> str:
     return f"{what}: {type(error).__name__}: {error}"
 
 
-def _is_over(deadline: float | None, seconds: float | None = 0.0) -> bool:
-    """Tell whether the deadline will have passed in so many seconds; None is none."""
-    return deadline is not None and time.monotonic() + (seconds or 0.0) >= deadline
+def _is_over(deadline: float | None, after: float = 0.0) -> bool:
+    """Tell whether the deadline will have passed after so many seconds."""
+    return deadline is not None and time.monotonic() + after >= deadline

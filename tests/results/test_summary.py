@@ -22,7 +22,7 @@ from tests.support.rows import row
 
 def summary_of(*rows, budget=10_000, val_images=100):
     answer = Answer(TOO_SHORT, 0, (), 4, 1_000)
-    return summarise("mine", budget, val_images, rows, 4, answer)
+    return summarise("mine", budget, val_images, rows, 4, 1_294, answer)
 
 
 def text_of(*rows, **options):
@@ -86,7 +86,9 @@ def test_the_first_line_says_whether_the_baseline_is_beaten_and_how_surely(accur
     assert record["standard_error"] == pytest.approx(error)
     line = verdict_lines(summary)[0]
     assert line.startswith(lead)
-    assert "after 4 epochs, trial 0 (1 training) against trial 1 (1 training)" in line
+    assert (
+        "after 4 epochs on 1,294 images, trial 0 (1 training) against trial 1 (1 training)" in line
+    )
     assert f"{100 * (accuracy - 0.6):+.2f} points, {word} than the {196 * error:.2f}" in line
     assert summary.better.number == (1 if accuracy < 0.6 else 0)
 

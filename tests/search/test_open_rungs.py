@@ -313,17 +313,23 @@ def test_runs_that_are_too_short_for_a_climb_go_on_with_the_search(folder, image
     assert rung_trials(folder, 9) == []
 
 
-def test_no_training_is_begun_that_would_outlast_the_limit_and_a_shorter_one_is(
-    folder, images, monkeypatch
-):
+def test_no_training_is_begun_that_would_outlast_the_limit(folder, images, monkeypatch):
     monkeypatch.setattr(StudyRungs, "seconds_of", lambda *_: 2 * 3600.0)  # of a rung's training
     take_an_hour_each(monkeypatch)
     argv = [*words(images, trials=30), "--rungs", "15x2", "--time-limit", "4h30m"]
-    assert main(argv) == 0
-    begun = sorted(t.datetime_start for t in rung_trials(folder, 2))
-    own = sorted(t.datetime_start for t in folder.trials() if is_counted(t))
-    assert len(begun) + len(own) == 5
-    assert begun[-1] < own[-1]
+    assert main(argv) == 0  # two of the search, one climbed: an hour and a half is left
+    assert len(trained(rung_trials(folder, 2))) == 1
+    assert sum(map(is_counted, folder.trials())) == 2
+
+
+def test_a_training_that_no_run_of_this_length_could_hold_is_begun_all_the_same(
+    folder, images, monkeypatch
+):
+    assert main(words(images, trials=4)) == 0
+    monkeypatch.setattr(StudyRungs, "seconds_of", lambda *_: 2 * 3600.0)
+    take_an_hour_each(monkeypatch)
+    assert main([*words(images, trials=4), "--rungs", "3x5", "--time-limit", "90m"]) == 0
+    assert len(trained(rung_trials(folder, 5))) == 2
 
 
 def test_hours_size_a_new_study_with_its_rungs_and_end_it(folder, images, monkeypatch):
