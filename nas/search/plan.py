@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import torch
 
-from nas.results.spending import SECONDS_PER_HOUR
 from nas.study.definition import GPU_EPOCHS, Plan
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
@@ -22,7 +21,6 @@ from nas.training.timing import Speed
 
 CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
 CPU_TRIAL_SECONDS = 40.0
-HOURS_TRIALS = 100  # that a time budget is to hold, with half their time for each of three rungs
 MIN_CPU_IMAGES = 500
 MAX_CPU_VAL_IMAGES = 1_000
 RUNG_FACTOR = 3  # between two rungs: in the cost of a training, and in the number of networks
@@ -44,7 +42,6 @@ def choose_plan(
     num_val: int,
     num_classes: int,
     epochs: int | None = None,
-    seconds: float = CPU_TRIAL_SECONDS,
 ) -> Plan:
     """Return the plan of a new study.
 
@@ -55,7 +52,6 @@ def choose_plan(
         num_val: Images of the validation split.
         num_classes: Classes; a slice has an image of each.
         epochs: Epochs a trial, where the user gave them.
-        seconds: That a trial on a CPU may take.
     """
     plan = Plan(
         engine.device,
@@ -68,7 +64,7 @@ def choose_plan(
     if engine.is_cuda:
         return plan
     for candidate in (epochs,) if epochs else CPU_EPOCHS:
-        affordable = seconds / candidate / (speed.train_seconds + speed.val_seconds / 2)
+        affordable = CPU_TRIAL_SECONDS / candidate / (speed.train_seconds + speed.val_seconds / 2)
         least = max(MIN_CPU_IMAGES, 2 * num_classes)
         train_images = min(num_train, max(_round_down(affordable), least))
         most_val = max(MAX_CPU_VAL_IMAGES, num_classes)
@@ -77,19 +73,6 @@ def choose_plan(
         if affordable >= min(num_train, MIN_CPU_IMAGES):
             break
     return plan
-
-
-def affordable_seconds(hours: float | None, workers: int) -> float:
-    """Return the seconds that a trial on a CPU may take, given the hours of search and rungs.
-
-    Args:
-        hours: None is without a limit.
-        workers: Trainings at once.
-    """
-    if hours is None:
-        return CPU_TRIAL_SECONDS
-    share = (1 + MOST_RUNGS * RUNG_FACTOR / FIRST_FRACTION) * HOURS_TRIALS
-    return min(CPU_TRIAL_SECONDS, hours * SECONDS_PER_HOUR * workers / share)
 
 
 def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec, ...]:

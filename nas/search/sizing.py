@@ -18,7 +18,6 @@ from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_frac
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.plan import (
     GPU_BATCH,
-    affordable_seconds,
     choose_plan,
     default_rungs,
     trial_seconds,
@@ -121,9 +120,7 @@ def size_trials(
     speeds = tuple(measure_speed(network, spec, recipe, engine) for network in timed)
     timed_units = [cost_units(network, spec, is_gpu) for network in timed]
     speed = typical_speed(speeds, timed_units, typical_units)
-    seconds = affordable_seconds(request.hours, at_once(engine.num_threads or most))
-    sizes = len(train), len(val), spec.num_classes
-    plan = choose_plan(engine, speed, *sizes, request.epochs, seconds)
+    plan = choose_plan(engine, speed, len(train), len(val), spec.num_classes, request.epochs)
     sizing = Sizing(
         plan,
         fit_recipe(row, request.overrides, plan.train_images, largest),

@@ -7,7 +7,6 @@ import torch
 
 from nas.data.split import stratified_split, stratified_subset
 from nas.search.plan import (
-    affordable_seconds,
     choose_plan,
     default_rungs,
     trial_seconds,
@@ -80,11 +79,6 @@ def test_a_typical_speed_follows_the_cost():
     speeds = [Speed(1.0, 0.5), Speed(3.0, 1.5)]
     assert typical_speed(speeds, [10.0, 30.0], 20.0) == Speed(2.0, 1.0)
     assert typical_speed(speeds, [10.0, 30.0], 60.0) == Speed(6.0, 3.0)
-
-
-def test_a_hundred_trials_of_a_time_budget_leave_half_their_time_for_each_of_three_rungs():
-    assert affordable_seconds(0.5, 2) == pytest.approx(2 * 1_800 / 2.5 / 100)
-    assert affordable_seconds(24, 2) == affordable_seconds(None, 2) == 40
 
 
 def test_rungs_cost_three_times_as_much_each_and_train_a_sixth_then_a_third():
