@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import optuna
@@ -114,8 +114,9 @@ class Rung:
 
         Of its count it gets the share that the rung below has of its trials. The best baseline
         goes along with the first. When the rung below has ended, its best, its best baseline and
-        its best found network are owed on top where they are missing: else the two kinds could
-        not be compared, nor could this rung decide.
+        best found network are owed on top where they are missing, up to three: else the two kinds
+        could not be compared, nor could this rung decide. Estimates move with every training:
+        without a bound, whoever is the best next would be owed again.
         """
         assert self.spec is not None
         ranked, started, num_due = rank(below.rows), self.started, self.spec.count
@@ -265,16 +266,21 @@ class StudyRungs:
             number: The network, as the search's trial; -1 while it is not known.
             epochs: Epochs of the training; None is all.
         """
-        rates = {
+        if not self._rates:
+            return None
+        rung, mean = self.rungs[index], sum(self._rates.values()) / len(self._rates)
+        num_epochs = rung.epochs if epochs is None else epochs
+        return num_epochs * rung.epoch_cost * self._rates.get(number, mean)
+
+    @cached_property
+    def _rates(self) -> dict[int, float]:
+        """Return the seconds of an image in the longest training of each network."""
+        return {
             row.number: row.elapsed_seconds / row.num_epochs / rung.epoch_cost
             for rung in self.rungs
             for row in rung.rows
             if row.is_counted and row.elapsed_seconds and row.num_epochs
         }
-        if not rates:
-            return None
-        rung, rate = self.rungs[index], rates.get(number, sum(rates.values()) / len(rates))
-        return (rung.epochs if epochs is None else epochs) * rung.epoch_cost * rate
 
     def _lacks(self, index: int) -> list[tuple[int, int]]:
         """Return which trials a rung would train if it were filled now, with the epochs left.

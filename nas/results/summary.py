@@ -318,8 +318,9 @@ def _found_against_baseline(summary: Summary) -> str:
         for row in (found, baseline)
     )
     by = " by the estimate" if found.estimate is not None else ""
-    by += f" of {summary.estimated}" if by and summary.estimated else ""
     length = describe_training(summary.epochs, summary.images)
+    if by and summary.estimated not in (None, length):
+        by += f" of {summary.estimated}"
     return (
         f"{text}: after {length}, {first} against {second}, "
         f"{100 * ahead:+.2f} points{by}, {'more' if abs(ahead) > limit else 'less'} than the "
