@@ -149,5 +149,5 @@ def describe_rungs(study_rungs: StudyRungs) -> list[str]:
             text = f"{rung.num_trained} of {rung.num_trials} trained"
         broken = sum(row.is_broken for row in rung.rows)
         text += f", {broken} broken" if broken else ""
-        lines.append(f"{f'rung {rung.label}':<10}{text}")
+        lines.append(f"{f'rung {rung.label}':<9} {text}")
     return lines

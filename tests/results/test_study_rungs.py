@@ -241,3 +241,10 @@ def test_a_study_from_before_there_were_rungs_has_none():
     assert rungs_of({}) == ()
     assert rungs_of({"rungs": "none"}) == ()
     assert rungs_of({"rungs": "4x3,2x5"}) == (RungSpec(4, 3), RungSpec(2, 5))
+
+
+def test_a_long_label_of_a_rung_stands_apart_from_what_is_said_of_it():
+    spec = RungSpec(8, 10, 60_000)
+    rung = Rung(spec, definition().at_rung(spec), None, ())
+    study = StudyRungs(definition(), (Rung(None, definition(), 4, ()), rung))
+    assert describe_rungs(study)[0].startswith("rung @10x60000 0 of 8 trained")
