@@ -14,6 +14,7 @@ import io
 import os
 import shlex
 import sys
+import time
 from typing import NoReturn
 
 from nas.errors import BrokenCaptureError, NasError, UsageError, unknown_name
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong call, 130 interrupted with state saved.
     """
+    began = time.monotonic()
     argv = sys.argv[1:] if argv is None else argv
     debug = "--debug" in argv
     words = [word for word in argv if word != "--debug"]
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenCaptureError as error:
         print(f"note: {error}\ngoing on in a fresh process without graphs", file=sys.stderr)
-        return _begin_again_without_graphs(words)
+        return _begin_again_without_graphs(words, began)
     except BrokenPipeError:  # the reader of our output went away, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -89,18 +91,20 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code if isinstance(error, NasError) else 1
 
 
-def _begin_again_without_graphs(words: list[str]) -> NoReturn:
+def _begin_again_without_graphs(words: list[str], began: float) -> NoReturn:
     """Put a fresh process in the place of this one, with the same words, capturing nothing.
 
-    A search and a worker resume by themselves; a full training needs `--resume`. With `--restart`
-    it starts over, and nothing is lost: a capture comes before the first epoch ends.
+    Its time limit began when this one did. A search and a worker resume by themselves; a full
+    training needs `--resume`. With `--restart` it starts over, and nothing is lost: a capture
+    comes before the first epoch ends.
     """
+    from nas.search.run import BEGAN_VARIABLE
     from nas.training.engine import GRAPHS_VARIABLE
 
     if words[0] in ("retrain", "reproduce") and not {"--restart", "--resume"} & set(words):
         words = [*words, "--resume"]
     interpreter = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]  # -m nas, cli.py, ...
-    os.environ[GRAPHS_VARIABLE] = "0"
+    os.environ |= {GRAPHS_VARIABLE: "0", BEGAN_VARIABLE: str(began)}
     os.execv(sys.executable, [sys.executable, *interpreter, *words])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,8 @@ from nas.study.attributes import DEVICE_HOURS, SAMPLER, TARGET
 from nas.study.liveness import heartbeat
 from nas.study.pruners import make_pruner
 from nas.study.storage import load_study, open_storage, store_errors
+
+BEGAN_VARIABLE = "NAS_BEGAN"  # when the process began whose place this one takes
 
 
 def run(search: Search, console: Any) -> str:
@@ -128,5 +131,7 @@ def _are_hours_spent(rungs: OpenRungs) -> bool:
 
 
 def _deadline(request: Request) -> float | None:
-    limit = request.time_limit_seconds
-    return time.monotonic() + limit if limit is not None else None
+    limit, began = request.time_limit_seconds, os.environ.pop(BEGAN_VARIABLE, None)
+    if limit is None:
+        return None
+    return limit + (time.monotonic() if began is None else float(began))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 # The command line on a machine whose captures break: a GPU's is faked, the rest is real.
 PROGRAM = """
-import sys
+import sys, time
 from contextlib import contextmanager
 import nas.training.open_training
 from nas.commands import main
@@ -24,6 +24,7 @@ from nas.training.cuda_graph import GraphedStep, record
 @contextmanager
 def broken():
     yield
+    time.sleep({seconds})
     raise RuntimeError("operation failed due to a previous error during capture")
 
 def with_graph(step, engine, recipe):
@@ -36,9 +37,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def run(tmp_path, argv):
+def run(tmp_path, argv, seconds=0):
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
+    program.write_text(PROGRAM.replace("{seconds}", str(seconds)))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(program), *argv]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
@@ -56,6 +57,15 @@ def test_a_search_requeues_the_trial_and_goes_on_in_a_fresh_process(folder, imag
     assert broken.state == TrialState.FAIL
     assert broken.user_attrs["reason"].startswith("machine: BrokenCaptureError")
     assert heir.user_attrs["id"] == broken.user_attrs["id"]
+
+
+@pytest.mark.slow
+def test_the_time_limit_does_not_begin_anew(folder, images, tmp_path):
+    argv = [*words(images, trials=3, epochs=2), "--set", "batch_size=4", "--time-limit", "30s"]
+    ended = run(tmp_path, argv, seconds=31)
+    assert ended.returncode == 0, ended.stderr
+    states = [trial.state for trial in folder.trials()]
+    assert states == [TrialState.FAIL, TrialState.WAITING]
 
 
 @pytest.mark.slow
