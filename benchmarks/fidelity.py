@@ -4,8 +4,9 @@
 
 24 networks of at most 100,000 parameters, fixed beforehand: 12 pairs that differ in one thing
 (depth, stem, kind, widths, where the blocks are). Each is trained by every short plan of `PLANS`
-and once in full by `LONG`; the accuracy is that on the 5,000 images which the split keeps out of
-the 45,000. A seed decides weights, order and augmentation; split and slices are the same for all.
+and once in full, by `LONG` or by what `--long` names; the accuracy is that on the 5,000 images
+which the split keeps out of the 45,000. A seed decides weights, order and augmentation; split and
+slices are the same for all.
 The record is written after every training, and the same command goes on where it stopped.
 `benchmarks/fidelity_plans.py` reads it.
 """
@@ -60,11 +61,18 @@ class TrainingPlan:
         """Return it in a word, for example ``10000x1@128``."""
         return f"{self.images}x{self.epochs}@{self.batch}"
 
+    @classmethod
+    def parse(cls, text: str, recipe: str) -> TrainingPlan:
+        """Return the plan of a name, for example ``45000x20@128``."""
+        images, epochs, batch = map(int, text.replace("@", "x").split("x"))
+        return cls(images, epochs, batch, recipe)
+
 
 LONG = TrainingPlan(45_000, 20, 128, "modern")
 PLANS = (
-    TrainingPlan(1_000, 10, 32),  # what a CPU search does today
-    TrainingPlan(3_000, 3, 64),
+    TrainingPlan(1_000, 10, 32),
+    TrainingPlan(3_000, 3, 32),
+    TrainingPlan(3_000, 10, 64),
     TrainingPlan(10_000, 1, 32),
     TrainingPlan(10_000, 1, 128),
     TrainingPlan(20_000, 1, 64),
@@ -130,7 +138,7 @@ def main() -> None:
     record |= {
         "input": asdict(spec),
         "val_images": VAL_IMAGES,
-        "long": LONG.name,
+        "long": args.long.name,
         "networks": [
             {
                 "pair": pair,
@@ -149,7 +157,7 @@ def main() -> None:
         (index, plan, seed)
         for seed in range(args.seeds)
         for index in range(len(nets))
-        for plan in (*PLANS, LONG)
+        for plan in (*PLANS, args.long)
         if (index, plan.name, seed) not in done and plan.name in (args.plans or [plan.name])
     ]
     print(f"{len(rows)} trainings known, {len(todo)} to do", flush=True)
@@ -200,6 +208,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an image folder")
     parser.add_argument("--image-size", type=int, help="side in pixels (default: the data's own)")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument(
+        "--long",
+        type=lambda text: TrainingPlan.parse(text, LONG.recipe),
+        default=LONG,
+        help=f"the training in full, as IMAGESxEPOCHS@BATCH (default: {LONG.name})",
+    )
     parser.add_argument("--plans", nargs="+", help="only these, for example 10000x1@32")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at once")
     return parser.parse_args()
