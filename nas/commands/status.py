@@ -21,23 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
-    from nas.results.forecast import seconds_left, seconds_per_trial, terms_of
+    from nas.results.forecast import Forecast
     from nas.results.study_rungs import begun_rungs, rungs_of
-    from nas.study.attributes import CHANGES, DEVICE_HOURS, TARGET
+    from nas.study.attributes import CHANGES, DEVICE_HOURS, SAMPLED_UNITS, TARGET
     from nas.study.trials import count_workers
 
     opened = open_study(args)
-    definition, rows, attrs = opened.definition, opened.rows, opened.study.user_attrs
-    num_trials, terms = int(attrs.get(TARGET, 0)), terms_of(definition, attrs)
+    definition, attrs = opened.definition, opened.study.user_attrs
+    forecast = Forecast(opened.rungs, attrs.get(SAMPLED_UNITS))
     studies = (opened.study, *begun_rungs(definition, opened.storage, rungs_of(attrs)).values())
     workers = sum(count_workers(study, opened.folder.workers) for study in studies)
     record = {
         **opened.record(),
-        "target_trials": num_trials,
-        "seconds_per_trial": seconds_per_trial(rows, terms),
-        "seconds_left": seconds_left(rows, num_trials, terms, workers),
+        "target_trials": int(attrs.get(TARGET, 0)),
+        "seconds_per_trial": forecast.training_seconds(),
+        "seconds_left": forecast.search_seconds(workers),
         "device_hours": attrs.get(DEVICE_HOURS),
-        "rungs_seconds_left": opened.rungs.seconds_by_rung(workers),
+        "rungs_seconds_left": forecast.rung_seconds(workers),
         "workers": workers,
         "changes": attrs.get(CHANGES, []),
     }

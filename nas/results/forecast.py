@@ -1,25 +1,28 @@
-"""How long a search will still take, from the trials it has behind it. No PyTorch needed.
+"""What the trainings of a study will still take, from those it has behind it. No PyTorch needed.
 
-A network's cost is estimated in relative units, from its multiply-adds and activations; the trials
-that are done say how many seconds a unit takes. In this way the large baselines at the beginning
-predict the small networks to come, and trials before the pruning sets in predict those after it.
+A network's cost is estimated in relative units, from its multiply-adds and activations; the
+trainings that are done say how many seconds a unit takes. In this way the large baselines at the
+beginning predict the small networks to come, and trials before the pruning sets in predict those
+after it. Of a network that was trained before, its own seconds say what it takes in a rung.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
-from nas.study.attributes import KNOWN, NUM_NETWORKS, SAMPLED_UNITS
-from nas.study.definition import StudyDefinition
+from nas.study.attributes import KNOWN
 from nas.study.pruners import STARTUP_TRIALS, WARMUP_FRACTION
 from nas.study.trials import TrialRow
 from nas.training.result import Ending
+
+if TYPE_CHECKING:
+    from nas.results.study_rungs import Rung, StudyRungs
 
 # What an activation, and the launches of a block, cost on a CPU, in multiply-adds: over 43
 # networks of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit
@@ -34,45 +37,6 @@ UNITS_WEIGHT = 8.0
 RECENT = 20  # the last sampled trials, whose mean cost stands for that of those to come
 RECENCY = 0.9  # weight of a trial relative to the next one's; a half after seven trials
 FRACTION_WEIGHT = 5.0  # of `PRUNED_FRACTION`, in trials, against what the pruner has done so far
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the trials of a study have in common, for a forecast.
-
-    Args:
-        input_spec: The input of its networks.
-        is_cuda: Whether they train on a GPU, where launches cost more than arithmetic.
-        epochs: Epochs of a trial that runs to its end.
-        num_startup: Trials that complete before the pruning sets in; None is no pruning.
-        sampled_units: Mean `cost_units` of networks drawn uniformly; None where unknown.
-        num_networks: Networks that there are within the budget; None where unknown.
-    """
-
-    input_spec: InputSpec
-    is_cuda: bool
-    epochs: int
-    num_startup: int | None
-    sampled_units: float | None = None
-    num_networks: int | None = None
-
-
-def terms_of(definition: StudyDefinition, attrs: Mapping[str, Any] | None = None) -> Terms:
-    """Return the terms of a study.
-
-    Args:
-        definition: What defines it.
-        attrs: The user attributes of the Optuna study; None before it exists.
-    """
-    attrs = attrs or {}
-    return Terms(
-        definition.input_spec,
-        definition.plan.device != "cpu",
-        definition.plan.epochs,
-        None if definition.pruner == "none" else STARTUP_TRIALS,
-        attrs.get(SAMPLED_UNITS),
-        attrs.get(NUM_NETWORKS),
-    )
 
 
 def cost_units(architecture: Architecture, input_spec: InputSpec, is_cuda: bool) -> float:
@@ -94,91 +58,163 @@ def pruned_fraction(epochs: int) -> float:
     return max(PRUNED_FRACTION, min(earliest, 1.0))
 
 
-def expected_epochs(num_trials: int, num_complete: int, fraction: float, terms: Terms) -> float:
+def num_unpruned(pruner: str, num_complete: int) -> float:
+    """Return how many of the next trials run to their end, whatever they are.
+
+    Args:
+        pruner: A name of `nas.study.pruners`.
+        num_complete: Trials that completed so far.
+    """
+    return math.inf if pruner == "none" else max(STARTUP_TRIALS - num_complete, 0)
+
+
+def expected_epochs(epochs: int, num_trials: int, num_full: float, fraction: float) -> float:
     """Return the epochs that the next trials run in sum.
 
     Args:
+        epochs: Of a trial that runs to its end.
         num_trials: The next trials.
-        num_complete: Trials that completed so far.
-        fraction: Of the epochs, of a trial after the pruning set in.
-        terms: The study's.
+        num_full: Of these, how many run to their end, at most all.
+        fraction: Of the epochs, that the others run.
     """
-    num_full = num_trials
-    if terms.num_startup is not None:
-        num_full = min(num_trials, max(terms.num_startup - num_complete, 0))
-    return terms.epochs * (num_full + fraction * (num_trials - num_full))
+    num_full = min(num_trials, num_full)
+    return epochs * (num_full + fraction * (num_trials - num_full))
 
 
-def seconds_left(
-    rows: Sequence[TrialRow], num_trials: int, terms: Terms, workers: int = 1
-) -> float | None:
-    """Return the expected seconds until a study has its trials, None before the first one ended.
+class Forecast:
+    """What a study with its rungs still takes, as far as its trainings so far can tell.
 
     Args:
-        rows: Every trial of the study, by number.
-        num_trials: The trials it is to have in total.
-        terms: What its trials have in common.
-        workers: Trainings that run at once.
+        study: The study as it stands.
+        sampled_units: Mean `cost_units` of networks drawn uniformly; None where unknown.
     """
-    timed = [row for row in rows if row.is_counted and row.elapsed_seconds and row.num_epochs]
-    costs = {row.number: _units(row, terms) for row in rows}
-    rate = _seconds_per_unit(timed, costs)
-    if rate is None:
-        return None
-    num_complete = sum(row.state is Ending.FINISHED or row.is_broken for row in rows)
-    fraction = _pruned_fraction(rows, terms)
-    open_rows = [row for row in rows if row.state in ("running", "waiting") and costs[row.number]]
-    num_trials = min(num_trials, terms.num_networks or num_trials)
-    num_left = max(num_trials - sum(row.is_counted for row in rows), 0)
-    open_rows = open_rows[:num_left]
-    epochs_each = expected_epochs(num_left, num_complete, fraction, terms) / max(num_left, 1)
-    unit_epochs = sum(
-        costs[row.number] * max(epochs_each - row.num_epochs, 0.0) for row in open_rows
-    )
-    sampled = [costs[row.number] for row in timed if row.source != KNOWN]
-    prior = terms.sampled_units or statistics.fmean(costs[row.number] for row in timed)
-    mean = _shrunk(sampled[-RECENT:], prior, UNITS_WEIGHT)
-    unit_epochs += mean * epochs_each * (num_left - len(open_rows))
-    return rate * unit_epochs / max(min(workers, num_left), 1)
 
+    def __init__(self, study: StudyRungs, sampled_units: float | None) -> None:
+        self.study = study
+        self.sampled_units = sampled_units
 
-def seconds_per_trial(rows: Sequence[TrialRow], terms: Terms) -> float | None:
-    """Return the expected seconds of the next trial, None before the first one ended.
+    def seconds_left(self, workers: int = 1) -> float | None:
+        """Return the seconds until the study has its trials; None before the first one ended."""
+        own, by_rung = self.search_seconds(workers), self.rung_seconds(workers)
+        return None if own is None or by_rung is None else own + sum(by_rung)
 
-    It is what `seconds_left` says of a study that is to have one trial more. In a recorded search
-    it was as near to the mean of the next ten trials as the mean of the sampled ones before: 32%.
-    """
-    counted = [row for row in rows if row.is_counted]
-    return seconds_left(counted, len(counted) + 1, replace(terms, num_networks=None))
+    def search_seconds(self, workers: int = 1) -> float | None:
+        """Return the seconds until the search itself has its trials, without its rungs.
 
+        Args:
+            workers: Trainings that run at once.
+        """
+        own = self._own
+        num_left = max((own.num_trials or 0) - own.num_trained, 0)
+        unfinished = [row for row in own.unfinished if self._units.get(row.number)]
+        begun = [(row.number, row.num_epochs) for row in unfinished][:num_left]
+        unknown = [(-1, 0)] * (num_left - len(begun))
+        return self._sum(0, self._epochs_each(num_left), begun + unknown, workers)
 
-def _seconds_per_unit(timed: Sequence[TrialRow], costs: Mapping[int, float]) -> float | None:
-    """Return the seconds of one cost unit; late trials weigh most, as a machine's load changes."""
-    seconds = units = 0.0
-    for row in timed:
-        seconds = RECENCY * seconds + (row.elapsed_seconds or 0.0)
-        units = RECENCY * units + costs[row.number] * row.num_epochs
-    return seconds / units if units else None
+    def rung_seconds(self, workers: int = 1) -> list[float] | None:
+        """Return the seconds of what each rung lacks, the lowest first."""
+        found = []
+        for index in range(1, len(self.study.rungs)):
+            seconds = self._sum(
+                index, self.study.rungs[index].epochs, self.study.lacks(index), workers
+            )
+            if seconds is None:
+                return None
+            found.append(seconds)
+        return found
 
+    def training_seconds(self, index: int = 0, number: int = -1) -> float | None:
+        """Return the seconds of a training; None before the first one ended.
 
-def _units(row: TrialRow, terms: Terms) -> float:
-    """Return the cost units of a trial's network, 0 while it is not known."""
-    if row.architecture is None:
-        return 0.0
-    architecture = Architecture.from_dict(dict(row.architecture))
-    return cost_units(architecture, terms.input_spec, terms.is_cuda)
+        Args:
+            index: The rung.
+            number: The network, as the search's trial; -1 while it is not known.
+        """
+        epochs = self._epochs_each(1) if index == 0 else self.study.rungs[index].epochs
+        return self._sum(index, epochs, [(number, 0)])
 
+    def _sum(
+        self, index: int, epochs: float, trainings: Sequence[tuple[int, int]], workers: int = 1
+    ) -> float | None:
+        """Return the seconds of trainings of a rung, each a network and the epochs it has."""
+        cost = self.study.rungs[index].epoch_cost
+        if not self._image_seconds:
+            return None
+        seconds = sum(
+            max(epochs - num_epochs, 0.0) * cost * self._seconds_per_image(number)
+            for number, num_epochs in trainings
+        )
+        return seconds / max(min(workers, len(trainings)), 1)
 
-def _pruned_fraction(rows: Sequence[TrialRow], terms: Terms) -> float:
-    """Return the fraction of the epochs that trials run after the pruning set in."""
-    if terms.num_startup is None:
-        return 1.0
-    num_complete, fractions = 0, []
-    for row in rows:
-        if num_complete >= terms.num_startup and row.is_counted and row.num_epochs:
-            fractions.append(row.num_epochs / terms.epochs)
-        num_complete += row.state is Ending.FINISHED or row.is_broken
-    return _shrunk(fractions, pruned_fraction(terms.epochs), FRACTION_WEIGHT)
+    def _seconds_per_image(self, number: int) -> float:
+        """Return a network's own, where it was trained, else by its cost; -1 is not known."""
+        if number in self._image_seconds:
+            return self._image_seconds[number]
+        return self._unit_seconds * (self._units.get(number) or self._sampled_mean)
+
+    @property
+    def _own(self) -> Rung:
+        return self.study.rungs[0]
+
+    @cached_property
+    def _timed(self) -> list[tuple[Rung, TrialRow]]:
+        """Return the trainings that tell the time, those of the search first."""
+        return [
+            (rung, row)
+            for rung in self.study.rungs
+            for row in rung.rows
+            if row.is_counted and row.elapsed_seconds and row.num_epochs
+        ]
+
+    @cached_property
+    def _image_seconds(self) -> dict[int, float]:
+        """Return the seconds of an image in the longest training of each network."""
+        return {
+            row.number: (row.elapsed_seconds or 0.0) / row.num_epochs / rung.epoch_cost
+            for rung, row in self._timed
+        }
+
+    @cached_property
+    def _units(self) -> dict[int, float]:
+        """Return the cost units of every network that is known, by trial."""
+        definition = self.study.definition
+        spec, is_cuda = definition.input_spec, definition.plan.device != "cpu"
+        return {
+            row.number: cost_units(Architecture.from_dict(dict(row.architecture)), spec, is_cuda)
+            for row in self._own.rows
+            if row.architecture is not None
+        }
+
+    @cached_property
+    def _unit_seconds(self) -> float:
+        """Return the seconds of an image and unit; late trials weigh most: the load changes."""
+        seconds = units = 0.0
+        for rung, row in self._timed:
+            seconds = RECENCY * seconds + (row.elapsed_seconds or 0.0)
+            cost = row.num_epochs * rung.epoch_cost
+            units = RECENCY * units + self._units.get(row.number, 0.0) * cost
+        return seconds / units if units else 0.0
+
+    @cached_property
+    def _sampled_mean(self) -> float:
+        """Return the mean cost units of the networks to come."""
+        timed = [row for rung, row in self._timed if rung is self._own]
+        costs = {row.number: self._units.get(row.number, 0.0) for row in timed}
+        sampled = [costs[row.number] for row in timed if row.source != KNOWN]
+        prior = self.sampled_units or statistics.fmean(costs.values())
+        return _shrunk(sampled[-RECENT:], prior, UNITS_WEIGHT)
+
+    def _epochs_each(self, num_trials: int) -> float:
+        """Return the epochs that each of the next trials of the search runs, in the mean."""
+        pruner, num_complete, fractions = self.study.definition.pruner, 0, []
+        for row in self._own.rows:
+            if not num_unpruned(pruner, num_complete) and row.is_counted and row.num_epochs:
+                fractions.append(row.num_epochs / self._own.epochs)
+            num_complete += row.state is Ending.FINISHED or row.is_broken
+        fraction = _shrunk(fractions, pruned_fraction(self._own.epochs), FRACTION_WEIGHT)
+        num_full = num_unpruned(pruner, num_complete)
+        epochs = expected_epochs(self._own.epochs, num_trials, num_full, fraction)
+        return epochs / max(num_trials, 1)
 
 
 def _shrunk(values: Sequence[float], prior: float, weight: float) -> float:

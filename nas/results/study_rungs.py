@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import optuna
@@ -244,46 +244,8 @@ class StudyRungs:
         own = self.rungs[0]
         return Answer(TOO_SHORT, most, (), own.epochs, own.images)
 
-    def seconds_by_rung(self, workers: int = 1) -> list[float] | None:
-        """Return the expected seconds of what each rung lacks, None while nobody can know."""
-        found = []
-        for index in range(1, len(self.rungs)):
-            lacking = [self.seconds_of(index, *item) for item in self._lacks(index)]
-            seconds = [item for item in lacking if item is not None]
-            if len(seconds) < len(lacking):
-                return None
-            found.append(sum(seconds) / max(min(workers, len(seconds)), 1))
-        return found
-
-    def seconds_of(self, index: int, number: int, epochs: int | None = None) -> float | None:
-        """Return the expected seconds of a training, None while nobody can know.
-
-        An image is assumed to take as long as in the longest training of the same network so far,
-        of a network that was never trained as long as in the mean.
-
-        Args:
-            index: The rung.
-            number: The network, as the search's trial; -1 while it is not known.
-            epochs: Epochs of the training; None is all.
-        """
-        if not self._rates:
-            return None
-        rung, mean = self.rungs[index], sum(self._rates.values()) / len(self._rates)
-        num_epochs = rung.epochs if epochs is None else epochs
-        return num_epochs * rung.epoch_cost * self._rates.get(number, mean)
-
-    @cached_property
-    def _rates(self) -> dict[int, float]:
-        """Return the seconds of an image in the longest training of each network."""
-        return {
-            row.number: row.elapsed_seconds / row.num_epochs / rung.epoch_cost
-            for rung in self.rungs
-            for row in rung.rows
-            if row.is_counted and row.elapsed_seconds and row.num_epochs
-        }
-
-    def _lacks(self, index: int) -> list[tuple[int, int]]:
-        """Return which trials a rung would train if it were filled now, with the epochs left.
+    def lacks(self, index: int) -> list[tuple[int, int]]:
+        """Return which trials a rung would train if it were filled now, with the epochs they have.
 
         The number is -1 where the rung below has yet to find the network.
         """
@@ -294,8 +256,8 @@ class StudyRungs:
             num_left = max(rung.spec.count - len(rung.started), 0)
             fresh = [row.number for row in rung.not_had(below)]
             numbers = [*fresh, *[-1] * num_left][:num_left]
-        begun = [(row.number, rung.epochs - row.num_epochs) for row in rung.unfinished]
-        return begun + [(number, rung.epochs) for number in numbers]
+        begun = [(row.number, row.num_epochs) for row in rung.unfinished]
+        return begun + [(number, 0) for number in numbers]
 
 
 def rungs_of(attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.data.split import num_train
 from nas.machine import usable_cores
-from nas.results.forecast import seconds_left, terms_of
+from nas.results.forecast import Forecast
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
 from nas.search.plan import default_rungs
 from nas.search.request import Request
@@ -93,8 +94,6 @@ def _lacking(study_rungs: StudyRungs | None, request: Request) -> tuple[int, flo
     num_trials = request.num_trials(own.num_trials)
     counts = [num_trials - own.num_trained]
     counts += [rung.spec.count - rung.num_trained for rung in study_rungs.upper if rung.spec]
-    seconds = seconds_left(own.rows, num_trials, terms_of(study_rungs.definition))
-    by_rung = study_rungs.seconds_by_rung()
-    if seconds is None or by_rung is None:
-        return max(counts), math.inf
-    return max(counts), seconds + sum(by_rung)
+    asked = replace(study_rungs, rungs=(replace(own, num_trials=num_trials), *study_rungs.upper))
+    seconds = Forecast(asked, None).seconds_left()
+    return max(counts), math.inf if seconds is None else seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.network.caps import format_percent
-from nas.results.forecast import terms_of
+from nas.results.forecast import Forecast
 from nas.search.ahead import read_ahead
 from nas.search.plan import trial_seconds
 from nas.search.prepare import Search
@@ -102,7 +102,7 @@ def _describe_time(search: Search, sizing: Sizing) -> str:
     typical = trial_seconds(sizing.speed, sizing.plan)
     baselines = [trial_seconds(item, sizing.plan) for item in sizing.baseline_speeds[:num_trials]]
     slowest = max(typical, *baselines) if baselines else typical
-    seconds = sizing.search_seconds(num_trials, terms_of(search.definition))
+    seconds = sizing.search_seconds(num_trials, search.definition.pruner)
     seconds = max(seconds / search.workers, slowest)
     return (
         f"about {format_duration(seconds)} for {num_trials} trials, a "
@@ -135,5 +135,6 @@ def _rung_times(search: Search) -> list[tuple[RungSpec, float | None]]:
     if ahead is None:
         return [(rung, None) for rung in asked]
     specs = [rung.spec for rung in ahead.upper if rung.spec is not None]
-    seconds: Sequence[float | None] = ahead.seconds_by_rung(search.workers) or [None] * len(specs)
+    known = Forecast(ahead, None).rung_seconds(search.workers)
+    seconds: Sequence[float | None] = known or [None] * len(specs)
     return list(zip(specs, seconds, strict=True))

@@ -14,7 +14,7 @@ from nas.data.split import train_and_val
 from nas.machine import usable_cores
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
-from nas.results.forecast import Terms, cost_units, expected_epochs, pruned_fraction
+from nas.results.forecast import cost_units, expected_epochs, num_unpruned, pruned_fraction
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.plan import (
     GPU_BATCH,
@@ -27,7 +27,6 @@ from nas.search.request import Request
 from nas.search.workers import pays_off, workers_in_memory
 from nas.space import BudgetedSpace
 from nas.study.definition import Plan
-from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.fitting import fit_recipe
@@ -64,17 +63,18 @@ class Sizing:
     workers: int
     is_short: bool = False
 
-    def search_seconds(self, num_trials: int, terms: Terms) -> float:
+    def search_seconds(self, num_trials: int, pruner: str) -> float:
         """Return what the trials of the search take, one after the other."""
         baselines = self.baseline_speeds[:num_trials]
-        fraction = pruned_fraction(self.plan.epochs)
-        epochs = expected_epochs(num_trials - len(baselines), len(baselines), fraction, terms)
-        typical = trial_seconds(self.speed, self.plan) * epochs / self.plan.epochs
+        num_sampled, num_full = num_trials - len(baselines), num_unpruned(pruner, len(baselines))
+        epochs = self.plan.epochs
+        fraction = expected_epochs(epochs, num_sampled, num_full, pruned_fraction(epochs)) / epochs
+        typical = trial_seconds(self.speed, self.plan) * fraction
         return typical + sum(trial_seconds(item, self.plan) for item in baselines)
 
-    def all_seconds(self, num_trials: int, rungs: Sequence[RungSpec], terms: Terms) -> float:
+    def all_seconds(self, num_trials: int, rungs: Sequence[RungSpec], pruner: str) -> float:
         """Return what the search and its rungs take, one training after the other."""
-        return self.search_seconds(num_trials, terms) + sum(map(self.rung_seconds, rungs))
+        return self.search_seconds(num_trials, pruner) + sum(map(self.rung_seconds, rungs))
 
     def rung_seconds(self, rung: RungSpec) -> float:
         """Return what a rung takes with networks of typical cost, one after the other."""
@@ -129,25 +129,23 @@ def size_trials(
         speeds[NUM_PROBES:],
         at_once(plan.num_threads),
     )
-    if request.workers is None and not _do_workers_pay_off(sizing, request, spec):
+    if request.workers is None and not _do_workers_pay_off(sizing, request):
         alone = replace(request, workers=1)  # its threads may be others
         return replace(size_trials(alone, device, space, data, baselines), is_short=True)
     return sizing
 
 
 def complete_request(
-    request: Request, sizing: Sizing, spec: InputSpec, num_train: int, num_networks: int | None
+    request: Request, sizing: Sizing, num_train: int, num_networks: int | None
 ) -> Request:
     """Return the request of a new study with the rungs, and what its hours hold, where not given.
 
     Args:
         request: What it names stays.
         sizing: What the study's plan rests on.
-        spec: The input of its networks.
         num_train: Images of the training split.
         num_networks: Networks that there are; None where unknown.
     """
-    terms = _terms(request, sizing, spec)
 
     def rungs_of(num_trials: int) -> tuple[RungSpec, ...]:
         if request.rungs is not None:
@@ -157,7 +155,7 @@ def complete_request(
         return default_rungs(sizing.plan, num_train, num_trials)
 
     def seconds_of(num_trials: int) -> float:  # rises with their number
-        return sizing.all_seconds(num_trials, rungs_of(num_trials), terms)
+        return sizing.all_seconds(num_trials, rungs_of(num_trials), request.new["pruner"])
 
     if request.hours is None or request.trials is not None:
         num_trials = min(request.num_trials(), num_networks or MOST_TRIALS)
@@ -193,13 +191,8 @@ def _trainings_at_once(request: Request, device: str, most: int) -> Callable[[in
     return lambda threads: max(1, min(cores // threads, most))
 
 
-def _do_workers_pay_off(sizing: Sizing, request: Request, spec: InputSpec) -> bool:
+def _do_workers_pay_off(sizing: Sizing, request: Request) -> bool:
     """Tell whether the workers of a new study save more time than it takes to start them."""
-    terms = _terms(request, sizing, spec)
-    seconds = sizing.all_seconds(request.num_trials(), request.rungs or (), terms)
+    num_trials, rungs = request.num_trials(), request.rungs or ()
+    seconds = sizing.all_seconds(num_trials, rungs, request.new["pruner"])
     return pays_off(sizing.workers, seconds, request.time_limit_seconds)
-
-
-def _terms(request: Request, sizing: Sizing, spec: InputSpec) -> Terms:
-    num_startup = None if request.new["pruner"] == "none" else STARTUP_TRIALS
-    return Terms(spec, False, sizing.plan.epochs, num_startup)

@@ -21,14 +21,14 @@ from optuna.trial import TrialState
 
 from nas.errors import BrokenCaptureError, StorageError
 from nas.network.architecture import Architecture
-from nas.results.forecast import seconds_per_trial, terms_of
+from nas.results.forecast import Forecast
 from nas.results.study_rungs import Rung, StudyRungs
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
 from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
-from nas.study.attributes import NUM_NETWORKS, TARGET, WORKER
+from nas.study.attributes import NUM_NETWORKS, SAMPLED_UNITS, TARGET, WORKER
 from nas.study.lineage import INTERRUPTED, num_claimed
 from nas.study.liveness import is_elsewhere
 
@@ -138,7 +138,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
         return TIME_LIMIT
     if context.are_hours_spent():
         return HOURS_SPENT
-    seconds = [_seconds_of(context, state, *item) or 0.0 for item in work]
+    seconds = [_seconds_of(context, state, *item) for item in work]
     fitting = [not _is_over(context.deadline, after) for after in seconds]
     if not any(fitting):
         if any(context.began + after <= (context.deadline or 0.0) for after in seconds):
@@ -184,26 +184,26 @@ def _is_to_close(context: WorkerContext, state: StudyRungs) -> bool:
     Before it does, the rungs need the time for what they would lack if the search ended now. A
     run that is too short for all of this closes nothing: it is one of many.
     """
-    own, first = _seconds_of(context, state, 0, -1), state.rungs[0]
-    if context.deadline is None or own is None or first.has_ended:
+    first = state.rungs[0]
+    own = _seconds_of(context, state, 0, -1)
+    if context.deadline is None or not own or first.has_ended:
         return False
     climb = sum(rung.epochs * rung.epoch_cost for rung in state.rungs)
     needed = own * climb / (first.epochs * first.epoch_cost)
     num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
-    needed += sum(state.closed().seconds_by_rung(num_running + 1) or [])
+    needed += sum(_forecast(context, state.closed()).rung_seconds(num_running + 1) or [])
     return context.began + needed <= context.deadline < time.monotonic() + needed
 
 
-def _seconds_of(
-    context: WorkerContext, state: StudyRungs, index: int, number: int
-) -> float | None:
-    """Return the expected seconds of a training, None while nobody can know or needs to."""
+def _seconds_of(context: WorkerContext, state: StudyRungs, index: int, number: int) -> float:
+    """Return the expected seconds of a training, 0 while nobody can know or needs to."""
     if context.deadline is None:
-        return None
-    if index:
-        return state.seconds_of(index, number)
-    attrs = context.rungs.first.study.user_attrs
-    return seconds_per_trial(state.rungs[0].rows, terms_of(state.definition, attrs))
+        return 0.0
+    return _forecast(context, state).training_seconds(index, number) or 0.0
+
+
+def _forecast(context: WorkerContext, state: StudyRungs) -> Forecast:
+    return Forecast(state, context.rungs.first.study.user_attrs.get(SAMPLED_UNITS))
 
 
 def _others_train_here(rungs: OpenRungs) -> bool:

@@ -1,5 +1,6 @@
 """Which rung decides for a budget, and what is said of the rungs; by hand."""
 
+from dataclasses import replace
 from functools import partial
 
 import optuna
@@ -7,6 +8,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from scipy.stats import kendalltau
 
+from nas.network.architecture import Architecture, Stage, Stem
+from nas.results.forecast import Forecast
 from nas.results.question import TOO_SHORT
 from nas.results.rungs_text import (
     describe_agreements,
@@ -21,6 +24,7 @@ from nas.study.storage import ensure_study, open_storage
 from tests.support.rows import row
 from tests.support.small_study import create_study, definition, net
 
+SMALL = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
 # number, accuracy, size
 OWN = [row(0, 0.90, 900), row(1, 0.80, 800), row(2, 0.70, 300), row(3, 0.60, 200)]
 
@@ -182,13 +186,15 @@ def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
     study = study_rungs((3, 30, 3, begun), (1, 100, None, []), own=own)
     # an epoch of trial n took n + 1 seconds, 2 of trial 0 in the rung; left are 20 epochs of
     # trial 1 and all of trial 2; then trial 0 is promoted
-    assert study.seconds_by_rung() == [20 * 2 + 30 * 3, 100 * 2]
-    assert study.seconds_by_rung(workers=2) == [65, 200]
-    assert study_rungs((2, 30, None, []), own=[], own_num_trials=4).seconds_by_rung() is None
-    assert study_rungs().seconds_by_rung() == []
-    # trials 0 and 1, and one that the search has yet to find: 2.5 s an epoch in the mean
-    early = study_rungs((3, 10, None, []), own=own[:2], own_num_trials=9)
-    assert early.seconds_by_rung() == [10 * 1 + 10 * 2 + 10 * 1.5]
+    assert Forecast(study, None).rung_seconds() == [20 * 2 + 30 * 3, 100 * 2]
+    assert Forecast(study, None).rung_seconds(workers=2) == [65, 200]
+    assert Forecast(study_rungs((2, 30, None, []), own=[]), None).rung_seconds() is None
+    assert Forecast(study_rungs(), None).rung_seconds() == []
+    # trials 0 and 1, and one that the search has yet to find, of their cost; late ones weigh most
+    own = [replace(item, architecture=SMALL.to_dict()) for item in own[:2]]
+    early = study_rungs((3, 10, None, []), own=own, own_num_trials=9)
+    unknown = 10 * (0.9 * 4 + 8) / (0.9 * 4 + 4)
+    assert Forecast(early, None).rung_seconds() == [pytest.approx(10 * 1 + 10 * 2 + unknown)]
 
 
 def test_where_rungs_differ_in_images_they_are_said_and_the_time_left_counts_them():
@@ -199,7 +205,7 @@ def test_where_rungs_differ_in_images_they_are_said_and_the_time_left_counts_the
     trained = [row(0, 0.95, elapsed_seconds=None)]
     rung = Rung(spec, search.at_rung(spec), 2, tuple(trained))
     study = StudyRungs(search, (Rung(None, search, 4, tuple(own)), rung))
-    assert study.seconds_by_rung() == [pytest.approx(3 * (10 + 1) / 2)]  # of trial 1
+    assert Forecast(study, None).rung_seconds() == [pytest.approx(3 * (10 + 1) / 2)]  # of trial 1
     assert rung.study == "stated@3x12940"
     text = " ".join([*describe_deciding_rung(study, 1000), *describe_agreements(study)])
     assert "after 3 epochs on 12,940 images, of rung @3x12940: 1 of 2 trained" in text

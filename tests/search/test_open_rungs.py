@@ -11,8 +11,7 @@ from optuna.trial import TrialState
 from scipy.stats import kendalltau
 
 from nas.commands import main
-from nas.results.study_rungs import StudyRungs
-from nas.search import worker
+from nas.results.forecast import Forecast
 from nas.search.open_rungs import OpenRungs
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
@@ -49,6 +48,16 @@ def trained(trials):
     """What a rung has trained: accuracy by the search's trial."""
     counted = [trial for trial in trials if is_counted(trial)]
     return {trial.user_attrs["search_trial"]: trial.value for trial in counted}
+
+
+def foretell(monkeypatch, own, upper):
+    """Let every training of the search, and of its rungs, be expected to take so many seconds."""
+
+    def _sum(forecast, index, epochs, trainings, workers=1):
+        seconds = len(trainings) * (upper if index else own)
+        return seconds / max(min(workers, len(trainings)), 1)
+
+    monkeypatch.setattr(Forecast, "_sum", _sum)
 
 
 def assert_sound_rung(folder, epochs, count, below=None):
@@ -287,8 +296,7 @@ def test_a_search_that_a_time_limit_stops_has_results_in_every_rung(
 ):
     take_an_hour_each(monkeypatch)
     if are_foretold:  # by the clock that stops it; else as fast as they are
-        monkeypatch.setattr(worker, "seconds_per_trial", lambda *_: 3600.0)
-        monkeypatch.setattr(StudyRungs, "seconds_of", lambda *_: 3600.0)
+        foretell(monkeypatch, 3600.0, 3600.0)
     argv = [*words(images, trials=30), "--rungs", "15x2,6x3", "--time-limit", "18h"]
     assert main(argv) == 0
     assert "the time limit is reached" in capsys.readouterr().err
@@ -304,8 +312,7 @@ def test_a_search_that_a_time_limit_stops_has_results_in_every_rung(
 
 def test_runs_that_are_too_short_for_a_climb_go_on_with_the_search(folder, images, monkeypatch):
     take_an_hour_each(monkeypatch)
-    monkeypatch.setattr(worker, "seconds_per_trial", lambda *_: 3600.0)
-    monkeypatch.setattr(StudyRungs, "seconds_of", lambda *_: 9 * 3600.0)
+    foretell(monkeypatch, 3600.0, 9 * 3600.0)
     argv = [*words(images, trials=12), "--rungs", "4x9", "--time-limit", "200m"]
     for number in (1, 2):
         assert main(argv) == 0
@@ -314,7 +321,7 @@ def test_runs_that_are_too_short_for_a_climb_go_on_with_the_search(folder, image
 
 
 def test_no_training_is_begun_that_would_outlast_the_limit(folder, images, monkeypatch):
-    monkeypatch.setattr(StudyRungs, "seconds_of", lambda *_: 2 * 3600.0)  # of a rung's training
+    foretell(monkeypatch, 1.0, 2 * 3600.0)
     take_an_hour_each(monkeypatch)
     argv = [*words(images, trials=30), "--rungs", "15x2", "--time-limit", "4h30m"]
     assert main(argv) == 0  # two of the search, one climbed: an hour and a half is left
@@ -326,7 +333,7 @@ def test_a_training_that_no_run_of_this_length_could_hold_is_begun_all_the_same(
     folder, images, monkeypatch
 ):
     assert main(words(images, trials=4)) == 0
-    monkeypatch.setattr(StudyRungs, "seconds_of", lambda *_: 2 * 3600.0)
+    foretell(monkeypatch, 1.0, 2 * 3600.0)
     take_an_hour_each(monkeypatch)
     assert main([*words(images, trials=4), "--rungs", "3x5", "--time-limit", "90m"]) == 0
     assert len(trained(rung_trials(folder, 5))) == 2

@@ -10,7 +10,6 @@ from nas.data.datasets import load_training
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
 from nas.network.presets import PRESETS
-from nas.results.forecast import Terms
 from nas.search import sizing
 from nas.search.preflight import describe_search
 from nas.search.prepare import find_baselines, prepare
@@ -75,8 +74,7 @@ def test_the_time_of_a_search_and_its_rungs_is_that_of_its_trials():
     plan = Plan("cpu", 1, train_images=100, val_images=50, epochs=10)
     typical, known = Speed(0.001, 0.002), Speed(0.003, 0.002)  # 2 s and 4 s a trial
     found = sizing.Sizing(plan, get_recipe("short"), 1.0, typical, (known,), workers=2)
-    terms = Terms(InputSpec(), False, 10, num_startup=None)
-    assert found.search_seconds(4, terms) == pytest.approx(4 + 3 * 2)
+    assert found.search_seconds(4, "none") == pytest.approx(4 + 3 * 2)
     assert found.rung_seconds(RungSpec(3, 30)) == pytest.approx(3 * 6)
 
 
@@ -88,7 +86,7 @@ def test_a_new_study_has_as_many_trials_as_its_hours_hold_with_its_rungs():
     def fit(seconds, num_networks=None, **fields):
         fields = {"study": "x", "pruner": "none", "hours": seconds / 3_600 / 2, **fields}
         asked = make_request(fields)
-        fitted = sizing.complete_request(asked, found, InputSpec(), 3_000, num_networks)
+        fitted = sizing.complete_request(asked, found, 3_000, num_networks)
         return fitted.trials, fitted.rungs
 
     rungs = (RungSpec(27, 1, 3_000), RungSpec(9, 3, 3_000), RungSpec(3, 9, 3_000))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from nas.commands import main
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
-from nas.results.forecast import Terms, cost_units, seconds_left, seconds_per_trial
+from nas.results.forecast import Forecast, cost_units
 from nas.results.study_rungs import Rung, StudyRungs
 from nas.search.progress import ProgressLine, compose_line
 from nas.study.folder import StudyFolder
@@ -25,7 +25,6 @@ from tests.support.small_study import definition
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "recorded_search.json").read_text())
 SPEC = InputSpec(RECORDED["channels"], RECORDED["image_size"], RECORDED["num_classes"])
-TERMS = Terms(SPEC, False, RECORDED["epochs"], 10, RECORDED["sampled_units"])
 SMALL = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
 
 
@@ -38,6 +37,20 @@ def row(**fields):
 
 def recorded_rows():
     return [row(**record) for record in RECORDED["rows"]]
+
+
+def forecast(rows, num_trials=None, epochs=RECORDED["epochs"], sampled_units=None, **fields):
+    """Of a search without rungs."""
+    search = definition(**fields)
+    search = replace(
+        search,
+        channels=SPEC.channels,
+        image_size=SPEC.image_size,
+        num_classes=SPEC.num_classes,
+        plan=replace(search.plan, epochs=epochs),
+    )
+    rung = Rung(None, search, num_trials or len(rows), tuple(rows))
+    return Forecast(StudyRungs(search, (rung,)), sampled_units or RECORDED["sampled_units"])
 
 
 def after(rows, number):
@@ -56,31 +69,33 @@ def test_after_a_tenth_of_the_trials_the_time_left_is_within_30_percent_of_what_
     assert {r.word for r in rows[10:]} >= {"pruned"}  # ... and later some that end early
     tenth = len(rows) // 10
     becomes = sum(r.elapsed_seconds for r in rows[tenth:])
-    left = seconds_left(after(rows, tenth), len(rows), TERMS)
+    left = forecast(after(rows, tenth), len(rows)).seconds_left()
     assert left == pytest.approx(becomes, rel=0.3)
-    assert seconds_left(rows, len(rows), TERMS) == 0
+    assert forecast(rows).seconds_left() == 0
 
 
 def test_the_time_of_a_trial_is_in_the_mean_within_35_percent_of_what_the_next_ten_take():
     rows, errors = recorded_rows(), []
     for number in range(3, len(rows) - 9):  # before are the baselines alone
         became = fmean(r.elapsed_seconds for r in rows[number : number + 10])
-        errors.append(abs(math.log(seconds_per_trial(rows[:number], TERMS) / became)))
+        errors.append(abs(math.log(forecast(rows[:number]).training_seconds() / became)))
     assert fmean(errors) < math.log(1.35)
-    assert seconds_per_trial([], TERMS) is None
+    assert forecast([]).training_seconds() is None
 
 
 def test_the_time_left_is_exact_where_all_trials_are_alike():
     rows = [row(number=n, elapsed_seconds=3.0, architecture=SMALL.to_dict()) for n in range(4)]
     units = cost_units(SMALL, SPEC, is_cuda=False)
-    terms = Terms(SPEC, False, 5, None, units)
-    assert seconds_left(rows, 10, terms) == pytest.approx(18)
-    assert seconds_left(rows, 10, terms, workers=2) == pytest.approx(9)
-    assert seconds_left(rows, 5, terms, workers=4) == pytest.approx(3)  # one trial is one worker's
-    assert seconds_left(rows, 3, terms) == 0
-    assert seconds_left([], 10, terms) is None
-    few = Terms(SPEC, False, 5, None, units, num_networks=6)
-    assert seconds_left(rows, 500, few) == pytest.approx(6)
+
+    def left(num_trials, workers=1, rows=rows):
+        found = forecast(rows, num_trials, 5, units, pruner="none")
+        return found.seconds_left(workers)
+
+    assert left(10) == pytest.approx(18)
+    assert left(10, workers=2) == pytest.approx(9)
+    assert left(5, workers=4) == pytest.approx(3)  # one trial is one worker's
+    assert left(3) == 0
+    assert left(10, rows=[]) is None
 
 
 def test_a_machine_that_becomes_slower_shows_soon():
@@ -88,8 +103,8 @@ def test_a_machine_that_becomes_slower_shows_soon():
         row(number=n, elapsed_seconds=1.0 if n < 20 else 10.0, architecture=SMALL.to_dict())
         for n in range(40)
     ]
-    terms = Terms(SPEC, False, 5, None, cost_units(SMALL, SPEC, is_cuda=False))
-    assert seconds_left(rows, 50, terms) == pytest.approx(100, rel=0.15)
+    found = forecast(rows, 50, 5, cost_units(SMALL, SPEC, is_cuda=False), pruner="none")
+    assert found.seconds_left() == pytest.approx(100, rel=0.15)
 
 
 def test_the_line_names_everything_once():
@@ -133,7 +148,7 @@ def compose(rows, num_trials, *upper):
     search = definition(budget=5_000_000)
     rungs = [Rung(spec, search.at_rung(spec), None, tuple(own)) for spec, own in upper]
     study = StudyRungs(search, (Rung(None, search, num_trials, tuple(rows)), *rungs))
-    return compose_line(study, num_trials, TERMS)
+    return compose_line(study, num_trials, RECORDED["sampled_units"])
 
 
 def update(progress, rows, *upper):
