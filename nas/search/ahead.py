@@ -45,7 +45,9 @@ def read_ahead(search: Search) -> StudyRungs | None:
 
 
 def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
-    """Return the rungs that a study is to have: as given, else as it was, else by its plan.
+    """Return the rungs that a study is to have: as given, else as it was.
+
+    Those of its plan go with its trials: more trials have more that climb.
 
     Args:
         search: The search.
@@ -54,16 +56,21 @@ def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ..
     Raises:
         UsageError: The rungs do not train fewer networks for longer than the search.
     """
-    request, plan = search.request, search.definition.plan
-    num_trials, num_images = request.num_trials(attrs.get(TARGET)), num_train(search.data)
-    rungs = rungs_of(attrs) if request.rungs is None else request.rungs
-    is_begun = TARGET in attrs or RUNGS in attrs
-    if request.rungs is None and not is_begun and not search.definition.targets:
-        num_networks = search.space.num_feasible() or num_trials
-        rungs = default_rungs(plan, num_images, min(num_trials, num_networks))
+    request, plan, current = search.request, search.definition.plan, rungs_of(attrs)
+    target, num_images = attrs.get(TARGET), num_train(search.data)
+    num_trials = request.num_trials(target)
     if request.rungs is not None:  # fewer --trials may be left than its rungs were made for
-        check_rungs(rungs, num_trials, plan.epochs, plan.train_images, num_images)
-    return rungs
+        check_rungs(request.rungs, num_trials, plan.epochs, plan.train_images, num_images)
+        return request.rungs
+    if search.definition.targets:
+        return current
+    most = search.space.num_feasible() or math.inf
+    before, now = (
+        default_rungs(plan, num_images, int(min(number, most)))
+        for number in (target or num_trials, num_trials)
+    )
+    is_new = target is None and RUNGS not in attrs
+    return now if is_new or current == before else current
 
 
 def resumed_workers(search: Search) -> tuple[int, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -98,9 +99,9 @@ def _train_all(
     guard: InterruptGuard,
 ) -> str:
     """Train what the search and its rungs lack; return why that was the end."""
-    sampler, are_hours_spent = _set_sampler(rungs), partial(_are_hours_spent, rungs)
+    sampler, left = _set_sampler(rungs), partial(_device_seconds_left, rungs)
     with heartbeat(rungs.search.folder.workers) as worker:
-        context = WorkerContext(rungs, worker, sampler, deadline, are_hours_spent, on_change)
+        context = WorkerContext(rungs, worker, sampler, deadline, left, on_change)
         return run_worker(context, guard)
 
 
@@ -120,14 +121,14 @@ def _set_sampler(rungs: OpenRungs) -> BudgetSampler:
     return sampler
 
 
-def _are_hours_spent(rungs: OpenRungs) -> bool:
-    """Tell whether the device time of a search and its rungs, running trials included, is over."""
+def _device_seconds_left(rungs: OpenRungs) -> float:
+    """Return what is left of the device time of a search and its rungs; infinity is no limit."""
     study = rungs.first.study
     hours: float | None = study.user_attrs.get(DEVICE_HOURS)
     if hours is None:
-        return False
+        return math.inf
     spending = spend(rungs.search.definition, rungs.first.storage, study, datetime.now())
-    return spending.total_seconds >= hours * SECONDS_PER_HOUR
+    return hours * SECONDS_PER_HOUR - spending.total_seconds
 
 
 def _deadline(request: Request) -> float | None:

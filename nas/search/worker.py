@@ -22,13 +22,14 @@ from optuna.trial import TrialState
 from nas.errors import BrokenCaptureError, StorageError
 from nas.network.architecture import Architecture
 from nas.results.forecast import Forecast
+from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import Rung, StudyRungs
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
 from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
-from nas.study.attributes import NUM_NETWORKS, SAMPLED_UNITS, TARGET, WORKER
+from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, SAMPLED_UNITS, TARGET, WORKER
 from nas.study.lineage import INTERRUPTED, num_claimed
 from nas.study.liveness import is_elsewhere
 
@@ -48,7 +49,8 @@ class WorkerContext:
         worker: What its trials say of this process.
         sampler: The study's sampler.
         deadline: Value of `time.monotonic` by which trials are to have ended; None is never.
-        are_hours_spent: Tells whether the study's device time has reached its limit.
+        device_seconds_left: Tells how much of the study's device time is left; infinity is no
+            limit.
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
         began: Value of `time.monotonic` when the worker began.
@@ -58,7 +60,7 @@ class WorkerContext:
     worker: Mapping[str, Any]
     sampler: BudgetSampler
     deadline: float | None
-    are_hours_spent: Callable[[], bool]
+    device_seconds_left: Callable[[], float]
     on_change: Callable[[str], None]
     began: float = field(default_factory=time.monotonic)
 
@@ -136,7 +138,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
         return WAITING if _others_train_here(rungs) else ELSEWHERE
     if _is_over(context.deadline):
         return TIME_LIMIT
-    if context.are_hours_spent():
+    if context.device_seconds_left() <= 0:
         return HOURS_SPENT
     seconds = [_seconds_of(context, state, *item) for item in work]
     fitting = [not _is_over(context.deadline, after) for after in seconds]
@@ -184,21 +186,29 @@ def _is_to_close(context: WorkerContext, state: StudyRungs) -> bool:
     Before it does, the rungs need the time for what they would lack if the search ended now. A
     run that is too short for all of this closes nothing: it is one of many.
     """
-    first = state.rungs[0]
-    own = _seconds_of(context, state, 0, -1)
-    if context.deadline is None or not own or first.has_ended:
+    forecast, first = _forecast(context, state), state.rungs[0]
+    own, hours = (
+        forecast.training_seconds(),
+        context.rungs.first.study.user_attrs.get(DEVICE_HOURS),
+    )
+    if own is None or first.has_ended:
         return False
     climb = sum(rung.epochs * rung.epoch_cost for rung in state.rungs)
-    needed = own * climb / (first.epochs * first.epoch_cost)
+    climb *= own / (first.epochs * first.epoch_cost)
+    closed = _forecast(context, state.closed())
     num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
-    needed += sum(_forecast(context, state.closed()).rung_seconds(num_running + 1) or [])
-    return context.began + needed <= context.deadline < time.monotonic() + needed
+    limits = []  # the whole, what is left of it, and what is needed
+    if context.deadline is not None:
+        whole, left = context.deadline - context.began, context.deadline - time.monotonic()
+        limits.append((whole, left, climb + sum(closed.rung_seconds(num_running + 1) or [])))
+    if hours is not None:
+        left, needed = context.device_seconds_left(), climb + sum(closed.rung_seconds() or [])
+        limits.append((hours * SECONDS_PER_HOUR, left, needed))
+    return any(left < needed <= whole for whole, left, needed in limits)
 
 
 def _seconds_of(context: WorkerContext, state: StudyRungs, index: int, number: int) -> float:
-    """Return the expected seconds of a training, 0 while nobody can know or needs to."""
-    if context.deadline is None:
-        return 0.0
+    """Return the expected seconds of a training, 0 while nobody can know."""
     return _forecast(context, state).training_seconds(index, number) or 0.0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from functools import partial
 
@@ -337,6 +338,32 @@ def test_a_training_that_no_run_of_this_length_could_hold_is_begun_all_the_same(
     take_an_hour_each(monkeypatch)
     assert main([*words(images, trials=4), "--rungs", "3x5", "--time-limit", "90m"]) == 0
     assert len(trained(rung_trials(folder, 5))) == 2
+
+
+def test_a_search_whose_device_hours_end_has_results_in_every_rung(folder, images, monkeypatch):
+    def left(rungs):
+        return (18 - sum(rung.num_trained for rung in rungs.read().rungs)) * 3600.0
+
+    monkeypatch.setattr("nas.search.run._device_seconds_left", left)
+    foretell(monkeypatch, 3600.0, 3600.0)
+    argv = [*words(images, trials=30), "--rungs", "15x2,6x3", "--gpu-hours", "18"]
+    assert main(argv) == 0
+    counts = [len(folder.rows()), *(len(trained(rung_trials(folder, n))) for n in (2, 3))]
+    assert min(counts) >= 2
+    assert 12 <= sum(counts) <= 18
+
+
+def test_the_rungs_of_the_plan_grow_with_the_trials(folder, images):
+    def rungs_with(trials, *more):
+        assert main([*words(images, trials=trials), "--time-limit", "0.1s", *more]) == 0
+        return folder.attrs()["rungs"]
+
+    first = rungs_with(36)
+    assert re.fullmatch(r"6x\d+", first)
+    assert rungs_with(18) == first.replace("6x", "3x")
+    assert rungs_with(36) == first
+    assert rungs_with(36, "--rungs", "5x50") == "5x50"
+    assert rungs_with(72) == "5x50"  # as was asked for
 
 
 def test_hours_size_a_new_study_with_its_rungs_and_end_it(folder, images, monkeypatch):
