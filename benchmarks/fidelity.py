@@ -3,10 +3,10 @@
     python benchmarks/fidelity.py OUT.json --data DIR --image-size 16
 
 24 networks of at most 100,000 parameters, fixed beforehand: 12 pairs that differ in one thing
-(depth, stem, kind, widths, where the blocks are). Each is trained by every short plan of `PLANS`
-and once in full, by `LONG` or by what `--long` names; the accuracy is that on the 5,000 images
-which the split keeps out of the 45,000. A seed decides weights, order and augmentation; split and
-slices are the same for all.
+(depth, stem, kind, widths, where the blocks are). Each is trained by every short plan, those of
+`PLANS` or `--plans`, and once in full, by `LONG` or `--long`; the accuracy is that on the 5,000
+images which the split keeps out of the 45,000. A seed decides weights, order and augmentation;
+split and slices are the same for all.
 The record is written after every training, and the same command goes on where it stopped.
 `benchmarks/fidelity_plans.py` reads it.
 """
@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nas.data.datasets import load_training
 from nas.data.images import Dataset
+from nas.data.split import train_and_val
 from nas.files import write_text_atomically
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.complexity import count
@@ -37,7 +38,7 @@ from nas.training.engine import Engine, hardware
 from nas.training.loop import TrainSpec, train
 from nas.training.recipe import get_recipe
 
-MAX_PARAMS, VAL_IMAGES, SPLIT_SEED = 100_000, 5_000, 0
+MAX_VAL_IMAGES, SPLIT_SEED = 5_000, 0
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ class TrainingPlan:
         return f"{self.images}x{self.epochs}@{self.batch}"
 
     @classmethod
-    def parse(cls, text: str, recipe: str) -> TrainingPlan:
-        """Return the plan of a name, for example ``45000x20@128``."""
+    def parse(cls, text: str) -> TrainingPlan:
+        """Return the plan of a name, for example ``45000x20@128``, with the recipe ``short``."""
         images, epochs, batch = map(int, text.replace("@", "x").split("x"))
-        return cls(images, epochs, batch, recipe)
+        return cls(images, epochs, batch)
 
 
 LONG = TrainingPlan(45_000, 20, 128, "modern")
@@ -101,20 +102,19 @@ _PAIRS = (
 )
 
 
-def networks(spec: InputSpec) -> Iterator[tuple[int, str, Architecture]]:
+def networks(spec: InputSpec, max_params: int) -> Iterator[tuple[int, str, Architecture]]:
     """Yield number of the pair, what it differs in, and the two networks of every pair.
-
-    Each is as wide as `MAX_PARAMS` allows.
 
     Args:
         spec: The input.
+        max_params: Each is as wide as this allows.
     """
     for number, (factor, *pair) in enumerate(_PAIRS):
         for shape in pair:
-            yield number, factor, _widest(shape, spec)
+            yield number, factor, _widest(shape, spec, max_params)
 
 
-def _widest(shape: str, spec: InputSpec) -> Architecture:
+def _widest(shape: str, spec: InputSpec, max_params: int) -> Architecture:
     stem, kind, *lists = shape.split()
     depths, ratios = ([int(number) for number in text.split("-")] for text in lists)
     step = 4 if kind == "bottleneck" else 2
@@ -123,7 +123,7 @@ def _widest(shape: str, spec: InputSpec) -> Architecture:
         widths = [step * max(round(quarters * ratio / 4 / step), 1) for ratio in ratios]
         stages = zip(depths, widths, (1, 2, 2), strict=True)
         network = Architecture(Stem(stem, widths[0]), tuple(Stage(kind, *each) for each in stages))
-        if count(network, spec).num_params <= MAX_PARAMS:
+        if count(network, spec).num_params <= max_params:
             found.append(network)
     return max(found, key=lambda network: count(network, spec).num_params)
 
@@ -132,13 +132,14 @@ def main() -> None:
     """Train what is missing and write the record after every training."""
     args = _parse()
     source = (str(args.data), args.image_size)
-    spec = _load(*source).input_spec
-    nets = list(networks(spec))
+    spec, val_images = _load(*source).input_spec, _num_val(*source)
+    nets = list(networks(spec, args.max_params))[: args.networks]
+    long, plans = replace(args.long, recipe=LONG.recipe), args.plans or PLANS
     record: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     record |= {
         "input": asdict(spec),
-        "val_images": VAL_IMAGES,
-        "long": args.long.name,
+        "val_images": val_images,
+        "long": long.name,
         "networks": [
             {
                 "pair": pair,
@@ -157,13 +158,14 @@ def main() -> None:
         (index, plan, seed)
         for seed in range(args.seeds)
         for index in range(len(nets))
-        for plan in (*PLANS, args.long)
-        if (index, plan.name, seed) not in done and plan.name in (args.plans or [plan.name])
+        for plan in (*plans, long)
+        if (index, plan.name, seed) not in done
     ]
     print(f"{len(rows)} trainings known, {len(todo)} to do", flush=True)
     with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
         jobs = [
-            pool.submit(_train, source, nets[index][2], plan, seed) for index, plan, seed in todo
+            pool.submit(_train, source, args.device, nets[index][2], plan, seed)
+            for index, plan, seed in todo
         ]
         for (index, plan, seed), job in zip(todo, jobs, strict=True):
             row = {"network": index, "plan": plan.name, "seed": seed, **job.result()}
@@ -178,18 +180,27 @@ def _load(data: str, image_size: int | None) -> Dataset:
     return load_training("folder", Path(data), image_size)
 
 
+def _num_val(data: str, image_size: int | None) -> int:
+    _, val = train_and_val(_load(data, image_size), SPLIT_SEED)
+    return min(len(val), MAX_VAL_IMAGES)
+
+
 def _train(
-    source: tuple[str, int | None], network: Architecture, plan: TrainingPlan, seed: int
+    source: tuple[str, int | None],
+    device: str,
+    network: Architecture,
+    plan: TrainingPlan,
+    seed: int,
 ) -> dict[str, Any]:
-    """Train one network on one thread; return its curve, its seconds and the hardware."""
+    """Train one network, on a CPU on one thread; return its curve, its seconds, the hardware."""
     data = _load(*source)
-    splits = place_search_splits(data, SPLIT_SEED, plan.images, VAL_IMAGES, "cpu")
+    splits = place_search_splits(data, SPLIT_SEED, plan.images, _num_val(*source), device)
     row = get_recipe(plan.recipe)
     scale = (plan.batch / row.batch_size) ** 0.5
     recipe = row.with_overrides(
         [f"batch_size={plan.batch}", f"learning_rate={row.learning_rate * scale}"]
     )
-    engine = Engine("cpu", 1)
+    engine = Engine(device, 1)
     spec = TrainSpec(network, data.input_spec, recipe, plan.epochs, seed)
     result = train(spec, make_batches(splits, recipe, seed), engine)
     return {
@@ -208,13 +219,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an image folder")
     parser.add_argument("--image-size", type=int, help="side in pixels (default: the data's own)")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument(
-        "--long",
-        type=lambda text: TrainingPlan.parse(text, LONG.recipe),
-        default=LONG,
-        help=f"the training in full, as IMAGESxEPOCHS@BATCH (default: {LONG.name})",
-    )
-    parser.add_argument("--plans", nargs="+", help="only these, for example 10000x1@32")
+    parser.add_argument("--max-params", type=int, default=100_000)
+    parser.add_argument("--networks", type=int, help="only the first (default: all 24)")
+    plan = TrainingPlan.parse
+    parser.add_argument("--plans", type=plan, nargs="+", help="for example 10000x1@32")
+    parser.add_argument("--long", type=plan, default=LONG, help="for example 45000x20@128")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at once")
     return parser.parse_args()
 

@@ -4,6 +4,10 @@
 #   bash benchmarks/gpu/visit.sh first     within 595 s: smoke test, bench, a search, the paper's net
 #   bash benchmarks/gpu/visit.sh second    within 190 s, at once: the winner of the search
 #
+# A third, for a visit of its own, once the smoke test has passed:
+#
+#   bash benchmarks/gpu/visit.sh fidelity  within 310 s: do short trainings rank as long ones do?
+#
 # benchmarks/gpu/pack.sh has filled .gpu before. OUT is the folder whose files come back (at most
 # 8 of 16 MiB); EPOCHS sets the epochs of the two full trainings (100).
 #
@@ -24,20 +28,23 @@ unset NAS_STORAGE
 # paper's net gets what the parts before it left of `total`.
 grace=8
 if [ -z "${REHEARSAL:-}" ]; then
-  declare -A seconds=([enter]=40 [images]=60 [smoke]=95 [bench]=65 [search]=275 [winner]=180)
+  declare -A seconds=([enter]=40 [images]=60 [smoke]=95 [bench]=65 [search]=275 [winner]=180 [fidelity]=200)
   total=565 # a record that is kept may take 20 s more
   device=cuda images=$work/cifar10 epochs=${EPOCHS:-100} size=()
   bench=(final basic-443 resnet20) search=(--budget 5e6 --trials 60 --epochs 3 --rungs none --time-limit 250s)
+  fidelity=(--max-params 5000000 --networks 8 --plans 45000x3@512 --long 45000x20@512)
   card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>&1)
   export PYTHONPATH=$work/site
 else
   patience=${PATIENCE:-1}
   declare -A seconds=([images]=$((40 * patience)) [smoke]=$((80 * patience))
-    [bench]=$((70 * patience)) [search]=$((75 * patience)) [winner]=$((80 * patience)))
+    [bench]=$((70 * patience)) [search]=$((75 * patience)) [winner]=$((80 * patience))
+    [fidelity]=$((80 * patience)))
   total=$((280 * patience))
   device=cpu images=${NAS_TEST_DATA:-$work/noise} epochs=1 size=(--image-size 8)
   bench=("[[Basic,1,16],[Basic,1,32]]" --batch 2)
   search=(--budget 300k --trials 2 --epochs 1 --time-limit $((50 * patience))s)
+  fidelity=(--max-params 20000 --networks 2 --plans 32x1@16 --long 32x2@16)
   card=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
   export OMP_NUM_THREADS=1 # threads that wait for one another crawl on a machine with other work
   [ -z "${FAIL:-}" ] || seconds[$FAIL]=$((grace + 3))
@@ -85,10 +92,7 @@ keep() { # all that is known, without weights; renamed when whole
   mv "$logs.tar" "$OUT/state.tar"
 }
 
-echo "$card, torch $("$python" -c 'import importlib.metadata as m; print(m.version("torch"))')" |
-  tee -a "$OUT/times.txt"
-case ${1:?first or second} in
-first)
+enter() { # what a bare machine lacks: packages, images, which are decoded beside the next part
   if [ -z "${REHEARSAL:-}" ]; then
     nvidia-smi >"$logs/nvidia-smi.txt" 2>&1
     part enter "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir \
@@ -98,6 +102,13 @@ first)
   else
     part images "$python" -m benchmarks.gpu.images "$images" "${size[@]}" &
   fi
+}
+
+echo "$card, torch $("$python" -c 'import importlib.metadata as m; print(m.version("torch"))')" |
+  tee -a "$OUT/times.txt"
+case ${1:?first, second or fidelity} in
+first)
+  enter
   part smoke "$python" -m benchmarks.gpu.smoke --out "$OUT/smoke.json" --device "$device" \
     --seconds $((seconds[smoke] - grace - 2)) ${ONLY:+--only "$ONLY"}
   wait
@@ -124,6 +135,12 @@ second)
   part winner "$python" cli.py retrain --best --study gpu --recipe modern --device "$device" \
     "${full[@]}"
   keep
+  ;;
+fidelity)
+  enter
+  wait
+  part fidelity "$python" benchmarks/fidelity.py "$OUT/fidelity.json" --data "$images" \
+    "${size[@]}" --device "$device" --workers 1 --seeds 1 "${fidelity[@]}"
   ;;
 esac
 exit 0

@@ -130,6 +130,17 @@ def test_what_comes_back_is_few_small_files_without_weights(rehearsed):
         assert not [name for name in names if name.endswith((".pt", ".safetensors"))]
 
 
+def test_short_and_long_trainings_of_the_same_networks_leave_their_record(tmp_path):
+    assert start("fidelity", tmp_path).wait(PATIENCE * 300) == 0
+    ended = endings(tmp_path / "fidelity")
+    assert ended == {"images": "ok", "fidelity": "ok"}, (tmp_path / "fidelity.txt").read_text()
+    trainings = json.loads((tmp_path / "fidelity" / "fidelity.json").read_text())["trainings"]
+    assert {(row["network"], row["plan"]) for row in trainings} == {
+        (network, plan) for network in (0, 1) for plan in ("32x1@16", "32x2@16")
+    }
+    assert all(row["hardware"] for row in trainings)
+
+
 def test_parts_that_are_killed_leave_the_others_their_seconds_and_no_process(tmp_path):
     visit = start("first", tmp_path, FAIL="search", ONLY="environment")
     kill_when_it_runs(tmp_path, ["cli.py", "bench"])
