@@ -1,7 +1,7 @@
 """Which short plan ranks networks as a long training does, and what the model makes of it.
 
 usage: python benchmarks/fidelity_plans.py RECORD.json [--middle 15000x3@128] [--repetitions 100]
-           [--format text|json]
+           [--policies PLAN[,PLAN...] ... --images N] [--format text|json]
 
 RECORD is what `benchmarks/fidelity.py` writes; it may still grow, a plan is judged on the networks
 that it and the long training have. The first table is about the plans alone:
@@ -20,6 +20,12 @@ plan, `model` by the estimate of the long accuracy; tau is over the networks wit
 training, regret is of the first of all. `trained` is the regret of the best of the k. The last
 column is the gain of the model over `low` in tau, mean and half-width over the repetitions: the
 networks are the same, so it says how much the draw matters, not how other networks would fare.
+
+The third is about searches at equal cost. A policy is the plan of a search and those of its rungs,
+each rung trains again a third of the networks of the one below, the first a sixth. In every
+repetition the networks come in another order, as many as the trainings of all rungs may see N
+images in sum; named is the most accurate of the last rung. Regret is its mean, in points of the
+long training; then it is less the first policy's, over the same orders, with its half-width.
 """
 
 from __future__ import annotations
@@ -47,11 +53,13 @@ from nas.network.complexity import count
 from nas.samplers.contract import Observation
 from nas.samplers.incumbent import MIN_OBSERVATIONS, estimate_scores
 from nas.samplers.surrogate import Scaling, SurrogateFitter
+from nas.search.plan import FIRST_FRACTION, RUNG_FACTOR
 from nas.space.features import FeatureLayout
 from nas.statistics import kendall_tau, tau_interval
 from nas.training.result import Ending
 
 NUM_LONG = (3, 6)  # networks that climb to the top
+MIN_NETWORKS = 6  # fewer say nothing
 
 
 @dataclass(frozen=True)
@@ -134,10 +142,10 @@ def read_record(path: Path) -> Record:
 
 
 def judge_plan(record: Record, plan: str) -> dict[str, Any] | None:
-    """Return how a short plan ranks, None where fewer than 6 networks have both trainings."""
+    """Return how a short plan ranks, None where too few networks have both trainings."""
     long = record.accuracies.get(record.long, {})
     both = [index for index in record.accuracies[plan] if index in long]
-    if len(both) < 6:
+    if len(both) < MIN_NETWORKS:
         return None
     short = [record.accuracies[plan][index] for index in both]
     full = [long[index] for index in both]
@@ -212,8 +220,56 @@ def _images_seen(plan: str) -> int:
     return int(images) * int(rest.partition("@")[0])
 
 
+def judge_policies(
+    record: Record, policies: Sequence[Sequence[str]], images: int, repetitions: int
+) -> list[dict[str, Any]]:
+    """Return the regret of every policy that the record has the trainings for."""
+    long = record.accuracies.get(record.long, {})
+    plans = {plan: record.accuracies.get(plan, {}) for policy in policies for plan in policy}
+    known = sorted(set(long).intersection(*plans.values()))
+    orders = [np.random.default_rng(seed).permutation(known) for seed in range(repetitions)]
+    rows: list[dict[str, Any]] = []
+    if len(known) < MIN_NETWORKS:
+        return rows
+    best = max(long[index] for index in known)
+    for policy in policies:
+        counts = _counts(policy, images, len(known))
+        regrets: list[float] = []
+        for order in orders:
+            pool = order[: counts[0]].tolist()
+            for plan, fewer in zip(policy, (*counts[1:], 1), strict=True):
+                pool = sorted(pool, key=plans[plan].__getitem__, reverse=True)[:fewer]
+            regrets.append(100 * (best - long[pool[0]]))
+        first = rows[0]["regrets"] if rows else regrets
+        less = mean_interval(own - other for own, other in zip(regrets, first, strict=True))
+        rows.append(
+            {
+                "policy": ",".join(policy),
+                "counts": counts,
+                "regret": statistics.fmean(regrets),
+                "less_first": less,
+                "regrets": regrets,
+            }
+        )
+    return rows
+
+
+def _counts(policy: Sequence[str], images: int, most: int) -> list[int]:
+    """Return how many networks each rung of a policy trains, at least one, within the images."""
+    found = [1] * len(policy)
+    for number in range(1, most + 1):
+        counts, left = [number], max(number // FIRST_FRACTION, 1)
+        for _ in policy[1:]:
+            counts.append(left)
+            left = max(left // RUNG_FACTOR, 1)
+        cost = sum(n * _images_seen(plan) for n, plan in zip(counts, policy, strict=True))
+        if cost <= images:
+            found = counts
+    return found
+
+
 def run(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of both tables; the cheapest plan first."""
+    """Return the rows of the tables; the cheapest plan first."""
     record = read_record(args.record)
     short = sorted(set(record.accuracies) - {record.long}, key=lambda plan: record.seconds[plan])
     below = [plan for plan in short if _images_seen(plan) < _images_seen(args.middle)]
@@ -223,11 +279,15 @@ def run(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         for plan in below
         for num_long in NUM_LONG
     ]
-    return {"plans": [row for row in plans if row], "models": [row for row in models if row]}
+    return {
+        "plans": [row for row in plans if row],
+        "models": [row for row in models if row],
+        "policies": judge_policies(record, args.policies, args.images, args.repetitions),
+    }
 
 
 def format_text(tables: dict[str, list[dict[str, Any]]]) -> str:
-    """Return both tables."""
+    """Return the tables."""
     lines = [
         "plan            n  tau (95%)             regret       s  tau/100 s  "
         "macs            depth           stride"
@@ -249,15 +309,26 @@ def format_text(tables: dict[str, list[dict[str, Any]]]) -> str:
             f"{row['model_tau']:+.2f}  {row['low_regret']:11.2f}  {row['model_regret']:5.2f}  "
             f"{row['trained_regret']:7.2f}  {gain:+.2f} +- {half:.2f}"
         )
+    for row in tables["policies"]:
+        less, half = row["less_first"]
+        counts = "+".join(map(str, row["counts"]))
+        lines.append(
+            f"{row['policy']:40} {counts:>10}  {row['regret']:6.2f}  {less:+.2f} +- {half:.2f}"
+        )
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print both tables and return the exit code."""
+    """Print the tables and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("record", type=Path, help="what benchmarks/fidelity.py wrote")
     parser.add_argument("--middle", default="15000x3@128", metavar="PLAN")
     parser.add_argument("--repetitions", type=int, default=100, metavar="N")
+    policies = "plans of a search and its rungs, for example 10000x1@32,15000x3@128"
+    parser.add_argument(
+        "--policies", nargs="+", default=[], type=lambda text: text.split(","), help=policies
+    )
+    parser.add_argument("--images", type=int, default=240_000, help="that a policy trains on")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     args = parser.parse_args(argv)
     tables = run(args)

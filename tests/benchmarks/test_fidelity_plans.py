@@ -88,9 +88,31 @@ def test_a_few_long_trainings_turn_the_order_of_the_short_ones(path, capsys):
         assert row["model_regret"] < row["low_regret"]
 
 
+def test_the_regret_of_a_policy_is_that_of_what_its_last_rung_names(path, capsys):
+    # all 20 networks once by the short plan; or 12 of them, and 2 of these by the middle plan
+    images = 20 * 10_000 + 2 * 5_000
+    policies = ("--policies", LOW, f"{LOW},{MIDDLE}", LONG, "--images", str(images))
+    low, climbed, one = tables(path, capsys, *policies)["policies"]
+    assert (low["counts"], climbed["counts"], one["counts"]) == ([20], [12, 2], [1])
+    depths = np.array([net.depth for net in networks()]) + np.arange(20) / 1e4  # ties by number
+    long = 0.02 * np.array([net.depth for net in networks()]) + np.arange(20) / 1e5
+    regrets = []
+    for seed in range(5):
+        drawn = np.random.default_rng(seed).permutation(20)[:12]
+        shallow = sorted(drawn, key=lambda i: 0.01 * networks()[i].depth - i / 1e5)[:2]
+        regrets.append(100 * (max(long) - long[max(shallow, key=lambda i: depths[i])]))
+    assert climbed["regrets"] == pytest.approx(regrets)
+    shallowest = min(range(20), key=lambda i: 0.01 * networks()[i].depth - i / 1e5)
+    assert low["regret"] == pytest.approx(100 * (max(long) - long[shallowest]))
+    difference = np.mean(regrets) - low["regret"]
+    assert climbed["less_first"][0] == pytest.approx(difference)
+    assert low["less_first"] == [0, 0]
+
+
 def test_a_record_that_has_just_begun_gives_empty_tables(path, capsys):
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"trainings": record["trainings"][:4]}))
-    assert tables(path, capsys) == {"plans": [], "models": []}
+    more = ("--policies", LOW)
+    assert tables(path, capsys, *more) == {"plans": [], "models": [], "policies": []}
     assert main([str(path)]) == 0
     assert capsys.readouterr().out.count("\n") == 3
