@@ -10,6 +10,7 @@ from typing import Literal
 from nas.statistics import t_interval
 
 MIN_PAIRS = 3
+MIN_SPREAD = 1e-9  # differences that lie closer are equal but for rounding
 
 Direction = Literal["higher", "lower", "same"]
 Word = Literal["holds", "does not hold", "cannot tell"]
@@ -22,7 +23,8 @@ class Verdict:
     Args:
         word: ``holds``, ``does not hold`` or ``cannot tell``.
         mean: Mean difference; None where nothing could be measured.
-        low: Lower end of the 95% interval of the mean; None with fewer than two pairs.
+        low: Lower end of the 95% interval of the mean; None with fewer than two pairs, or where
+            all differ by as much.
         high: Its upper end.
         num_pairs: Pairs that were measured.
         reason: Why it cannot tell, where that is not the interval; else empty.
@@ -56,13 +58,16 @@ def judge(
     """
     known = [value for value in differences if value is not None]
     mean = statistics.fmean(known) if known else None
-    low, high = t_interval(known) if len(known) > 1 else (None, None)
+    # NOTE: accuracies on few images are often equal; a spread of 0 is no certainty
+    has_spread = bool(known) and max(known) - min(known) > MIN_SPREAD
+    low, high = t_interval(known) if has_spread else (None, None)
     lost = len(differences) - len(known)
+    reason = f"all {len(known)} pairs differ by as much, which gives no interval"
     if lost:
         reason = f"{lost} of {len(differences)} pairs could not be measured"
-        return Verdict("cannot tell", mean, low, high, len(known), reason)
-    if len(known) < MIN_PAIRS or low is None or high is None:
+    elif len(known) < MIN_PAIRS:
         reason = f"a verdict needs at least {MIN_PAIRS} pairs, but there are {len(known)}"
+    if lost or len(known) < MIN_PAIRS or low is None or high is None:
         return Verdict("cannot tell", mean, low, high, len(known), reason)
     return Verdict(_word(low, high, direction, margin), mean, low, high, len(known))
 

@@ -177,7 +177,5 @@ class FeasibleSet:
         rng, fits = np.random.default_rng(0), self.candidates.is_feasible
         hits = sum(fits(self.propose(rng)) for _ in range(NUM_ESTIMATE_DRAWS))
         fraction = hits / NUM_ESTIMATE_DRAWS
-        # NOTE: one hit and one miss are added, so that the error is not 0 where nothing was hit
-        smoothed = (hits + 1) / (NUM_ESTIMATE_DRAWS + 2)
-        error = standard_error(smoothed, NUM_ESTIMATE_DRAWS)
+        error = standard_error(fraction, NUM_ESTIMATE_DRAWS)
         return Count(round(fraction * self._num_proposable), error * self._num_proposable)

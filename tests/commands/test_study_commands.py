@@ -1,7 +1,6 @@
 """`status`, `best`, `show TRIAL` and `count FILE` on a study that a real search wrote."""
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from optuna.trial import TrialState
 from nas.commands import main
 from nas.network.architecture import Architecture
 from nas.network.model import build_model
+from tests.support.errors import wilson_error
 from tests.support.small_study import (
     add_trial,
     copy_studies,
@@ -58,9 +58,9 @@ def test_best_has_accuracies_with_errors_and_parameters_that_pytorch_counts(caps
     assert spec["plan"]["val_images"] == best["val_images"]
     for entry in best["top"]:
         accuracy = entry["val_accuracy"]
-        assert entry["standard_error"] == pytest.approx(
-            math.sqrt(accuracy * (1 - accuracy) / best["val_images"])
-        )
+        num_images = best["val_images"]
+        error = wilson_error(accuracy * num_images, num_images)
+        assert entry["standard_error"] == pytest.approx(error)
         from nas.network.architecture import InputSpec
 
         model = build_model(Architecture.from_dict(entry["architecture"]), InputSpec(1, 8, 10))

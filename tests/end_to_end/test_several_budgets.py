@@ -96,5 +96,6 @@ def test_a_target_s_best_may_come_from_a_smaller_one():
     lines = describe_budgets(rows, (500, 4_000), 100)
     assert lines == [
         "within 500: no trial was trained to its end; 0 proposed for it",
-        "within 4,000: trial 0: 90.00 ± 3.00%, 900 parameters; 1 proposed for it",
+        # of 100 images: (90 + 1.92) / 103.84 = .8852, sqrt(.8852 (1 - .8852) / 103.84) = .0313
+        "within 4,000: trial 0: 90.00 ± 3.13%, 900 parameters; 1 proposed for it",
     ]

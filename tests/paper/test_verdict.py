@@ -47,6 +47,15 @@ def test_two_pairs_decide_nothing():
     assert "at least 3 pairs" in verdict.reason
 
 
+@pytest.mark.parametrize("direction", ["higher", "lower", "same"])
+@pytest.mark.parametrize("value", [0.0, 0.02, -0.1])
+def test_pairs_that_all_differ_by_as_much_decide_nothing(direction, value):
+    verdict = judge([value, value + 1e-17, value - 1e-17], direction, margin=0.05)
+    assert (verdict.word, verdict.mean) == ("cannot tell", pytest.approx(value))
+    assert (verdict.low, verdict.high) == (None, None)
+    assert verdict.reason == "all 3 pairs differ by as much, which gives no interval"
+
+
 def test_a_pair_that_could_not_be_measured_leaves_it_open():
     verdict = judge([0.02, 0.021, 0.022, None], "higher")
     assert (verdict.word, verdict.num_pairs) == ("cannot tell", 3)

@@ -49,6 +49,20 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.92 <= hits / 400 <= 0.98
 
 
+def test_two_equal_rankings_have_an_interval_that_holds_the_truth_too():
+    # of 8 networks that agree this well, every ninth measurement ranks them all alike
+    rng, rho, found = np.random.default_rng(0), 0.99, []
+    for _ in range(400):
+        x, noise = rng.normal(size=(2, 8))
+        y = rho * x + math.sqrt(1 - rho**2) * noise
+        tau = kendall_tau(x.tolist(), y.tolist())
+        low, high = tau_interval(tau, 8)
+        found.append((tau, low <= 2 / math.pi * math.asin(rho) <= high))
+    assert all(holds for tau, holds in found if tau == 1)
+    assert sum(tau == 1 for tau, _ in found) > 20
+    assert sum(holds for _, holds in found) / 400 > 0.95
+
+
 def test_only_networks_of_both_rungs_are_compared():
     low = {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.9}
     item = compare(10, low, 30, {0: 0.5, 1: 0.7, 2: 0.6})
@@ -62,7 +76,9 @@ def test_an_interval_is_given_from_enough_networks_on():
     same = {number: number / 10 for number in range(MIN_FOR_INTERVAL)}
     item = compare(10, same, 30, same)
     assert item.tau == 1.0
-    assert item.low > 0.9
+    # of 28 pairs, half a step below 1 is 27 / 28, of which Fisher's z is log(55) / 2
+    low = math.tanh(math.log(55) / 2 - 1.96 * math.sqrt(0.437 / 4))
+    assert (item.low, item.high) == (pytest.approx(low, abs=1e-4), 1.0)
     assert f"over {MIN_FOR_INTERVAL} networks." in describe_agreement(item)
 
 

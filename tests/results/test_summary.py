@@ -17,6 +17,7 @@ from nas.results.summary import (
     table_of,
     verdict_lines,
 )
+from tests.support.errors import wilson_error
 from tests.support.rows import row
 
 
@@ -31,6 +32,9 @@ def text_of(*rows, **options):
 
 def test_an_accuracy_carries_its_standard_error():
     assert percent(0.93, 5_000) == "93.00 ± 0.36%"
+    # all of 6 right: (6 + 1.9207) / (6 + 3.8415) = .80483, sqrt(.80483 (1 - .80483) / 9.8415)
+    assert percent(1.0, 6) == "100.00 ± 12.63%"
+    assert percent(0.0, 6) == "0.00 ± 12.63%"
 
 
 def test_ties_and_their_smallest_are_named_and_the_best_of_many_reads_high():
@@ -64,7 +68,10 @@ def test_the_estimate_decides_and_the_measurement_is_printed():
     assert (record["best"]["val_accuracy"], record["best"]["estimated_accuracy"]) == (0.92, 0.91)
     assert record["best"]["estimated_accuracy_sd"] == 0.01
     header, cells = table_of(summary)
-    assert (header[2], cells[0][:3]) == ("estimate", ("1", "92.00 ± 2.71%", "91.00%"))
+    assert (header[2], cells[0][:3]) == (
+        "estimate",
+        ("1", f"92.00 ± {100 * wilson_error(92, 100):.2f}%", "91.00%"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +87,7 @@ def test_the_estimate_decides_and_the_measurement_is_printed():
 def test_the_first_line_says_whether_the_baseline_is_beaten_and_how_surely(accuracy, lead, word):
     known = row(1, 0.60, source="known", known_name="final")
     summary = summary_of(row(0, accuracy), known)
-    error = math.sqrt((accuracy * (1 - accuracy) + 0.6 * 0.4) / 100)
+    error = math.hypot(wilson_error(100 * accuracy, 100), wilson_error(60, 100))
     record = summary_record(summary)["difference"]
     assert record["val_accuracy"] == pytest.approx(accuracy - 0.6)
     assert record["standard_error"] == pytest.approx(error)
@@ -139,7 +146,7 @@ def test_the_record_is_plain_json_with_the_pareto_front():
     record = json.loads(json.dumps(summary_record(summary_of(*rows), top=2)))
     assert [entry["trial"] for entry in record["top"]] == [0, 1]
     assert [entry["trial"] for entry in record["front"]] == [1, 0]
-    assert record["best"]["standard_error"] == pytest.approx(math.sqrt(0.9 * 0.1 / 100))
+    assert record["best"]["standard_error"] == pytest.approx(wilson_error(90, 100))
     assert record["best"]["budget_share"] == 0.09
     assert record["funnel"]["complete"] == 3
 
@@ -163,7 +170,7 @@ def test_the_pareto_front_names_the_best_up_to_each_size_and_a_long_one_keeps_it
     header, cells = pareto_table(summary_of(*rows))
     assert len(header) == 3
     assert [line[:2] for line in cells] == [("900", "trial 0"), ("500", "trial 1")]
-    assert cells[1][2] == "70.00 ± 4.58%"
+    assert cells[1][2] == f"70.00 ± {100 * wilson_error(70, 100):.2f}%"
     long = [row(n, 0.2 + n / 50, 100 + n) for n in range(30)]
     shown = [line[0] for line in pareto_table(summary_of(*long))[1]]
     assert len(shown) == 8

@@ -30,6 +30,7 @@ from nas.network.architecture import Architecture
 from nas.network.identity import identify
 from nas.network.model import build_model
 from nas.retraining.run_folder import RunFolder
+from tests.support.errors import wilson_error
 from tests.support.searching import Running
 from tests.support.small_study import SPEC, add_trial, copy_studies, create_study, net, snapshot
 
@@ -126,10 +127,7 @@ def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_acc
             pixels = (image / 255 - metrics["mean"][0]) / metrics["std"][0]
             hits += int(model(pixels.unsqueeze(0)).argmax()) == label
     assert metrics["test_accuracy"] == hits / len(test)
-    accuracy = hits / len(test)
-    assert metrics["test_standard_error"] == pytest.approx(
-        math.sqrt(accuracy * (1 - accuracy) / len(test))
-    )
+    assert metrics["test_standard_error"] == pytest.approx(wilson_error(int(hits), len(test)))
     assert metrics["num_params"] == sum(p.numel() for p in model.parameters())
     assert metrics["test_accuracy_flip_tta"] is None  # a mirrored digit is another one
 
