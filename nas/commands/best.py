@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; where there is no best trial, why, and exit with 1."""
     from nas.results.rungs_text import rungs_record
     from nas.results.summary import summary_record
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({**summary_record(summary, args.top), **rungs_record(opened.rungs, budget)})
     else:
         print_best(opened.rungs, summary, args.top, with_front=True)
-    return 0
+    return 0 if summary.best is not None else 1
 
 
 def print_best(
@@ -72,15 +72,16 @@ def print_best(
 
     against_baseline, *verdict = verdict_lines(summary)
     print(against_baseline)
-    if summary.best is not None:
+    if summary.best is None:
+        return
+    print()
+    print_table(*table_of(summary, top), left=(-2, -1))
+    print()
+    if with_front and len(summary.pareto_front) > 1:
+        print_table(*pareto_table(summary), left=())
+        left_out = len(summary.pareto_front) - PARETO_ROWS
+        if left_out > 0:
+            print(f"{left_out} more on the Pareto front: see --format json")
         print()
-        print_table(*table_of(summary, top), left=(-2, -1))
-        print()
-        if with_front and len(summary.pareto_front) > 1:
-            print_table(*pareto_table(summary), left=())
-            left_out = len(summary.pareto_front) - PARETO_ROWS
-            if left_out > 0:
-                print(f"{left_out} more on the Pareto front: see --format json")
-            print()
     lines = [*describe_deciding_rung(rungs, summary.budget), *verdict]
     print("\n".join([*lines, *describe_agreements(rungs)]))

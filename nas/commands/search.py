@@ -3,7 +3,8 @@
 A sampler proposes networks, an exact counter rejects what is over the budget before anything is
 trained, short trainings rank the rest, and a pruner stops those below the median. The best of
 these climb to longer trainings while the search goes on. The same command line resumes a search
-that was interrupted or killed; --trials is the study's total.
+that was interrupted or killed; --trials is the study's total. Where the first 8 trials all diverge
+or do not fit in memory, the search stops.
 """
 
 from __future__ import annotations
@@ -140,8 +141,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         text = "interrupted; the state is saved: the same command resumes"
         raise KeyboardInterrupt(text) from None
-    print_end(args, read_study(search.folder, args.storage), reason)
-    return 0
+    return print_end(args, read_study(search.folder, args.storage), reason)
 
 
 def _note_storage(request: Request) -> None:

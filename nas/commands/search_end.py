@@ -11,8 +11,10 @@ from nas.commands.common import OpenedStudy
 from nas.printing import print_json
 
 
-def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> None:
-    """Print what a study found and spent, and what to do next.
+def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int:
+    """Print what a study found and spent, and what to do next; return the exit code.
+
+    It is 1 where the search is over and no trial was trained to its end.
 
     Args:
         args: The arguments of `search`.
@@ -22,20 +24,24 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> Non
     from nas.results.audit import audit, describe_audit
     from nas.results.budgets import describe_budgets
     from nas.results.spending import describe_spending
-    from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
+    from nas.search import worker
 
     definition, summary = opened.definition, opened.summary
+    code = 0 if summary.best is not None or reason in (worker.TIME_LIMIT, worker.ELSEWHERE) else 1
     if args.format == "json":
         print_json({"stopped": reason, **opened.record()})
-        return
+        return code
     ends = {
-        FINISHED: "finished, the study has its trials",
-        TIME_LIMIT: "the time limit is reached; the same command goes on",
-        HOURS_SPENT: "the study's device hours are spent; a larger --gpu-hours goes on",
-        EXHAUSTED: "finished, every architecture within the budget was tried",
-        ELSEWHERE: "nothing left to begin here, the last trials run on other machines",
+        worker.FINISHED: "finished, the study has its trials",
+        worker.TIME_LIMIT: "the time limit is reached; the same command goes on",
+        worker.HOURS_SPENT: "the study's device hours are spent; a larger --gpu-hours goes on",
+        worker.EXHAUSTED: "finished, every architecture within the budget was tried",
+        worker.BROKEN: f"stopped for good, {worker.BROKEN}",
+        worker.ELSEWHERE: "nothing left to begin here, the last trials run on other machines",
     }
-    print(f"\n{ends[reason]}: {summary.funnel.counted} trained\n", file=sys.stderr)
+    funnel = summary.funnel
+    broken = f", {funnel.broken} broken" if funnel.broken else ""
+    print(f"\n{ends[reason]}: {funnel.trained} trained{broken}\n", file=sys.stderr)
     print_best(opened.rungs, summary)
     for line in describe_budgets(opened.rows, definition.targets, summary.val_images):
         print(line)
@@ -47,3 +53,4 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> Non
         where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
         print(f"\nnext: python cli.py retrain --best --study {opened.folder.name}{where}")
         print(f"      python cli.py dashboard --study {opened.folder.name}{where}")
+    return code

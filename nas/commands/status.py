@@ -60,7 +60,7 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     from nas.results.question import describe_answer
     from nas.results.rungs_text import describe_agreements, describe_rungs
     from nas.results.spending import describe_spending
-    from nas.results.summary import percent
+    from nas.results.summary import nothing_fits, percent
     from nas.study.attributes import SAMPLER
 
     definition, summary, rungs = opened.definition, opened.summary, opened.rungs
@@ -75,8 +75,8 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         f"pruner {definition.pruner}",
         f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images, "
         f"{plan.device}",
-        f"trained   {funnel.counted} of {record['target_trials']}: {funnel.complete} to the end, "
-        f"{funnel.pruned} pruned, {funnel.broken} broken",
+        f"trained   {funnel.trained} of {record['target_trials']}: {funnel.complete} to the end, "
+        f"{funnel.pruned} pruned; {funnel.broken} broken",
         f"rejected  {funnel.num_over_budget} over budget and {funnel.num_repeats} repeats, "
         "before training",
         f"failed    {funnel.failed} (killed, interrupted, withdrawn); {funnel.waiting} waiting",
@@ -85,7 +85,9 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     ]
     if definition.audit:
         lines.append(f"audit     {describe_audit(audit(opened.rows))}")
-    if best is not None:
+    if best is None:
+        lines.append(f"best      {nothing_fits(summary)}")
+    else:
         after = rungs.training(rungs.deciding_rung(definition.budget))
         lines.append(
             f"best      trial {best.number}: "
@@ -106,6 +108,8 @@ def _describe_time(opened: OpenedStudy, record: Mapping[str, Any]) -> str:
     running = f"{workers} training now" if workers else "nothing is training now"
     seconds, left = record["seconds_per_trial"], record["seconds_left"]
     by_rung = record["rungs_seconds_left"]
+    if opened.rungs.is_hopeless:
+        return f"the search was stopped, its first trials all broke; {running}"
     if all(rung.has_ended for rung in rungs):
         return f"the study has its trials; {running}"
     if seconds is None or left is None or by_rung is None:

@@ -94,7 +94,7 @@ def rungs_record(study_rungs: StudyRungs, budget: int) -> dict[str, Any]:
                 "count": item.spec.count if item.spec is not None else None,
                 "target_trials": item.num_trials,
                 "counted": item.num_trained,
-                "broken": sum(row.is_broken for row in item.rows),
+                "broken": item.num_broken,
                 "running": sum(row.state == "running" for row in item.rows),
             }
             for item in study_rungs.upper
@@ -114,9 +114,10 @@ def describe_deciding_rung(study_rungs: StudyRungs, budget: int) -> list[str]:
             "only roughly."
         ]
     else:
+        trained = rung.num_trained - rung.num_broken
         lines = [
             f"Accuracies after {study_rungs.training(rung)}, of rung {rung.label}: "
-            f"{rung.num_trained} of {rung.num_trials or rung.spec.count} trained."
+            f"{trained} of {rung.num_trials or rung.spec.count} trained."
         ]
     if silent:
         names = ", ".join(item.label for item in silent)
@@ -143,11 +144,11 @@ def describe_rungs(study_rungs: StudyRungs) -> list[str]:
     lines = []
     for rung in study_rungs.upper:
         assert rung.spec is not None
+        trained = rung.num_trained - rung.num_broken
         if rung.num_trials is None:
-            text = f"{rung.num_trained} of {rung.spec.count} trained, as the rung below goes on"
+            text = f"{trained} of {rung.spec.count} trained, as the rung below goes on"
         else:
-            text = f"{rung.num_trained} of {rung.num_trials} trained"
-        broken = sum(row.is_broken for row in rung.rows)
-        text += f", {broken} broken" if broken else ""
+            text = f"{trained} of {rung.num_trials} trained"
+        text += f", {rung.num_broken} broken" if rung.num_broken else ""
         lines.append(f"{f'rung {rung.label}':<9} {text}")
     return lines

@@ -37,6 +37,10 @@ from nas.study.storage import has_study, load_study
 from nas.study.trials import TrialRow, rank, read_rows
 from nas.training.result import Ending
 
+# What broke all of so many first trials is common to them: were half of the networks to break by
+# themselves, one search in 256 would begin so.
+MAX_BROKEN = 8
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -84,6 +88,11 @@ class Rung:
     def num_trained(self) -> int:
         """Return how many trials count."""
         return sum(row.is_counted for row in self.rows)
+
+    @property
+    def num_broken(self) -> int:
+        """Return how many of these broke."""
+        return sum(row.is_broken for row in self.rows)
 
     @property
     def has_ended(self) -> bool:
@@ -161,6 +170,11 @@ class StudyRungs:
     def has_ended(self) -> bool:
         """Tell whether the search and every rung have their trials."""
         return all(rung.has_ended for rung in self.rungs)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Tell whether all trials of the search broke, `MAX_BROKEN` or more."""
+        return MAX_BROKEN <= self.rungs[0].num_trained == self.rungs[0].num_broken
 
     def closed(self) -> StudyRungs:
         """Return the study as if its search ended now: each rung has a like share of its count."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,11 @@ from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank,
 
 TOP = 5
 PARETO_ROWS = 8
+HINTS = {  # by how the reason of a broken trial begins
+    "diverged": "a lower rate (--set learning_rate=...)",
+    # NOTE: not the batch: it has been taken in pieces, down to a few images a forward pass
+    "out of memory": "a lower --max-activations or --workers 1",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Summary:
         best_baseline: The same among the baselines, in that rung.
         pareto_front: Those whose score no network as small or smaller reaches, by parameters.
         smallest: Parameters of the smallest network trained to its end, whatever the budget.
+        broken: How many trials broke, of what, and what may help; empty where none did.
         answer: What the trials near this budget say to the paper's question.
         epochs: Epochs of the trainings that `best_found` and `best_baseline` are compared by.
         images: Training images of each of these epochs.
@@ -56,6 +63,7 @@ class Summary:
     best_baseline: TrialRow | None
     pareto_front: tuple[TrialRow, ...]
     smallest: int | None
+    broken: str
     answer: Answer
     epochs: int
     images: int
@@ -105,6 +113,7 @@ def summarise(
         best_baseline=next(iter(baselines), None),
         pareto_front=tuple(pareto_front(ranked)),
         smallest=min((row.num_params or 0 for row in rank(rows)), default=None),
+        broken=describe_broken(rows),
         answer=answer,
         epochs=epochs,
         images=images,
@@ -146,6 +155,7 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "funnel": asdict(summary.funnel),
         "ranked_by": "estimated_accuracy" if summary.is_estimated else "val_accuracy",
         "best": optional(summary.best),
+        "no_best": nothing_fits(summary) if summary.best is None else None,
         "smallest_tied": optional(summary.smallest_tied),
         "best_found": optional(summary.best_found),
         "best_known": optional(summary.best_baseline),
@@ -244,12 +254,26 @@ def describe_trial(row: TrialRow, study: str, num_images: int) -> list[str]:
     return [*lines, ", ".join(parts)]
 
 
+def describe_broken(rows: Sequence[TrialRow]) -> str:
+    """Return how many trials broke of what, one of them, and what may help; empty where none."""
+    broken = [row for row in rows if row.is_broken]
+    if not broken:
+        return ""
+    kinds = [next((k for k in HINTS if (row.reason or "").startswith(k)), "") for row in broken]
+    counts = Counter(kinds).most_common()
+    common = counts[0][0]
+    shown = broken[kinds.index(common)]
+    told = ", ".join(f"{count} {kind or 'broke'}" for kind, count in counts)
+    hint = f". What may help: {HINTS[common]} in another study (--study NAME)" if common else ""
+    return f"{told} (trial {shown.number}: {shown.reason}){hint}"
+
+
 def nothing_fits(summary: Summary) -> str:
     """Return why there is no best trial within the budget."""
     text = f"No trial within {summary.budget:,} parameters was trained to its end"
-    if summary.smallest is None:
-        return f"{text} yet"
-    return f"{text}; the smallest that was has {summary.smallest:,}"
+    if summary.smallest is not None:
+        return f"{text}; the smallest that was has {summary.smallest:,}"
+    return f"{text}: {summary.broken}" if summary.broken else f"{text} yet"
 
 
 def verdict_lines(summary: Summary) -> list[str]:

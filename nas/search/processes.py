@@ -16,14 +16,14 @@ from typing import IO
 import nas
 from nas.errors import RunError
 from nas.search.prepare import Search
-from nas.search.worker import ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
+from nas.search.worker import BROKEN, ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 from nas.study.folder import STORAGE_VARIABLE
 
 POLL_SECONDS = 0.5
 INTERRUPTED_CODE = 130
 PARENT_VARIABLE = "NAS_SEARCH_PID"
 # the first that a worker ended with holds
-REASONS = (FINISHED, EXHAUSTED, ELSEWHERE, HOURS_SPENT, TIME_LIMIT)
+REASONS = (FINISHED, EXHAUSTED, ELSEWHERE, HOURS_SPENT, TIME_LIMIT, BROKEN)
 
 
 @dataclass(frozen=True)

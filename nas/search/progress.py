@@ -36,13 +36,13 @@ def compose_line(
     rows, budget = study_rungs.rungs[0].rows, study_rungs.definition.budget
     funnel = count_funnel(rows)
     parts = [
-        f"{funnel.counted}/{num_trials} trained",
+        f"{funnel.trained}/{num_trials} trained",
         *map(_describe_rung, study_rungs.upper),
         f"{funnel.pruned} pruned",
         f"{funnel.num_over_budget} rejected before training",
         f"{funnel.num_repeats} repeats",
     ]
-    num_broken = sum(row.is_broken for rung in study_rungs.rungs for row in rung.rows)
+    num_broken = sum(rung.num_broken for rung in study_rungs.rungs)
     if num_broken:
         parts.append(f"{num_broken} broken")
     rung = study_rungs.deciding_rung(budget)

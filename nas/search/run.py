@@ -57,7 +57,8 @@ def run(search: Search, console: Any) -> str:
                 rungs.open()
             display = Display(progress, rungs)
             display.show()
-            if rungs.read().has_ended:
+            state = rungs.read()
+            if state.is_hopeless or state.has_ended:
                 return describe_end(rungs)
             if search.workers > 1:
                 return run_processes(search, deadline, display.show)

@@ -35,6 +35,7 @@ from nas.study.liveness import is_elsewhere
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"
+BROKEN = "the first trials all broke"
 ELSEWHERE = "the last trials run on other machines"
 WAITING = "waiting for the trials of other processes"  # of this machine
 WAIT_SECONDS = 0.5  # between two looks at what the others do
@@ -84,7 +85,8 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
     """Train until the study and its rungs have their trials, or the deadline.
 
     Returns:
-        Why it stopped: `FINISHED`, `TIME_LIMIT`, `HOURS_SPENT`, `EXHAUSTED` or `ELSEWHERE`.
+        Why it stopped: `FINISHED`, `TIME_LIMIT`, `HOURS_SPENT`, `EXHAUSTED`, `BROKEN` or
+        `ELSEWHERE`.
 
     Raises:
         KeyboardInterrupt: A signal came; the running trial was requeued.
@@ -107,8 +109,11 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
 
 
 def describe_end(rungs: OpenRungs) -> str:
-    """Return what `run_worker` returns of a study whose rungs have all ended."""
-    is_full = rungs.read().rungs[0].num_trained >= rungs.first.study.user_attrs[TARGET]
+    """Return what `run_worker` returns of a study that is hopeless, or whose rungs have ended."""
+    state = rungs.read()
+    if state.is_hopeless:
+        return BROKEN
+    is_full = state.rungs[0].num_trained >= rungs.first.study.user_attrs[TARGET]
     return FINISHED if is_full else EXHAUSTED
 
 
@@ -123,7 +128,8 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
         ledger.requeue_dead()
     state = rungs.read()
     work = _list_work(rungs, state)
-    if state.has_ended and not work:  # else two machines promoted one network: one is refused
+    # with work left at the end two machines promoted one network, and one is refused
+    if state.is_hopeless or (state.has_ended and not work):
         return describe_end(rungs)
     has_waiting = any(row.state == "waiting" for row in state.rungs[0].rows)
     if (0, -1) in work and not has_waiting and context.sampler.is_exhausted(rungs.first.study):

@@ -111,6 +111,11 @@ class Funnel:
     num_over_budget: int
     num_repeats: int
 
+    @property
+    def trained(self) -> int:
+        """Return how many of those that count have an accuracy."""
+        return self.complete + self.pruned
+
 
 def read_rows(study: optuna.Study) -> list[TrialRow]:
     """Return every trial of a study, by number."""

@@ -79,9 +79,11 @@ def test_best_takes_a_smaller_budget_and_says_where_nothing_fits(capsys):
         (size for size in sizes if size <= sizes[1]),
         key=[entry["num_params"] for entry in smaller["top"]].index,
     )
-    none = record(capsys, "best", "--budget", "10")
+    none = record(capsys, "best", "--budget", "10", code=1)
     assert none["best"] is None
-    assert f"the smallest that was has {sizes[0]:,}" in call(capsys, "best", "--budget", "10").out
+    text = f"the smallest that was has {sizes[0]:,}"
+    assert text in none["no_best"]
+    assert text in call(capsys, "best", "--budget", "10", code=1).out
     assert "nothing larger was trained" in call(capsys, "best", "--budget", "1M").err
 
 
@@ -140,8 +142,9 @@ def test_every_state_of_a_trial_is_shown_and_counted(tmp_path, capsys):
 def test_a_study_without_trials_can_be_looked_at(tmp_path, capsys):
     create_study(tmp_path)
     assert "trained   0 of 200" in call(capsys, "status", studies=tmp_path).out
-    assert "yet" in call(capsys, "best", studies=tmp_path).out
-    assert record(capsys, "best", studies=tmp_path)["front"] == []
+    assert "trained to its end yet" in call(capsys, "status", studies=tmp_path).out
+    assert "yet" in call(capsys, "best", studies=tmp_path, code=1).out
+    assert record(capsys, "best", studies=tmp_path, code=1)["front"] == []
 
 
 def test_count_and_show_read_a_run_folders_architecture(tmp_path, capsys):

@@ -16,6 +16,7 @@ from nas.network.architecture import Architecture, InputSpec, Stage, Stem
 from nas.network.identity import identify
 from nas.network.model import build_model
 from nas.space import load_space
+from nas.study.trials import is_counted
 from tests.support.searching import (
     BUDGET,
     TINY,
@@ -142,15 +143,67 @@ def test_a_space_with_fewer_networks_than_trials_ends_well(folder, images, capsy
     assert len(own.trials()) == num_trained
 
 
-def test_a_training_that_diverges_counts_with_the_worst_value_and_its_reason(folder, images):
-    argv = [*words(images, trials=2, epochs=2), "--set", "learning_rate=100"]
-    argv += ["--set", "momentum=0.99", "--set", "warmup_share=0", "--set", "weight_decay=10"]
-    assert main(argv) == 0
+def diverging(images, *more, **options):
+    """A search whose rate makes every training diverge."""
+    settings = ("learning_rate=100", "momentum=0.99", "warmup_share=0", "weight_decay=10")
+    settings += ("batch_size=4",)
+    own = [word for setting in settings for word in ("--set", setting)]
+    return words(images, *own, *more, epochs=2, **options)
+
+
+def test_trainings_that_diverge_count_with_the_worst_value_and_are_not_called_trained(
+    folder, images, capsys
+):
+    assert main(diverging(images, trials=2)) == 1
     trials = folder.trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
     for trial in trials:
         assert trial.value == 0.0
         assert "diverged" in trial.user_attrs["reason"]
+    shown = capsys.readouterr()
+    assert "finished, the study has its trials: 0 trained, 2 broken" in shown.err
+    assert (
+        "0/2 trained · 0 pruned · 0 rejected before training · 0 repeats · 2 broken" in shown.err
+    )
+    assert "was trained to its end: 2 diverged (trial 0: diverged in epoch 1 of 2" in shown.out
+
+
+def test_a_search_whose_first_trials_all_break_stops_and_says_why(folder, images, capsys):
+    argv = diverging(images, trials=40)
+    for _ in range(2):  # the same command trains no more
+        assert main(argv) == 1
+        assert [is_counted(trial) for trial in folder.trials()] == [True] * 8
+        shown = capsys.readouterr()
+        assert "stopped for good, the first trials all broke: 0 trained, 8 broken" in shown.err
+        first = shown.out.splitlines()[0]
+        assert first.startswith("No trial within 8,000 parameters was trained to its end: 8 div")
+        assert "--set learning_rate=" in first
+        assert "next:" not in shown.out
+    assert main(["best"]) == 1
+    assert capsys.readouterr().out.splitlines() == [first]
+    assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"best      {first}" in {f"{line}." for line in lines}
+    assert "trained   0 of 40: 0 to the end, 0 pruned; 8 broken" in lines
+    assert "time      the search was stopped, its first trials all broke" in "\n".join(lines)
+    assert main(["retrain", "--best"]) == 2
+    assert first.removesuffix(".") in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_stop_where_the_first_trials_all_break_and_one_more_begins_none(
+    folder, images, capsys
+):
+    argv = [*diverging(images, trials=40), "--workers", "2", "--format", "json"]
+    assert main(argv) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert record["stopped"] == "the first trials all broke"
+    # a trial that the second worker had begun by then is trained
+    assert 8 <= record["funnel"]["broken"] == record["funnel"]["counted"] <= 9
+    assert "diverged" in record["no_best"]
+    assert main(["worker"]) == 0
+    assert "the first trials all broke" in capsys.readouterr().out
+    assert len([t for t in folder.trials() if is_counted(t)]) == record["funnel"]["counted"]
 
 
 def test_the_same_seed_proposes_the_same_networks_in_another_process(folder, images, tmp_path):

@@ -17,7 +17,14 @@ from nas.results.rungs_text import (
     describe_rungs,
     rungs_record,
 )
-from nas.results.study_rungs import Rung, StudyRungs, read_rung_rows, rungs_of, upper_rungs
+from nas.results.study_rungs import (
+    MAX_BROKEN,
+    Rung,
+    StudyRungs,
+    read_rung_rows,
+    rungs_of,
+    upper_rungs,
+)
 from nas.study.attributes import ORIGIN
 from nas.study.rungs import RungSpec
 from nas.study.storage import ensure_study, open_storage
@@ -71,12 +78,25 @@ def test_a_budget_that_a_rung_does_not_cover_falls_to_the_one_below_and_that_is_
     assert study.deciding_rung(10).epochs == 4
 
 
+def test_a_search_is_hopeless_while_all_of_its_first_trials_broke():
+    def is_hopeless(*states):
+        return study_rungs(own=[row(n, state=state) for n, state in enumerate(states)]).is_hopeless
+
+    broken = ["broken"] * MAX_BROKEN
+    assert is_hopeless(*broken)
+    assert is_hopeless("failed", *broken, "running", "waiting", "rejected")
+    assert not is_hopeless(*broken[1:])
+    assert not is_hopeless("complete", *broken)
+    assert not is_hopeless(*broken, "pruned")
+    assert not is_hopeless()
+
+
 def test_a_best_one_that_broke_in_the_rung_leaves_the_rung_its_say():
     broken = row(0, 0.0, 900, state="broken", reason="diverged")
     study = study_rungs((2, 30, 2, [broken, row(1, 0.85, 800)]))
     assert study.deciding_rung(1000).epochs == 30
     assert study.summarise(1000).best.number == 1
-    assert "2 of 2 trained, 1 broken" in describe_rungs(study)[0]
+    assert "1 of 2 trained, 1 broken" in describe_rungs(study)[0]
     all_broken = study_rungs((1, 30, 1, [broken]))
     assert all_broken.deciding_rung(1000).epochs == 4  # it has no accuracy to speak of
 

@@ -141,6 +141,21 @@ def test_where_nothing_fits_the_smallest_is_named():
     )
 
 
+def test_where_trials_broke_it_is_said_of_what_and_what_may_help():
+    nan, memory = "diverged in epoch 2 of 4: loss nan", "out of memory at 8 images a forward pass"
+    rows = [row(0, state="broken", reason=memory)]
+    rows += [row(number, state="broken", reason=nan) for number in (1, 2)]
+    rows += [row(3, state="broken", reason="given up: died 3 times"), row(4, state="running")]
+    assert text_of(*rows) == (
+        "No trial within 10,000 parameters was trained to its end: 2 diverged, 1 out of memory, "
+        "1 broke (trial 1: diverged in epoch 2 of 4: loss nan). What may help: a lower rate "
+        "(--set learning_rate=...) in another study (--study NAME)."
+    )
+    assert "--max-activations" in summary_record(summary_of(rows[0]))["no_best"]
+    assert text_of(rows[3]).endswith(": 1 broke (trial 3: given up: died 3 times).")
+    assert summary_record(summary_of(row(5), *rows))["no_best"] is None
+
+
 def test_the_record_is_plain_json_with_the_pareto_front():
     rows = [row(0, 0.9, 900), row(1, 0.7, 500), row(2, 0.6, 700)]
     record = json.loads(json.dumps(summary_record(summary_of(*rows), top=2)))

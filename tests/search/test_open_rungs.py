@@ -470,12 +470,12 @@ def test_a_network_that_breaks_in_a_rung_is_counted_with_its_reason(folder, imag
 def test_where_every_training_diverged_no_network_is_promoted(folder, images, capsys):
     argv = [*words(images, trials=2), "--set", "learning_rate=100", "--set", "momentum=0.99"]
     argv += ["--set", "warmup_share=0", "--set", "weight_decay=10", "--rungs", "1x2"]
-    assert main(argv) == 0
+    assert main(argv) == 1
     assert all("diverged" in trial.user_attrs["reason"] for trial in folder.trials())
     (rung,) = record(capsys, "status")["rungs"]
     assert (rung["target_trials"], rung["counted"]) == (0, 0)
     assert rung_trials(folder, 2) == []
-    assert main(argv) == 0
+    assert main(argv) == 1
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_the_line_names_everything_once():
     ]
     line = compose(rows, 20)
     for part in (
-        "3/20 trained",
+        "2/20 trained",
         "1 pruned",
         "7 rejected before training",
         "2 repeats",
