@@ -29,7 +29,6 @@ from nas.training.engine import Engine, hardware
 from nas.training.evaluate import evaluate
 from nas.training.loop import train
 from nas.training.result import EpochRecord, TrainResult
-from nas.training.state import load_checkpoint
 
 
 def find_ended(run: RunSpec, data: Dataset, mode: str) -> dict[str, Any] | None:
@@ -127,6 +126,7 @@ def retrain(
             folder.write({**metrics, "status": RUNNING})
             metrics |= measure_test(run, data, result.model)
         if result.curve:
+            folder.write_curve(result.curve)
             folder.draw_curve(result.curve, _title(metrics))
         folder.write(metrics)
     return metrics
@@ -155,23 +155,23 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
 def _train(
     run: RunSpec, data: Dataset, is_going_on: bool, on_epoch: Callable[[EpochRecord], None]
 ) -> TrainResult:
-    """Train the epochs that are missing; those done before are neither written nor shown again."""
-    done = len(load_checkpoint(run.folder.checkpoint)["curve"]) if is_going_on else 0
+    """Train the epochs that are missing; those done before are not shown again."""
     curve: list[EpochRecord] = []
 
-    def record(epoch: EpochRecord) -> bool:
+    def keep(epoch: EpochRecord) -> None:
         curve[epoch.epoch - 1 :] = [epoch]  # a training that began again repeats its epochs
-        if epoch.epoch >= done:
-            run.folder.write_curve(curve)
-        if epoch.epoch > done:
-            on_epoch(epoch)
-        return False
+
+    def record(epoch: EpochRecord) -> None:
+        keep(epoch)
+        run.folder.write_curve(curve)
+        on_epoch(epoch)
 
     return train(
         train_spec_of(run, data),
         make_batches(data, run.recipe, run.seed),
         run.engine,
         on_epoch=record,
+        on_resumed=keep,
         checkpoint_path=run.folder.checkpoint,
         resume=is_going_on,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.data.images import Dataset
-from nas.errors import ArchitectureError, InfeasibleError, StorageError
+from nas.errors import ArchitectureError, InfeasibleError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps, format_percent
@@ -37,10 +36,7 @@ from nas.training.engine import Engine
 from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe
 from nas.training.result import Ending, EpochRecord, TrainResult
-from nas.training.state import load_checkpoint
 from nas.training.tracking import TrackedRun, Trackers
-
-logger = logging.getLogger(__name__)
 
 KEPT_TRIALS = 10  # trials whose folder with the learning curve stays, the best first
 CHECKPOINT_FILE, CURVE_FILE = "checkpoint.pt", "curve.json"
@@ -140,7 +136,7 @@ class Objective:
         recipe = Recipe.from_dict(definition.recipe)
         seed = trial.user_attrs[names.SEED]
         spec = TrainSpec(architecture, definition.input_spec, recipe, plan.epochs, seed)
-        own = self._prepare_folder(trial, spec)
+        own = self._prepare_folder(trial)
         trackers = self._make_trackers(trial, spec)
         curve: list[EpochRecord] = []
         started = time.perf_counter()
@@ -236,7 +232,7 @@ class Objective:
         )
         return Trackers(self.track, run, self.left_out)
 
-    def _prepare_folder(self, trial: optuna.Trial, spec: TrainSpec) -> Path:
+    def _prepare_folder(self, trial: optuna.Trial) -> Path:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""
         own = self.folder.trial(trial.number)
         own.mkdir(parents=True, exist_ok=True)
@@ -245,9 +241,6 @@ class Objective:
             older = self.folder.trial(number) / CHECKPOINT_FILE
             if not checkpoint.exists() and older.exists():
                 older.replace(checkpoint)
-        if checkpoint.exists() and not _is_usable(checkpoint, spec):
-            logger.warning("trial %d starts anew: %s cannot be used", trial.number, checkpoint)
-            checkpoint.unlink()
         return own
 
 
@@ -261,11 +254,3 @@ def told(result: TrainResult) -> tuple[TrialState, float | None]:
         return TrialState.PRUNED, None
     is_broken = result.status.is_broken
     return TrialState.COMPLETE, WORST_ACCURACY if is_broken else result.val_accuracy
-
-
-def _is_usable(checkpoint: Path, spec: TrainSpec) -> bool:
-    """Tell whether a checkpoint is whole and of this training, also after crash or upgrade."""
-    try:
-        return bool(load_checkpoint(checkpoint)["job"] == spec.to_dict())
-    except (StorageError, KeyError):
-        return False

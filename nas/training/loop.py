@@ -31,6 +31,7 @@ def train(
     engine: Engine,
     *,
     on_epoch: OnEpoch | None = None,
+    on_resumed: OnEpoch | None = None,
     checkpoint_path: Path | None = None,
     resume: bool = False,
     pace: CheckpointPace | None = None,
@@ -50,14 +51,15 @@ def train(
         batches: The data.
         engine: What it runs on.
         on_epoch: Called after every epoch, once a checkpoint that is due is written; returns True
-            to stop there. After a resume it sees the epochs that were done, again, first.
+            to stop there.
+        on_resumed: Called first, for the epochs that a checkpoint has; None is `on_epoch`.
         checkpoint_path: Where the state is written at `pace` and at every stop; None writes none.
-        resume: Go on from `checkpoint_path` if there is such a file.
+        resume: Go on from `checkpoint_path` if there is such a file. One that is damaged or does
+            not fit is said in a line, and the training begins anew.
         pace: How often; None is after every epoch on a CPU and by time on a GPU.
 
     Raises:
-        StorageError: The checkpoint cannot be written, or is damaged.
-        StudyMismatchError: The checkpoint is of another training.
+        StorageError: The checkpoint cannot be written.
     """
     pace = pace or CheckpointPace(by_time=engine.is_cuda)
     checkpoint = checkpoint_path if resume else None
@@ -65,7 +67,7 @@ def train(
     def attempt(micro_batch: int) -> TrainResult:
         with engine.applied():
             training = open_training(spec, batches, engine, micro_batch, checkpoint)
-            return _run(training, on_epoch, checkpoint_path, pace)
+            return _run(training, on_resumed or on_epoch, on_epoch, checkpoint_path, pace)
 
     batch_size = spec.recipe.batch_size
     try:
@@ -77,6 +79,7 @@ def train(
 
 def _run(
     training: Training,
+    on_resumed: OnEpoch | None,
     on_epoch: OnEpoch | None,
     checkpoint_path: Path | None,
     pace: CheckpointPace,
@@ -92,7 +95,7 @@ def _run(
                 state.save(checkpoint_path, spec)
             written = state.epoch
 
-    stop = _report(on_epoch, state.curve)
+    stop = _report(on_resumed, state.curve)
     while not (status := _ending(state, spec, stop)):
         record = _train_epoch(training, clock)
         state.curve.append(record)

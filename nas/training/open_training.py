@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nas.errors import StorageError
 from nas.training.batches import Batches, feed_epoch
 from nas.training.cuda_graph import with_graph
 from nas.training.engine import Engine
@@ -16,6 +18,8 @@ from nas.training.evaluate import Evaluation, evaluate
 from nas.training.optimizer import set_learning_rate, set_momentum
 from nas.training.state import TrainSpec, TrainState, make_state
 from nas.training.step import EpochTotals, Step, make_step
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +89,16 @@ def open_training(
         batches: The data; None where the caller brings its own images, one step an epoch.
         engine: What it runs on.
         micro_batch: Images a forward pass.
-        checkpoint: Go on from this file where it exists.
-
-    Raises:
-        StorageError: The checkpoint is damaged.
-        StudyMismatchError: The checkpoint is of another training.
+        checkpoint: Go on from this file where it exists; one that cannot be used is said.
     """
     steps_per_epoch = len(batches.train) if batches is not None else 1
     state = make_state(spec, engine, steps_per_epoch, micro_batch)
     if checkpoint is not None and checkpoint.exists():
-        state.load(checkpoint, spec, engine.device)
+        try:
+            state.load(checkpoint, spec, engine.device)
+        except StorageError as error:
+            logger.warning("%s; the training begins anew", error)
+            state = make_state(spec, engine, steps_per_epoch, micro_batch)
     totals = EpochTotals(engine.device)
     step = make_step(
         state.model,

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from textwrap import shorten
+from typing import IO, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nas.errors import StorageError, StudyMismatchError
+from nas.errors import StorageError
 from nas.files import write_atomically
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.model import build_model, scale_branches
 from nas.seeds import derive_seed
 from nas.training.ema import WeightAverage
-from nas.training.engine import Engine
+from nas.training.engine import Engine, is_out_of_memory
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import Recipe
 from nas.training.result import EpochRecord
 
 FORMAT_VERSION = 1
+DIGEST_BYTES = 32  # SHA-256 of all before them: PyTorch checks no sum of what it reads
 MOST_SECONDS_LOST = 20.0  # of training, in a kill
 MOST_WRITING = 0.02  # of the time since the last checkpoint, where that is shorter
 
@@ -108,13 +111,26 @@ class TrainState:
         """Take over what `save` wrote.
 
         Raises:
-            StorageError: The file is absent or damaged.
-            StudyMismatchError: The file is of another training; the difference is named.
+            StorageError: The file cannot be used, for whatever reason; the state may be half of
+                one and half of the other, and is to be made anew.
         """
-        record = load_checkpoint(path, device)
-        _require_same_spec(path, record["job"], spec.to_dict())
+        try:
+            self._take_over(load_checkpoint(path, device), spec)
+        except Exception as error:
+            if is_out_of_memory(error):  # the file has no part in it
+                raise
+            kind = "" if isinstance(error, StorageError) else f"{type(error).__name__}: "
+            reason = shorten(f"{kind}{error}", 300)
+            raise StorageError(f"checkpoint {path} cannot be used ({reason})") from error
+
+    def _take_over(self, record: dict[str, Any], spec: TrainSpec) -> None:
+        _require_same("job", record["job"], spec.to_dict())
         self.model.load_state_dict(record["model"])
         self.optimizer.load_state_dict(record["optimizer"])
+        for weight, values in self.optimizer.state.items():  # PyTorch does not compare these
+            for value in values.values():
+                if isinstance(value, Tensor) and value.shape not in ((), weight.shape):
+                    raise StorageError("its optimizer is that of other weights")
         if self.average:
             self.average.shadow.load_state_dict(record["average"])
         self.micro_batch = min(self.micro_batch, record["micro_batch"])
@@ -149,13 +165,12 @@ def make_state(
     )
 
 
-def _require_same_spec(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in sorted(set(found) | set(wanted)):
-        if found.get(name) != wanted.get(name):
-            raise StudyMismatchError(
-                f"checkpoint {path} must be of the same training, but its {name} is "
-                f"{found.get(name)}, not {wanted.get(name)}; remove it to start anew"
-            )
+def _require_same(name: str, found: Any, wanted: Any) -> None:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            _require_same(f"{name}.{key}", found.get(key), wanted.get(key))
+    elif found != wanted:
+        raise StorageError(f"its {name} is {found}, this training's {wanted}")
 
 
 class CheckpointPace:
@@ -196,8 +211,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         StorageError: The disk is full, or the folder is absent or not writable.
     """
-    record = {"format_version": FORMAT_VERSION, **state}
-    write_atomically(path, lambda file: torch.save(record, file))
+
+    def write(file: IO[bytes]) -> None:
+        torch.save({"format_version": FORMAT_VERSION, **state}, file)
+        file.seek(0)
+        file.write(hashlib.sha256(file.read()).digest())
+
+    write_atomically(path, write)
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
@@ -208,19 +228,15 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         device: Where its tensors go.
 
     Raises:
-        StorageError: The file is absent, damaged, or of another format version.
+        OSError: The file is absent or may not be read.
+        StorageError: It is damaged, or of another format version.
+        UnpicklingError: It would run code.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StorageError(
-            f"checkpoint {path} cannot be read ({reason}); remove it to start anew"
-        ) from error
-    version = state.get("format_version") if isinstance(state, dict) else None
-    if version != FORMAT_VERSION:
-        raise StorageError(
-            f"checkpoint {path} must have format version {FORMAT_VERSION}, but has {version!r}; "
-            "remove it to start anew"
-        )
+    content = path.read_bytes()
+    content, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise StorageError("it is damaged, or of an older version: its checksum is wrong")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    if state["format_version"] != FORMAT_VERSION:
+        raise StorageError(f"its format version is {state['format_version']}")
     return state

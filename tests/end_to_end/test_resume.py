@@ -45,6 +45,10 @@ def curve(folder, number):
     return json.loads((folder.study_folder.trial(number) / "curve.json").read_text())
 
 
+def without_times(records):
+    return [{k: v for k, v in record.items() if k != "elapsed_seconds"} for record in records]
+
+
 def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, images, tmp_path):
     argv = words(images, trials=3, epochs=40)
     running = Running(argv, tmp_path / "out", partial(hold, tmp_path / "gate", "trials/1"))
@@ -257,16 +261,30 @@ def test_a_study_whose_folder_is_removed_under_it_ends_with_one_message(folder, 
     assert not folder.study_folder.journal.exists()
 
 
-def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(folder, images, tmp_path):
+def test_a_trial_with_a_damaged_checkpoint_begins_anew_and_reaches_what_it_would_have(
+    folder, images, tmp_path
+):
     argv = words(images, trials=1, epochs=40)
     running = Running(argv, tmp_path / "out", partial(hold, tmp_path / "gate"))
     folder.wait_for(has_epochs(0, 3))
     running.kill_group()
     checkpoint = folder.study_folder.trial(0) / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert main(argv) == 0
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 3] ^= 64  # in the weights: PyTorch reads it without a word
+    checkpoint.write_bytes(content)
+    resumed = Running(argv, tmp_path / "out")
+    assert resumed.wait() == 0
+    told = resumed.errors()
+    assert told.count("cannot be used") == told.count("begins anew") == 1
+    assert str(folder.study_folder.trial(1) / "checkpoint.pt") in told
+    assert "Traceback" not in told
     assert_sound(folder, 1)
-    assert len(curve(folder, 1)) == 40
+    anew = without_times(curve(folder, 1))
+    assert main([*argv, "--study", "whole"]) == 0
+    whole = Folder(folder.path, "whole")
+    assert anew == without_times(curve(whole, 0))
+    values = [next(r.value for r in f.trials() if r.value is not None) for f in (folder, whole)]
+    assert values[0] == values[1] == anew[-1]["val_accuracy"]
 
 
 def test_a_trial_on_another_machine_is_left_alone_and_said(folder, images, capsys):

@@ -213,7 +213,7 @@ def test_the_test_split_is_opened_once_and_that_is_written_down_first(studies, m
     assert len(metrics_of(only_run(studies).path)["test_openings"]) == 2
 
 
-def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies, tmp_path):
+def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies, tmp_path, capsys):
     line = words("--holdout", epochs=12)
     running = Running(line, tmp_path / "out", partial(die_at_step, 30))
     assert running.wait() == -signal.SIGKILL, running.errors()
@@ -223,10 +223,35 @@ def test_a_run_killed_in_the_middle_and_resumed_equals_one_that_was_not(studies,
     assert not (folder / "weights.safetensors").exists()
     (folder / ".checkpoint.pt.abc123.tmp").write_bytes(b"half")  # of a kill during a write
     assert main([*line, "--resume"]) == 0
+    told = capsys.readouterr().err
+    assert "cannot be used" not in told
+    assert "epoch 1/12" not in told  # what was done is not shown again
+    assert "epoch 12/12" in told
     whole = tmp_path / "whole"
     assert main([*line, "--studies", str(whole)]) == 0
     assert without_times(folder) == without_times(only_run(whole).path)
     assert {path.name for path in folder.iterdir()} == CONTENTS
+
+
+def test_a_damaged_checkpoint_is_said_in_a_line_and_the_run_equals_one_that_began_anew(
+    studies, tmp_path, monkeypatch
+):
+    line, whole = words("--holdout", epochs=3), tmp_path / "whole"
+    assert main([*line, "--studies", str(whole)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(nas.training.loop, "open_training", signal_at_step(signal.SIGINT, 30))
+        assert main(line) == 130  # in the third epoch
+    folder = only_run(studies)
+    content = bytearray(folder.checkpoint.read_bytes())
+    content[len(content) // 3] ^= 64  # in the weights: PyTorch reads it without a word
+    folder.checkpoint.write_bytes(content)
+    resumed = Running([*line, "--resume"], tmp_path / "out")
+    assert resumed.wait() == 0
+    told = resumed.errors()
+    assert told.count(f"{folder.checkpoint} cannot be used") == told.count("begins anew") == 1
+    assert "Traceback" not in told
+    assert [told.count(f"epoch {number}/3") for number in (1, 2, 3)] == [1, 1, 1]
+    assert without_times(folder.path) == without_times(only_run(whole).path)
 
 
 def test_ctrl_c_exits_130_says_resume_and_resuming_keeps_the_threads(studies, monkeypatch, capsys):
@@ -335,6 +360,17 @@ def test_a_training_that_begins_again_in_smaller_pieces_has_every_epoch_once(stu
     lines = only_run(studies).curve_table.read_text().splitlines()
     assert [line.partition(",")[0] for line in lines] == ["epoch", "1", "2", "3"]
     assert metrics_of(only_run(studies).path)["micro_batch"] == 64
+
+
+def test_a_run_killed_after_its_last_checkpoint_gets_the_rest_of_its_files(studies):
+    assert main(words(epochs=2)) == 0
+    folder = only_run(studies)
+    table, weights = folder.curve_table.read_bytes(), folder.weights.read_bytes()
+    folder.curve_table.write_bytes(table[: table.rindex(b"\n", 0, -1) + 1])  # one row is lacking
+    folder.weights.unlink()
+    folder.write({**metrics_of(folder.path), "status": "running"})
+    assert main(words("--resume", epochs=2)) == 0
+    assert (folder.curve_table.read_bytes(), folder.weights.read_bytes()) == (table, weights)
 
 
 def test_resume_without_anything_begins(studies):

@@ -25,7 +25,7 @@ from nas.training.evaluate import evaluate
 from nas.training.loop import Batches, TrainSpec, train
 from nas.training.recipe import RECIPES
 from nas.training.result import TrainResult
-from nas.training.state import CheckpointPace, load_checkpoint
+from nas.training.state import CheckpointPace, load_checkpoint, save_checkpoint
 from tests.support.small_training import CPU, NORMALISATION, make_batches, make_train_spec, part
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +187,88 @@ train(spec, make_batches(spec), CPU, on_epoch=on_epoch, checkpoint_path=Path({st
     assert same_weights(resumed, whole)
 
 
+def flip_in_weights(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def without_its_sum(path):
+    """As version 0.1.0 wrote it."""
+    torch.save(load_checkpoint(path), path)
+
+
+def altered(change):
+    """Return what writes the record of a checkpoint anew, changed."""
+
+    def alter(path):
+        record = load_checkpoint(path)
+        change(record)
+        save_checkpoint(path, record)
+
+    return alter
+
+
+def flatten_weights(record):
+    for name, value in record["model"].items():
+        record["model"][name] = value.flatten()
+
+
+def widen_momentum(record):
+    for values in record["optimizer"]["state"].values():
+        values["momentum_buffer"] = torch.zeros(7, 7)
+
+
+UNUSABLE = {
+    "flipped": (flip_in_weights, "damaged"),
+    "cut": (cut, "damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "damaged"),
+    "older": (without_its_sum, "older version"),
+    "other format": (altered(lambda r: r.update(format_version=0)), "format version is 0"),
+    "new field": (altered(lambda r: r["job"]["recipe"].update(warmth=1)), "recipe.warmth is 1"),
+    "lost field": (altered(lambda r: r["job"]["recipe"].pop("momentum")), "recipe.momentum"),
+    "other epoch": (altered(lambda r: r["curve"][0].update(colour=1)), "colour"),
+    "no job": (altered(lambda r: r.pop("job")), "job"),
+    "no optimizer": (altered(lambda r: r.pop("optimizer")), "optimizer"),
+    "no average": (altered(lambda r: r.update(average=None)), "None"),
+    "other weights": (altered(lambda r: r["model"].popitem()), "Missing key"),
+    "other shape": (altered(flatten_weights), "size mismatch"),
+    "other momentum": (altered(widen_momentum), "optimizer is that of other weights"),
+}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A training of two epochs, its result, and its checkpoint after the first."""
+    spec, path = make_train_spec("modern", epochs=2), tmp_path_factory.mktemp("begun") / "c.pt"
+    expected = train(spec, make_batches(spec), CPU)
+    train(spec, make_batches(spec), CPU, on_epoch=lambda r: r.epoch == 1, checkpoint_path=path)
+    return spec, expected, path.read_bytes()
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_checkpoint_that_cannot_be_used_is_said_and_the_training_begins_anew(
+    tmp_path, caplog, begun, name
+):
+    (spec, expected, checkpoint), path = begun, tmp_path / "checkpoint.pt"
+    path.write_bytes(checkpoint)
+    damage, reason = UNUSABLE[name]
+    damage(path)
+    anew = train(spec, make_batches(spec), CPU, checkpoint_path=path, resume=True)
+    assert figures(anew) == figures(expected)
+    assert same_weights(anew, expected)
+    (line,) = caplog.messages
+    assert line.startswith(f"checkpoint {path} cannot be used (")
+    assert reason in line
+    assert line.endswith("; the training begins anew")
+    assert "\n" not in line
+    assert len(load_checkpoint(path)["curve"]) == 2
+
+
 def test_a_finished_training_resumes_to_itself(tmp_path):
     spec, path = make_train_spec(epochs=2), tmp_path / "checkpoint.pt"
     first = train(spec, make_batches(spec), CPU, checkpoint_path=path)
@@ -209,6 +291,19 @@ def test_a_resume_reports_the_epochs_that_were_done(tmp_path):
         resume=True,
     )
     assert seen == [1, 2, 3]
+    done, new = [], []
+    path.unlink()
+    train(spec, make_batches(spec), CPU, on_epoch=lambda r: r.epoch == 2, checkpoint_path=path)
+    train(
+        spec,
+        make_batches(spec),
+        CPU,
+        on_epoch=new.append,
+        on_resumed=done.append,
+        checkpoint_path=path,
+        resume=True,
+    )
+    assert [[record.epoch for record in records] for records in (done, new)] == [[1, 2], [3]]
 
 
 def test_global_random_state_has_no_part(whole):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nas.errors import StudyMismatchError
+from nas.errors import StorageError
 from nas.training.state import make_state
 from tests.support.small_training import CPU, make_train_spec
 
@@ -34,25 +34,29 @@ def test_the_half_life_is_a_share_of_all_steps():
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("field", "other"),
     [
-        make_train_spec(seed=1),
-        make_train_spec(epochs=5),
-        make_train_spec(learning_rate=0.06),
-        make_train_spec("modern"),
-        replace(
-            make_train_spec(), input_spec=replace(make_train_spec().input_spec, image_size=16)
+        ("seed", make_train_spec(seed=1)),
+        ("epochs", make_train_spec(epochs=5)),
+        ("recipe.learning_rate", make_train_spec(learning_rate=0.06)),
+        ("recipe", make_train_spec("modern")),
+        (
+            "input_spec.image_size",
+            replace(
+                make_train_spec(), input_spec=replace(make_train_spec().input_spec, image_size=16)
+            ),
         ),
     ],
-    ids=["seed", "epochs", "recipe", "other recipe", "input"],
 )
-def test_a_checkpoint_of_another_training_is_refused(tmp_path, other):
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, field, other):
     path, spec = tmp_path / "checkpoint.pt", make_train_spec()
     with CPU.applied():
         state = make_state(spec, CPU, 10, 32)
         state.save(path, spec)
         state.load(path, spec, "cpu")
-        with pytest.raises(StudyMismatchError, match="same training"):
+        with pytest.raises(
+            StorageError, match=rf"{path} .*its job\.{field}.* is .*, this training"
+        ):
             make_state(other, CPU, 10, 32).load(path, other, "cpu")
 
 
