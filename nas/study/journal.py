@@ -7,6 +7,10 @@ the lock when its holder dies, so nobody waits for a dead process.
 
 Optuna's own writer is not used: it appends to a torn line, and its lock is a file that a killed
 process leaves behind, for which the next one waits 30 seconds.
+
+Each record ends with a checksum of the rest, a field that Optuna passes over: a flipped bit can
+make another digit of a digit, and the line is JSON as before. A record without one, of Optuna's
+own writer or of an older version, is taken as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import logging
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +32,7 @@ from nas.locks import lock_file
 logger = logging.getLogger(__name__)
 
 TAIL_BYTES = 2**16  # of the end of the file that are looked at; a line longer than this is rare
+CHECKSUM = "crc32"
 
 
 class MendingJournal(BaseJournalBackend):
@@ -41,8 +47,16 @@ class MendingJournal(BaseJournalBackend):
         self._file = JournalFileBackend(str(path))  # for reading, which needs no lock
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Return the records from a number on; a torn last line is left out."""
-        return self._file.read_logs(log_number_from)
+        """Yield the records from a number on; a torn last line is left out.
+
+        Raises:
+            ValueError: A record is damaged.
+        """
+        for number, log in enumerate(self._file.read_logs(log_number_from), log_number_from):
+            checksum = log.pop(CHECKSUM, None)
+            if checksum is not None and checksum != zlib.crc32(_as_json(log)):
+                raise ValueError(f"the checksum of line {number + 1} is wrong")
+            yield log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append records, all of them or none, and flush them to disk.
@@ -50,7 +64,8 @@ class MendingJournal(BaseJournalBackend):
         Raises:
             OSError: The disk is full, the file is gone or may not be written; it is as it was.
         """
-        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        summed = [log | {CHECKSUM: zlib.crc32(_as_json(log))} for log in logs]
+        content = b"".join(_as_json(log) + b"\n" for log in summed)
         with self._path.open("r+b", buffering=0) as file:  # a journal that is gone stays gone
             lock_file(file)
             _mend(self._path, file)
@@ -63,6 +78,10 @@ class MendingJournal(BaseJournalBackend):
             except BaseException:
                 file.truncate(size)
                 raise
+
+
+def _as_json(log: dict[str, Any]) -> bytes:
+    return json.dumps(log, separators=(",", ":")).encode()
 
 
 def mend(path: Path) -> Path | None:

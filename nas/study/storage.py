@@ -92,7 +92,7 @@ def _open_journal(path: Path) -> BaseStorage:
         raise StorageError(f"no permission for {path}: {error.strerror}") from error
     except OSError as error:
         raise StorageError(f"cannot open {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+    except Exception as error:  # whatever Optuna makes of a record that is none of its own
         raise StorageError(
             f"the journal {path} is damaged and was left as it is: "
             f"{error or type(error).__name__}; "

@@ -2,6 +2,9 @@
 
 import json
 import os
+import random
+import re
+import shutil
 import signal
 import sys
 import threading
@@ -10,11 +13,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 import nas.search.open_study
 from nas.commands import main
 from nas.errors import StorageError, UsageError
 from nas.locks import locked
+from nas.study.folder import StudyFolder
 from nas.study.journal import MendingJournal, mend
 from nas.study.storage import (
     canonical_url,
@@ -25,7 +31,7 @@ from nas.study.storage import (
     without_password,
 )
 from tests.support.searching import Folder, Running, assert_sound, words
-from tests.support.small_study import definition
+from tests.support.small_study import definition, searched_studies
 
 LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[2]}\n'
 SECRET = "p@ss/wörd"
@@ -110,7 +116,7 @@ def _write_too_much(path):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     journal = MendingJournal(path)
     journal.append_logs([{"number": 1}])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30, 30))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))
     try:
         journal.append_logs([{"number": 2, "text": "x" * 100}])
     except OSError:
@@ -122,7 +128,8 @@ def test_a_write_for_which_the_disk_is_too_full_leaves_the_journal_as_it_was(tmp
     path = tmp_path / "journal.log"
     child = Running([], tmp_path / "out", partial(_write_too_much, path))
     assert child.wait() == 7
-    assert path.read_bytes() == b'{"number":1}\n'
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["number"] == 1
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,8 @@ def test_a_journal_damaged_in_the_middle_is_refused_and_left_as_it_is(
 ):
     assert main(words(images, trials=1)) == 0
     journal = folder.study_folder.journal
-    damaged = damage(journal.read_bytes()) + b'{"torn'
+    without_sums = re.sub(rb',"crc32":\d+', b"", journal.read_bytes())
+    damaged = damage(without_sums) + b'{"torn'
     journal.write_bytes(damaged)
     names = sorted(path.name for path in journal.parent.iterdir())
     capsys.readouterr()
@@ -151,6 +159,50 @@ def test_a_journal_damaged_in_the_middle_is_refused_and_left_as_it_is(
         assert "damaged" in error
     assert journal.read_bytes() == damaged
     assert sorted(path.name for path in journal.parent.iterdir()) == names
+
+
+def _read_trials(journal):
+    (study,) = open_storage(None, journal).get_all_studies()
+    return open_storage(None, journal).get_all_trials(study._study_id)
+
+
+@pytest.fixture(scope="module")
+def searched_journal(tmp_path_factory):
+    """A journal that a real search wrote."""
+    path = tmp_path_factory.mktemp("journal") / "journal.log"
+    shutil.copy(StudyFolder(searched_studies() / "tiny-8k-digits").journal, path)
+    return path
+
+
+def test_a_flipped_bit_in_a_journal_is_refused_with_its_line_or_changes_nothing(
+    searched_journal, tmp_path
+):
+    whole, expected = searched_journal.read_bytes(), _read_trials(searched_journal)
+    random_bits, journal = random.Random(3), tmp_path / "journal.log"
+    last = whole.rindex(b"\n", 0, -1)  # a last line that is no record is cut off, and said
+    digits = [m.start() for m in re.finditer(rb"\d", whole[:last])]
+    refused = []
+    for position in random_bits.sample(digits, 100) + random_bits.sample(range(last), 100):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << random_bits.randrange(3)  # the low bits: a digit stays one
+        journal.write_bytes(flipped)
+        try:
+            assert _read_trials(journal) == expected, flipped[position - 20 : position + 20]
+        except StorageError as error:
+            refused.append(str(error))
+    assert all(f"{journal} is damaged" in text for text in refused)
+    assert sum("the checksum of line" in text for text in refused) > 100
+
+
+def test_a_journal_without_checksums_is_read_and_optunas_own_reader_reads_ours(
+    searched_journal, tmp_path
+):
+    expected, older = _read_trials(searched_journal), tmp_path / "older.log"
+    older.write_bytes(re.sub(rb',"crc32":\d+', b"", searched_journal.read_bytes()))
+    assert b"crc32" not in older.read_bytes()
+    assert _read_trials(older) == expected
+    theirs = JournalStorage(JournalFileBackend(str(searched_journal)))
+    assert theirs.get_all_trials(theirs.get_all_studies()[0]._study_id) == expected
 
 
 @pytest.mark.parametrize(
