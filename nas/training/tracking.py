@@ -112,7 +112,11 @@ class WeightsAndBiases:
             dir=str(run.folder),
             mode=mode,
             settings=wandb.Settings(
-                silent=True, console="off", init_timeout=INIT_TIMEOUT_SECONDS, disable_git=True
+                silent=True,
+                console="off",
+                init_timeout=INIT_TIMEOUT_SECONDS,
+                disable_git=True,
+                x_disable_meta=True,  # it has the command line, and so a --storage's password
             ),
         )
         self._folder, self._mode = Path(self._run.dir).parent, mode

@@ -286,6 +286,7 @@ def test_a_disk_that_is_full_for_tensorboard_stops_nothing(studies, caplog, monk
 @have("wandb")
 def test_wandb_offline_keeps_the_run_by_network_and_epoch(studies, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(sys, "argv", ["cli.py", "--storage", "postgresql://u:secret-word@h/db"])
     assert main([*LINE.split(), "--track", "wandb"]) == 0
     (folder,) = (studies / "retrain").iterdir()
     (run,) = (folder / "wandb").glob("offline-run-*")
@@ -294,6 +295,7 @@ def test_wandb_offline_keeps_the_run_by_network_and_epoch(studies, monkeypatch, 
 
     wandb.teardown()  # its service writes the last of it when it ends, with our process
     (file,) = run.glob("*.wandb")
+    assert b"secret-word" not in file.read_bytes()
     history, config, summary = read_wandb(file)
     assert [row["_step"] for row in history] == [1, 2, 3]
     header, *rows = [line.split(",") for line in (folder / "curve.csv").read_text().splitlines()]
