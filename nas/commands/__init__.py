@@ -12,9 +12,11 @@ import difflib
 import importlib
 import io
 import os
+import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 from nas.errors import BrokenCaptureError, NasError, UsageError, unknown_name
@@ -132,8 +134,18 @@ def _dispatch(words: list[str]) -> int:
     args, rest = parser.parse_known_args(words[1:])
     if rest:
         _refuse_words(parser, rest)
-    args.command_line = shlex.join(["python", "cli.py", *words])
+    args.command_line = quote_command(words)
     return int(module.run(args))
+
+
+def quote_command(words: Sequence[str]) -> str:
+    """Return a command line as it can be typed again, without --storage: it may hold a password.
+
+    A study that exists needs none.
+    """
+    pairs = zip(("", *words), words, strict=False)
+    kept = [w for before, w in pairs if "--storage" not in (before, w.partition("=")[0])]
+    return shlex.join(["python", "cli.py", *kept])
 
 
 def _install_command() -> str:
@@ -145,7 +157,8 @@ def _install_command() -> str:
 
 def _refuse_words(parser: Parser, rest: list[str]) -> NoReturn:
     """Refuse words that the command does not know; of an option, the nearest is proposed."""
-    word = rest[0].partition("=")[0]
+    rest = [re.split("[=:]", text)[0] for text in rest]  # the rest of a URL may be a password
+    word = rest[0]
     known = [text for action in parser._actions for text in action.option_strings]
     nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if word.startswith("-") and nearest else ""

@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     _take_budgets(args)
     from nas.search.request import make_request
 
-    request = make_request({**vars(args), "command": sys.argv[1:]})
+    request = make_request({**vars(args), "command": args.command_line})
     if args.budget is not None and not request.folder.exists:
         _check_budget(request)
     from rich.console import Console

@@ -26,7 +26,7 @@ from nas.network.presets import PRESETS
 from nas.results.budgets import spread
 from nas.samplers import SAMPLERS
 from nas.search.ahead import resumed_workers, wanted_rungs
-from nas.search.request import Request, quote_command
+from nas.search.request import Request
 from nas.search.sizing import Sizing, complete_request, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.study.definition import StudyDefinition
@@ -144,7 +144,7 @@ def _prepare_new(request: Request) -> Search:
             "torch": torch.__version__,
             "optuna": optuna.__version__,
         },
-        "command": quote_command(request.command),
+        "command": request.command,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     definition = StudyDefinition(**{**new, **found_out})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ class Request:
         hours: Time limit in hours, by which a new study is sized too.
         gpu_hours: Of the study, after which no trial is begun; infinity lifts the limit.
         track: The trackers of every trial, by name.
-        command: The words of the command line, to be recorded.
+        command: The command line, to be recorded.
     """
 
     folder: StudyFolder
@@ -71,7 +70,7 @@ class Request:
     hours: float | None = None
     gpu_hours: float | None = None
     track: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
+    command: str = ""
 
     @property
     def new(self) -> dict[str, Any]:
@@ -132,19 +131,3 @@ def _default_name(new: Mapping[str, Any]) -> str:
     if "budget" not in new:
         raise UsageError("a new study needs a budget; give --budget 5e6, or --study to resume one")
     return default_name(new["space"], new["budget"], new["dataset"])
-
-
-def quote_command(words: Sequence[str]) -> str:
-    """Return a command line as it can be typed again, without the password of a storage URL."""
-    from nas.study.storage import without_password
-
-    shown = []
-    for before, word in zip(("", *words), words, strict=False):
-        option, equals, value = word.partition("=")
-        if before == "--storage":
-            shown.append(without_password(word))
-        elif option == "--storage" and equals:
-            shown.append(f"{option}={without_password(value)}")
-        else:
-            shown.append(word)
-    return "python cli.py " + " ".join(shlex.quote(word) for word in shown)

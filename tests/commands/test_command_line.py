@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from nas.commands import COMMANDS, main
+from nas.commands import COMMANDS, main, quote_command
 from nas.commands.arguments import expand_path
 from nas.data.datasets import DATASETS
 from nas.errors import StorageError
@@ -50,6 +50,13 @@ def test_every_command_has_help_and_stands_in_the_readme(name, capsys):
         0
     ] in text
     assert re.search(rf"(`|cli\.py ){name}\b", (ROOT / "README.md").read_text())
+
+
+def test_a_command_is_recorded_as_it_can_be_typed_and_without_a_storage_url():
+    url = "postgresql://user:secret@host/db"
+    for option in (["--storage", url], [f"--storage={url}"]):
+        argv = ["search", *option, "--data", "my images"]
+        assert quote_command(argv) == "python cli.py search --data 'my images'"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from nas.network.presets import PRESETS
 from nas.search import sizing
 from nas.search.preflight import describe_search
 from nas.search.prepare import find_baselines, prepare
-from nas.search.request import make_request, quote_command
+from nas.search.request import make_request
 from nas.space import BudgetedSpace, load_space
 from nas.space import index as space_index
 from nas.study.definition import Plan
@@ -171,14 +171,6 @@ def test_what_set_gives_stands_as_it_is_given_and_the_same_command_resumes(folde
     assert folder.definition()["recipe"]["learning_rate"] == 0.07
     assert folder.definition()["recipe"]["batch_size"] == 16
     assert main(argv) == 0
-
-
-def test_a_command_is_recorded_as_it_can_be_typed_and_without_a_password():
-    url = "postgresql://user:secret@host/db"
-    assert quote_command(["search", "--data", "my images", "--storage", url]) == (
-        "python cli.py search --data 'my images' --storage postgresql://user@host/db"
-    )
-    assert "secret" not in quote_command(["search", f"--storage={url}"])
 
 
 def test_a_request_is_checked_before_anything_is_read(folder, capsys):
