@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIX = ".tmp"  # of a file that is being written aside
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any], mode: int = 0o644) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, whole.
 
     What earlier writers of this file left behind when they were killed is removed first.
@@ -33,6 +33,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     Args:
         path: The file; its folder exists.
         write: Writes the content to a binary file object.
+        mode: Who may read and write it.
 
     Raises:
         StorageError: The disk is full, or the folder is absent or not writable. What stood there
@@ -46,7 +47,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o644)
+            temporary.chmod(mode)
             temporary.replace(path)  # not later: with its lock it loses its protection
         _flush_folder(path.parent)
     except (OSError, RuntimeError) as error:  # PyTorch's writer reports a full disk as the latter
@@ -56,9 +57,9 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a text file; see `write_atomically`."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda file: file.write(text.encode()), mode)
 
 
 def write_table_atomically(

@@ -50,8 +50,8 @@ def add_study(parser: argparse.ArgumentParser, default: str = "the most recent")
     add_studies(group)
     text = (
         "sqlite:///FILE or postgresql+psycopg2://HOST/DB instead of the study's journal "
-        "(default: where the study was begun; for a new one $NAS_STORAGE); passwords belong in "
-        "$NAS_STORAGE or ~/.pgpass, not here"
+        "(default: where the study was begun; for a new one $NAS_STORAGE); user, password and "
+        "options belong in $NAS_STORAGE, not here, as no study keeps them"
     )
     group.add_argument("--storage", metavar="URL", help=text)
 

@@ -146,14 +146,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _note_storage(request: Request) -> None:
     """Say where $NAS_STORAGE is left out of account, before the study is opened."""
-    from nas.study.storage import storage_url
+    from nas.study.storage import shown_url, storage_url
 
     own, folder = os.environ.get(STORAGE_VARIABLE), request.folder
     url = storage_url(request.storage, folder.load() if folder.exists else None)
     if own and request.storage is None and own != url:
         print(
             f"note: ${STORAGE_VARIABLE} is for new studies; {folder.name!r} stays in "
-            f"{url or folder.journal}",
+            f"{shown_url(url) if url else folder.journal}",
             file=sys.stderr,
         )
 

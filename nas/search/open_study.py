@@ -30,6 +30,7 @@ from nas.study.storage import (
     load_study,
     open_storage,
     store_errors,
+    store_file,
 )
 
 
@@ -50,7 +51,7 @@ def open_study(search: Search) -> tuple[Search, Ledger]:
         UsageError: The rungs do not train fewer networks for longer than the search.
     """
     folder = search.folder
-    with store_errors(f"the study {folder.path}"), ExitStack() as stack:
+    with store_errors(folder.path, search.url), ExitStack() as stack:
         if search.is_new:
             stack.enter_context(_no_empty_folders(folder))
             stack.enter_context(locked(folder.claim_lock))
@@ -121,13 +122,12 @@ def _open_existing(search: Search) -> BaseStorage:
 
 def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
     """Return the trials of a study whose store is open."""
-    url = search.definition.storage
     return Ledger(
         load_study(search.definition.name, storage),
         storage,
         search.folder,
         frozenset(search.space.distributions),
-        is_local=url is None or url.startswith("sqlite"),
+        is_local=store_file(search.url, search.folder.journal) is not None,
         seed=search.definition.seed,
     )
 

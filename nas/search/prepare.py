@@ -32,7 +32,7 @@ from nas.space import BudgetedSpace, LoadedSpace, load_space
 from nas.study.definition import StudyDefinition
 from nas.study.folder import StudyFolder, refuse_differences
 from nas.study.pruners import PRUNERS
-from nas.study.storage import canonical_url, require_optuna_5, storage_url
+from nas.study.storage import require_optuna_5, shown_url, storage_url
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
 
@@ -119,6 +119,8 @@ def _check_names(request: Request) -> None:
 
 def _prepare_new(request: Request) -> Search:
     new, caps, folder = request.new, request.caps, request.folder
+    url = storage_url(request.storage, None)
+    shown = shown_url(url) if url else None  # refuses what is no URL
     loaded = load_space(new["space"])
     device = choose_device(request.device or "auto")
     data = load_training(new["dataset"], request.data, new.get("image_size"))
@@ -126,7 +128,6 @@ def _prepare_new(request: Request) -> Search:
     spread(space, new.get("targets", ()))  # refuses a budget that no network keeps
     baselines = find_baselines(loaded, space) if new["known"] else {}
     sizing = size_trials(request, device, space, data, baselines)
-    url = storage_url(request.storage, None)
     found_out = {
         **asdict(data.input_spec),
         "name": folder.name,
@@ -136,7 +137,7 @@ def _prepare_new(request: Request) -> Search:
         "data_fingerprint": data.fingerprint,
         "val_fraction": VAL_FRACTION,
         "recipe": sizing.recipe.to_dict(),
-        "storage": canonical_url(url) if url else None,
+        "storage": shown,
         "plan": sizing.plan,
         "versions": {
             "nas": nas.__version__,
@@ -159,7 +160,8 @@ def _prepare_resume(request: Request) -> Search:
     folder = request.folder
     existing = folder.load()
     loaded = load_space(request.defining.get("space", existing.space))
-    refuse_differences(folder, existing, _given(request, existing, loaded))
+    shown = shown_url(existing.storage) if existing.storage else None  # older ones keep more
+    refuse_differences(folder, replace(existing, storage=shown), _given(request, existing, loaded))
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
     data = load_training(existing.dataset, data_dir, existing.image_size)
     refuse_differences(folder, existing, {"data_fingerprint": data.fingerprint})
@@ -181,7 +183,7 @@ def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> 
         if space is not None:
             given["space"] = _space_reference(space)
     if request.storage is not None:
-        given["storage"] = canonical_url(request.storage)
+        given["storage"] = shown_url(request.storage)
     if request.epochs is not None:
         given["plan.epochs"] = request.epochs
     if request.device is not None:

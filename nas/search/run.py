@@ -52,7 +52,7 @@ def run(search: Search, console: Any) -> str:
         with guard.deferred():
             search, ledger = open_study(search)
         progress, rungs = ProgressLine(console), OpenRungs(search, ledger)
-        with progress, store_errors(f"the study {search.folder.path}"):
+        with progress, store_errors(search.folder.path, search.url):
             with ledger.lock(), guard.deferred():
                 rungs.open()
             display = Display(progress, rungs)
@@ -78,7 +78,7 @@ def work(request: Request) -> str:
     """
     deadline = _deadline(request)
     search = prepare(request)
-    with InterruptGuard() as guard, store_errors(f"the study {search.folder.path}"):
+    with InterruptGuard() as guard, store_errors(search.folder.path, search.url):
         storage = open_storage(search.url, search.folder.journal)
         ledger = load_ledger(search, storage)
         if TARGET not in ledger.study.user_attrs:

@@ -102,12 +102,13 @@ class StudyFolder:
             ) from error
 
     def create(self, definition: StudyDefinition) -> None:
-        """Write the definition into the folder, which exists.
+        """Write the definition into the folder, which exists; with a URL it is its owner's alone.
 
         Raises:
             StorageError: The folder may not be written, or the disk is full.
         """
-        write_text_atomically(self.definition, definition.to_json())
+        mode = 0o644 if definition.storage is None else 0o600
+        write_text_atomically(self.definition, definition.to_json(), mode)
 
 
 def studies_folder(given: str | None) -> Path:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -19,9 +20,11 @@ from nas.study.definition import StudyDefinition
 from nas.study.folder import STORAGE_VARIABLE
 from nas.study.journal import MendingJournal
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
 SQLITE_WAIT_SECONDS = 60  # for another process that writes
-SQLITE_PREFIX = "sqlite:///"
-URL_RULE = "a store is sqlite:///FILE or postgresql+psycopg2://HOST/DB"
+URL_RULE = "a store is sqlite:///FILE or postgresql+psycopg2://USER:PASSWORD@HOST/DB"
 
 
 def require_optuna_5(version: str = optuna.__version__) -> None:
@@ -52,27 +55,73 @@ def open_storage(url: str | None, journal_path: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is None:
         return _open_journal(journal_path)
-    wait = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}} if url.startswith("sqlite") else {}
+    from sqlalchemy.exc import ArgumentError
+
+    parts, shown = parse_url(url), shown_url(url)
+    is_sqlite = parts.get_backend_name() == "sqlite"
+    wait = {} if "timeout" in parts.query else {"timeout": SQLITE_WAIT_SECONDS}
+    template = url.replace("{", "{{").replace("}", "}}")  # which Optuna fills in
     try:
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **wait})
-    except (ImportError, ValueError) as error:
-        raise UsageError(
-            f"{URL_RULE}, but got {without_password(url)!r}: {_first_line(error, url)}"
-        ) from None  # NOTE: the cause may hold the password
+        return RDBStorage(
+            template,
+            engine_kwargs={"pool_pre_ping": True, "connect_args": wait if is_sqlite else {}},
+        )
+    except (ImportError, ValueError, ArgumentError) as error:
+        # NOTE: from None, as the cause may hold the password
+        raise UsageError(f"{URL_RULE}, but got {shown}: {_reason(error, url)}") from None
     except Exception as error:  # SQLAlchemy's and the driver's own trees, a line each
-        if _is_malformed(error):
-            raise UsageError(f"{URL_RULE}, but got {without_password(url)!r}") from None
-        raise StorageError(
-            f"cannot open {without_password(url)}: {_first_line(error, url)}; a password goes "
-            "into $NAS_STORAGE or ~/.pgpass"
-        ) from None
+        hint = "" if is_sqlite else f"; user and password go into the URL in ${STORAGE_VARIABLE}"
+        raise StorageError(f"cannot open {shown}: {_reason(error, url)}{hint}") from None
+
+
+def parse_url(text: str) -> URL:
+    """Return the parts of a storage URL, as SQLAlchemy reads it that opens it.
+
+    Raises:
+        UsageError: It is no URL, means no file of SQLite, or has an ``@`` or ``=`` where a part
+            of a password may have been read as host or database. No part of it is shown.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    with suppress(ArgumentError, ValueError, TypeError):
+        url = make_url(text)
+        if url.get_backend_name() == "sqlite":
+            is_file = url.database not in (None, "", ":memory:") and "uri" not in url.query
+            is_sound = is_file and not any((url.username, url.password, url.host, url.port))
+        else:
+            is_misread = "=" in f"{url.host}{url.database}" or re.search(r"\?.*=.*@", text)
+            is_sound = not is_misread and text.count("@") <= (url.username is not None)
+        if is_sound and text.isprintable():
+            return url
+    raise UsageError(
+        f"{URL_RULE}, with %40, %3F and %3D for @, ? and = in a password, but got something else; "
+        "it is not shown, as it may hold a password"
+    )
+
+
+def shown_url(text: str) -> str:
+    """Return what of a storage URL is shown and kept: driver, host, port and database.
+
+    The path of an SQLite file is made absolute.
+
+    Raises:
+        UsageError: As in `parse_url`.
+    """
+    from sqlalchemy.engine import URL
+
+    url, file = parse_url(text), store_file(text, Path())
+    database = url.database if file is None else str(file.absolute())
+    bare = URL.create(url.drivername, host=url.host, port=url.port, database=database)
+    return bare.render_as_string()
 
 
 def store_file(url: str | None, journal_path: Path) -> Path | None:
     """Return the file that a store is kept in; None is a database server's."""
     if url is None:
         return journal_path
-    return Path(url.removeprefix(SQLITE_PREFIX)) if url.startswith(SQLITE_PREFIX) else None
+    parts = parse_url(url)
+    return Path(parts.database or "") if parts.get_backend_name() == "sqlite" else None
 
 
 def let_readers_and_writers_meet(storage: BaseStorage) -> None:
@@ -101,11 +150,12 @@ def _open_journal(path: Path) -> BaseStorage:
 
 
 @contextmanager
-def store_errors(what: object) -> Iterator[None]:
+def store_errors(study: Path, url: str | None) -> Iterator[None]:
     """Turn what a store or a full disk raises into one `StorageError`.
 
     Args:
-        what: What is being written, for the message.
+        study: The folder of the study that is being written, for the message.
+        url: Its store; None is the journal.
 
     Raises:
         StorageError: The disk is full, a permission is missing, or the database failed.
@@ -115,40 +165,10 @@ def store_errors(what: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {what}: {error.strerror or error}") from error
+        raise StorageError(f"cannot write the study {study}: {error.strerror or error}") from error
     except (StorageInternalError, SQLAlchemyError) as error:
-        cause = error.__cause__ or error
-        raise StorageError(f"the database of {what} failed: {_first_line(cause, '')}") from None
-
-
-def without_password(url: str) -> str:
-    """Return a storage URL without its password, fit for files, argument lists and messages.
-
-    Raises:
-        UsageError: It is no URL.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise UsageError(f"{URL_RULE}, but got {error}") from None  # not the URL: it has secrets
-    login, at, host = parts.netloc.rpartition("@")
-    user = login.partition(":")[0]
-    query = parts.query
-    if "password" in query.lower():
-        pairs = parse_qsl(query, keep_blank_values=True)
-        query = urlencode([pair for pair in pairs if pair[0].lower() != "password"])
-    if login == user and query == parts.query:
-        return url
-    bare = parts._replace(netloc=f"{user}{at}{host}" if user else host, query=query)
-    return urlunsplit(bare)
-
-
-def canonical_url(url: str) -> str:
-    """Return a storage URL as it is recorded: no password, the path of an SQLite file absolute."""
-    if url.startswith(SQLITE_PREFIX) and url != f"{SQLITE_PREFIX}:memory:":
-        path, question, query = url.removeprefix(SQLITE_PREFIX).partition("?")
-        return f"{SQLITE_PREFIX}{Path(path).absolute()}{question}{query}"
-    return without_password(url)
+        reason = _reason(error.__cause__ or error, url)
+        raise StorageError(f"the database of the study {study} failed: {reason}") from None
 
 
 def storage_url(given: str | None, definition: StudyDefinition | None) -> str | None:
@@ -167,24 +187,24 @@ def storage_url(given: str | None, definition: StudyDefinition | None) -> str | 
     if definition is None:
         return own
     recorded = definition.storage
-    return own if recorded and own and canonical_url(own) == recorded else recorded
+    return own if recorded and own and shown_url(own) == shown_url(recorded) else recorded
 
 
-def _first_line(error: BaseException, url: str) -> str:
-    """Return the first line of an error's text, the URL's password blotted out."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    login = urlsplit(url).netloc.rpartition("@")[0]
-    secrets = [login.partition(":")[2]]
-    secrets += re.findall(r"password=([^&\s]+)", url, flags=re.IGNORECASE)
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***").replace(unquote(secret), "***")
-    return text
+def _reason(error: BaseException, url: str | None) -> str:
+    """Return the first line of an error's text; what of the URL is not shown is blotted out.
 
-
-def _is_malformed(error: Exception) -> bool:
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    return isinstance(error, (ArgumentError, NoSuchModuleError))
+    So is each word of it: a driver may quote a piece.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if url is None:
+        return line
+    parts = parse_url(url)
+    options = chain(parts.query, *parts.normalized_query.values())
+    hidden = [value for value in (parts.username, parts.password, *options) if value]
+    hidden = [*hidden, *map(quote_plus, hidden)]
+    pieces = {*hidden, *re.findall(r"\w+", " ".join(hidden))}
+    pattern = "|".join(map(re.escape, sorted(pieces, key=len, reverse=True)))
+    return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", "***", line) if pieces else line
 
 
 def load_study(

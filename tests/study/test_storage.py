@@ -6,10 +6,9 @@ import random
 import re
 import shutil
 import signal
-import sys
 import threading
 from functools import partial
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import optuna
 import pytest
@@ -23,18 +22,18 @@ from nas.locks import locked
 from nas.study.folder import StudyFolder
 from nas.study.journal import MendingJournal, mend
 from nas.study.storage import (
-    canonical_url,
     has_study,
     open_storage,
     require_optuna_5,
+    shown_url,
     storage_url,
-    without_password,
+    store_file,
 )
 from tests.support.searching import Folder, Running, assert_sound, words
 from tests.support.small_study import definition, searched_studies
 
 LINE = b'{"op_code":0,"worker_id":"w","study_name":"s","directions":[2]}\n'
-SECRET = "p@ss/wörd"
+SECRET = "p@ss/wö?rd#1%"
 
 
 @pytest.mark.parametrize("version", ["4.8.0", "4.0.0b1", "3.6.1", "6.0.0"])
@@ -208,18 +207,49 @@ def test_a_journal_without_checksums_is_read_and_optunas_own_reader_reads_ours(
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("sqlite:///a/b.db", "sqlite:///a/b.db"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("sqlite:////a/b.db?timeout=100", "sqlite:////a/b.db"),
+        ("sqlite:////a/u:x@h%20%C3%A9.db", "sqlite:////a/u%3Ax%40h %C3%A9.db"),
         ("postgresql://h/db", "postgresql://h/db"),
-        ("postgresql+psycopg2://u:p@h:5432/db", "postgresql+psycopg2://u@h:5432/db"),
-        ("postgresql://u:p%40q@h/db", "postgresql://u@h/db"),
-        ("postgresql://u:p@[::1]:5/db", "postgresql://u@[::1]:5/db"),
-        ("postgresql://:p@h/db", "postgresql://h/db"),
-        ("postgresql://h/db?user=u&password=p&x=1", "postgresql://h/db?user=u&x=1"),
+        ("postgresql+psycopg2://u:p@h:5432/db", "postgresql+psycopg2://h:5432/db"),
+        ("postgresql://u:p%40/?#%q@h/db", "postgresql://h/db"),
+        ("postgresql://u:p@[::1]:5/db", "postgresql://[::1]:5/db"),
+        ("postgresql://:p@h", "postgresql://h"),
+        ("postgresql://h/db?user=u&password=p&sslmode=require", "postgresql://h/db"),
+        ("postgresql+psycopg2:///db?host=/run/sockets", "postgresql+psycopg2:///db"),
     ],
 )
-def test_a_url_is_shown_without_its_password(url, shown):
-    assert without_password(url) == shown
-    assert without_password(shown) == shown
+def test_of_a_url_driver_host_port_and_database_are_shown(url, shown):
+    assert shown_url(url) == shown
+    assert shown_url(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "secret-word",
+        "postgresql:u:secret-word@h/db",
+        "postgresql://u:secret-word/db",
+        "postgresql://u:pa@secret-word@h/db",
+        "postgresql://u:pa@secret-word/ss@h/db",
+        "postgresql://u:pa@secret-word?ss@h/db",
+        "postgresql://u/x:secret-word@h/db",
+        "postgresql://h:5432/db?password=pa@secret-word",  # h as user, the rest as password
+        "postgresql://h/db;password=secret-word",
+        "postgresql://u:p@h/db\nsecret-word",
+        "sqlite:///secret-word\udcff.db",
+        "sqlite:///:memory:",  # what is no file is gone with its process
+        "sqlite://",
+        "sqlite:///file:secret-word?uri=true",
+        "sqlite://secret-word/x.db",
+        "sqlite://:secret-word@/x.db",
+    ],
+)
+def test_what_is_no_url_of_a_store_is_refused_and_not_shown(url):
+    with pytest.raises(UsageError, match="a store is sqlite:///FILE") as caught:
+        shown_url(url)
+    assert "secret-word" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -240,8 +270,18 @@ def test_a_study_is_opened_where_it_was_begun(monkeypatch, given, environment, r
 
 def test_an_sqlite_file_is_recorded_by_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert canonical_url("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
-    assert canonical_url("sqlite:////a/x.db") == "sqlite:////a/x.db"
+    assert shown_url("sqlite:///x.db?timeout=100") == f"sqlite:///{tmp_path}/x.db"
+
+
+@pytest.mark.parametrize("query", ["", "?timeout=100"])
+def test_an_sqlite_file_is_where_sqlalchemy_has_it(tmp_path, query):
+    for name, path in (("x.db", "x.db"), ("a b%20c%3F{d}.db", "a b c?{d}.db")):
+        url = f"sqlite:///{tmp_path}/{name}{query}"
+        with open_storage(url, tmp_path / "unused").engine.connect() as connection:
+            wait = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+        assert wait == (100_000 if query else 60_000)  # ms
+        assert store_file(url, tmp_path / "unused") == tmp_path / path
+        assert (tmp_path / path).is_file()
 
 
 @pytest.mark.parametrize(
@@ -250,27 +290,110 @@ def test_an_sqlite_file_is_recorded_by_its_absolute_path(tmp_path, monkeypatch):
         ("mysterious://u:secret-word@h/db", UsageError),
         ("no url at all", UsageError),
         ("mysterious://u:secret-word@[h/db", UsageError),
+        ("mysterious://u:p@h/db?secret-word=secret-word", UsageError),
         ("sqlite:////nowhere/at/all/x.db", StorageError),
-        ("postgresql+psycopg2://u:secret-word@127.0.0.1:1/db", StorageError),
+        *(
+            (f"{driver}://{rest}", StorageError)
+            for driver in ("postgresql+psycopg2", "mysql+pymysql")
+            for rest in (
+                "u:secret-word@127.0.0.1:1/db",
+                "secret-word:/?#{}%40secret-word@127.0.0.1:1/db",
+                "127.0.0.1:1/db?password=secret-word&secret-word=1",
+                "127.0.0.1:1/db?sslpassword=secret-word",
+                "127.0.0.1:1/db?passwd=secret-word",
+                "127.0.0.1:1/db?sslmode=secret-word",
+                "127.0.0.1:1/db?dsn=host%3Dh+password%3Dpa+secret-word",
+            )
+        ),
         ("postgresql+nodriver://u:secret-word@h/db", UsageError),
     ],
 )
 def test_a_store_that_cannot_be_opened_is_one_line_without_the_password(tmp_path, url, error):
-    if "psycopg2" in url:
-        pytest.importorskip("psycopg2")
+    for driver in ("psycopg2", "pymysql"):
+        if driver in url:
+            pytest.importorskip(driver)
     with pytest.raises(error) as caught:
         open_storage(url, tmp_path / "journal.log")
     assert "\n" not in str(caught.value)
-    assert "secret-word" not in str(caught.value)
+    assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None  # which would be shown with --debug
+
+
+URLS_WITH_SECRETS = [
+    "postgresql+psycopg2://secret:secret/?#%secret@127.0.0.1:1/db?passwd=secret",
+    "postgresql+psycopg2://secret:secret@secret@127.0.0.1:1/db",
+    "postgresql+psycopg2:secret:secret@127.0.0.1:1/db",
+]
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_no_command_shows_or_keeps_more_of_a_url_than_where_the_database_is(
+    folder, images, monkeypatch, capfd, way
+):
+    begun, searching = ["--study", "begun"], words(images, trials=1)
+    assert main([*searching, *begun]) == 0
+    path = folder.path / "begun" / "study.json"
+    own = path.read_text()
+    if way == "variable":  # and a study that was recorded before, with its user
+        older = '"storage": "postgresql+psycopg2://secret@127.0.0.1:1/db"'
+        path.write_text(own.replace('"storage": null', older))
+    capfd.readouterr()
+    for url in URLS_WITH_SECRETS:
+        option = ["--storage", url] if way == "option" else []
+        if way == "variable":
+            monkeypatch.setenv("NAS_STORAGE", url)
+        commands = [[command, *begun] for command in ("status", "worker", "dashboard")]
+        for argv in (*commands, searching, ["search", f"--storag={url}"], ["search", url]):
+            assert main([*argv, *option]) in (1, 2), argv
+            out, err = capfd.readouterr()
+            assert err.splitlines()[-1].startswith("error: ")
+            assert "secret" not in out + err, argv
+        main([*searching, *option, "--dry-run"])
+    assert main([*searching, *begun, "--storage", URLS_WITH_SECRETS[0]]) in (1, 2)
+    assert "secret" not in "".join(capfd.readouterr())
+    path.write_text(own)
+    assert [study.name for study in folder.path.iterdir()] == ["begun"]
+    files = [file for file in folder.path.rglob("*") if file.is_file()]
+    assert not [file for file in files if b"secret" in file.read_bytes()]
 
 
 def test_a_wrong_store_leaves_no_study_behind(folder, images):
     argv = [*words(images), "--storage", "sqlite:////nowhere/at/all/x.db"]
     assert main(argv) == 1
     assert not folder.path.exists()
-    assert main([*words(images), "--storage", "what"]) == 2
+    for url in ("what", "sqlite:///:memory:"):
+        assert main([*words(images), "--storage", url]) == 2
+        assert main([*words(images), "--storage", url, "--dry-run"]) == 2
     assert not folder.path.exists()
+
+
+def test_a_study_in_sqlite_finds_its_file_whatever_the_url_has_beside_it(
+    folder, images, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    argv = [*words(images, trials=1), "--storage", "sqlite:///a%20b%3F.db?timeout=100"]
+    assert main(argv) == 0
+    assert (tmp_path / "a b?.db").is_file()
+    assert folder.definition()["storage"] == f"sqlite:///{tmp_path}/a b%3F.db"
+    assert "timeout" not in folder.study_folder.definition.read_text()  # nor in the command
+    assert folder.study_folder.definition.stat().st_mode & 0o777 == 0o600
+    monkeypatch.chdir(images)
+    for command in (["status"], ["worker"], words(images, trials=2)):
+        assert main(command) == 0
+    assert_sound(folder, 2)
+
+
+def test_a_study_that_was_recorded_with_all_of_its_url_goes_on(folder, images, tmp_path):
+    url = f"sqlite:///{tmp_path}/x.db"
+    argv = [*words(images, trials=1), "--storage", url]
+    assert main(argv) == 0
+    path = folder.study_folder.definition
+    older = url.replace("x.db", "x%2Edb?timeout=100")
+    path.write_text(path.read_text().replace(f'"{url}"', f'"{older}"'))
+    assert folder.definition()["storage"] == older
+    assert main(argv) == 0
+    assert main(["status"]) == 0
+    assert main([*argv, "--storage", f"{url}.other"]) == 2
 
 
 def test_a_study_in_sqlite_is_shared_by_processes_that_begin_together(
@@ -321,18 +444,15 @@ def postgres(tmp_path):
     if "NAS_TEST_POSTGRES" not in os.environ:
         pytest.skip("NAS_TEST_POSTGRES names no server (a URL of a superuser)")
     sqlalchemy = pytest.importorskip("sqlalchemy")
-    server = os.environ["NAS_TEST_POSTGRES"]
+    server = sqlalchemy.make_url(os.environ["NAS_TEST_POSTGRES"])
     engine = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
     name = f"nas_{os.getpid()}"
     escaped = SECRET.replace("'", "''")
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"CREATE ROLE {name} LOGIN PASSWORD '{escaped}'"))
         connection.execute(sqlalchemy.text(f"CREATE DATABASE {name} OWNER {name}"))
-    parts = urlsplit(server)
-    host = parts.netloc.rpartition("@")[2]
-    yield urlunsplit(
-        parts._replace(netloc=f"{name}:{quote(SECRET, safe='')}@{host}", path=f"/{name}")
-    )
+    password = SECRET.replace("%", "%25").replace("@", "%40")  # the rest as it is typed
+    yield f"{server.drivername}://{name}:{password}@{server.host}:{server.port or 5432}/{name}"
     with engine.connect() as connection:
         connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))
         connection.execute(sqlalchemy.text(f"DROP ROLE {name}"))
@@ -343,19 +463,19 @@ def test_a_study_in_postgresql_is_shared_killed_and_resumed_and_hides_its_passwo
     folder, images, tmp_path, postgres, monkeypatch, capsys
 ):
     monkeypatch.setenv("NAS_STORAGE", postgres)
-    monkeypatch.setattr(sys, "argv", ["cli.py", "search", "--storage", postgres])
     argv = words(images, trials=8, epochs=10)
-    both = [Running(argv, tmp_path / name) for name in "ab"]
+    both = [Running([*argv, "--storage", postgres], tmp_path / name) for name in "ab"]
     folder.wait_for(lambda trials: any(trial.intermediate_values for trial in trials))
     for running in both:
         running.kill_group()
     assert main([*argv, "--workers", "2"]) == 0
     assert_sound(folder, 8)
+    assert folder.study_folder.definition.stat().st_mode & 0o777 == 0o600
     monkeypatch.delenv("NAS_STORAGE")
     assert main(argv) == 1  # the folder alone does not know the password
     shown = capsys.readouterr()
     files = b"".join(p.read_bytes() for p in folder.path.rglob("*") if p.is_file())
-    for secret in (SECRET, quote(SECRET, safe="")):
+    for secret in (SECRET, quote(SECRET, safe=""), SECRET.replace("@", "%40"), "wö"):
         assert secret.encode() not in files
         assert secret not in shown.out + shown.err + both[0].errors() + both[1].errors()
 
