@@ -20,12 +20,17 @@ WARMUP_FRACTION = 0.2  # of the epochs; earlier, the best candidate is lost too 
 MIN_TRIALS = 5
 
 
+def warmup_epochs(epochs: int) -> int:
+    """Return after how many epochs the median is not looked at yet; one before the last is."""
+    return min(math.ceil(WARMUP_FRACTION * epochs), max(epochs - 2, 0))
+
+
 def _median(epochs: int) -> BasePruner:
     from optuna.pruners import MedianPruner
 
     return MedianPruner(
         n_startup_trials=STARTUP_TRIALS,
-        n_warmup_steps=math.ceil(WARMUP_FRACTION * epochs),
+        n_warmup_steps=warmup_epochs(epochs),
         n_min_trials=MIN_TRIALS,
     )
 
