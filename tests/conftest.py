@@ -1,6 +1,9 @@
 """What every test shares: one thread, repeatable draws, and the data that a tier needs."""
 
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `nas.commands` does, before NumPy comes
+
 import signal
 from pathlib import Path
 

@@ -21,6 +21,10 @@ from typing import NoReturn
 
 from nas.errors import BrokenCaptureError, NasError, UsageError, unknown_name
 
+# of NumPy, before it is imported, here and in the processes that a command starts: a sampler's
+# matrices are small, and threads that wait for one another take the cores of the trainings
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 COMMANDS = {
     "search": "search for the best network within a budget; the same command resumes",
     "status": "one screen on a study: the funnel, the best, the time left",

@@ -225,3 +225,13 @@ def test_an_empty_path_names_nothing_and_an_unknown_home_stays_as_it_is():
     assert expand_path("") is None
     assert expand_path("~no-such-user/images") == Path("~no-such-user/images")
     assert expand_path("~/images") == Path.home() / "images"
+
+
+def test_linear_algebra_takes_one_thread_in_a_command_and_what_it_starts():
+    code = "import nas.commands, numpy, psutil; a = numpy.ones((600, 600)); a @ a; "
+    code += "print(psutil.Process().num_threads())"
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert ended.stdout.split() == ["1"], ended.stderr
