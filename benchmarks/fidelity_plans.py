@@ -7,6 +7,8 @@ RECORD is what `benchmarks/fidelity.py` writes; it may still grow, a plan is jud
 that it and the long training have. The first table is about the plans alone:
 
     tau         Kendall's, against the long training, with its 95% interval
+    in a plan   mean tau with half as many validation images as training images, which is what a
+                search's plan has: the recorded ones are less, drawn anew in every repetition
     regret      of the most accurate network by the plan, in points of the long training
     s           median seconds of a training; tau/100 s is tau over that
     macs depth stride
@@ -70,6 +72,7 @@ class Record:
         networks: In the order of the record.
         features: Standardised, without the columns that never vary.  # (n, d)
         covariates: Base-2 logarithms of multiply-adds, depth and stride of the stem.  # (n, 3)
+        val_images: On which all accuracies are measured.
         long: Name of the long plan.
         accuracies: Of each network by plan, the mean over its seeds.
         seconds: Median of a training, by plan.
@@ -78,6 +81,7 @@ class Record:
     networks: tuple[Architecture, ...]
     features: np.ndarray
     covariates: np.ndarray
+    val_images: int
     long: str
     accuracies: dict[str, dict[int, float]]
     seconds: dict[str, float]
@@ -132,6 +136,7 @@ def read_record(path: Path) -> Record:
         nets,
         (rows - rows.mean(axis=0)) / rows.std(axis=0),
         np.log2(np.array(covariates)),
+        record["val_images"],
         record["long"],
         {
             plan: {index: statistics.fmean(values) for index, values in own.items()}
@@ -141,7 +146,7 @@ def read_record(path: Path) -> Record:
     )
 
 
-def judge_plan(record: Record, plan: str) -> dict[str, Any] | None:
+def judge_plan(record: Record, plan: str, repetitions: int) -> dict[str, Any] | None:
     """Return how a short plan ranks, None where too few networks have both trainings."""
     long = record.accuracies.get(record.long, {})
     both = [index for index in record.accuracies[plan] if index in long]
@@ -156,10 +161,28 @@ def judge_plan(record: Record, plan: str) -> dict[str, Any] | None:
         "n": len(both),
         "tau": tau,
         "interval": tau_interval(tau, len(both)),
+        "plan_tau": _tau_in_a_plan(record, plan, short, full, repetitions),
         "regret": 100 * (max(full) - full[int(np.argmax(short))]),
         "seconds": record.seconds[plan],
         "bias": _regress(record.covariates[both], places),
     }
+
+
+def _tau_in_a_plan(
+    record: Record, plan: str, short: list[float], full: list[float], repetitions: int
+) -> float:
+    """Return the mean tau where accuracies are of half as many images as are trained on.
+
+    They vary more than the recorded ones by p (1 - p) (1 / fewer - 1 / recorded).
+    """
+    fewer = min(int(plan.partition("x")[0]) // 2, record.val_images)
+    accuracies = np.array(short)
+    deviations = np.sqrt(accuracies * (1 - accuracies) * (1 / fewer - 1 / record.val_images))
+    noisy = (
+        accuracies + deviations * np.random.default_rng(seed).standard_normal(len(short))
+        for seed in range(repetitions)
+    )
+    return statistics.fmean(kendall_tau(values.tolist(), full) or 0.0 for values in noisy)
 
 
 def _regress(covariates: np.ndarray, values: np.ndarray) -> list[tuple[float, float]]:
@@ -273,7 +296,7 @@ def run(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     record = read_record(args.record)
     short = sorted(set(record.accuracies) - {record.long}, key=lambda plan: record.seconds[plan])
     below = [plan for plan in short if _images_seen(plan) < _images_seen(args.middle)]
-    plans = [judge_plan(record, plan) for plan in short]
+    plans = [judge_plan(record, plan, args.repetitions) for plan in short]
     models = [
         judge_model(record, plan, args.middle, num_long, args.repetitions)
         for plan in below
@@ -289,7 +312,7 @@ def run(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
 def format_text(tables: dict[str, list[dict[str, Any]]]) -> str:
     """Return the tables."""
     lines = [
-        "plan            n  tau (95%)             regret       s  tau/100 s  "
+        "plan            n  tau (95%)             in a plan  regret       s  tau/100 s  "
         "macs            depth           stride"
     ]
     for row in tables["plans"]:
@@ -298,7 +321,8 @@ def format_text(tables: dict[str, list[dict[str, Any]]]) -> str:
         bias = "  ".join(f"{slope:+5.1f} +- {half:4.1f}" for slope, half in row["bias"])
         lines.append(
             f"{row['plan']:13} {row['n']:3}  {row['tau']:+.2f} [{low:+.2f}, {high:+.2f}]  "
-            f"{row['regret']:6.2f}  {row['seconds']:6.0f}  {rate:9.2f}  {bias}"
+            f"{row['plan_tau']:+9.2f}  {row['regret']:6.2f}  {row['seconds']:6.0f}  {rate:9.2f}  "
+            f"{bias}"
         )
     heads = "n  long  tau: low  model  regret: low  model  trained  gain in tau"
     lines += ["", f"low             {heads}"]

@@ -40,6 +40,7 @@ def path(tmp_path):
     trainings.append({"network": 0, "plan": LOW, "seed": 2, "status": "diverged"})
     record = {
         "input": {"channels": 3, "image_size": 16, "num_classes": 10},
+        "val_images": 5_000,
         "long": LONG,
         "networks": [{"architecture": net.to_dict()} for net in nets],
         "trainings": trainings,
@@ -54,6 +55,19 @@ def tables(path, capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+def noisy_tau(short, long, val_images):
+    """By counting right answers: on 5,000 images first, then on fewer of these."""
+    rng, taus = np.random.default_rng(1), []
+    for _ in range(2_000):
+        right = rng.hypergeometric(
+            np.round(5_000 * np.array(short)).astype(int),
+            np.round(5_000 * (1 - np.array(short))).astype(int),
+            val_images,
+        )
+        taus.append(stats.kendalltau(right, long).statistic)
+    return np.mean(taus)
+
+
 def test_a_plan_is_judged_against_the_long_training(path, capsys):
     record = read_record(path)
     first = tables(path, capsys)["plans"][0]
@@ -62,6 +76,7 @@ def test_a_plan_is_judged_against_the_long_training(path, capsys):
     assert (first["plan"], first["n"], first["seconds"]) == (LOW, 20, 5)
     assert first["tau"] == pytest.approx(stats.kendalltau(short, long).statistic)
     assert first["regret"] == pytest.approx(100 * (max(long) - long[int(np.argmax(short))]))
+    assert first["plan_tau"] == pytest.approx(noisy_tau(short, long, 1_000 // 2), abs=0.02)
     macs, depth, _ = first["bias"]
     assert depth[0] + depth[1] < 0  # deep networks stand too low
     assert macs[0] - macs[1] < 0 < macs[0] + macs[1]
