@@ -28,6 +28,16 @@ class NasError(Exception):
     """Base of every error whose text is meant for the user."""
 
     exit_code = 1
+    line_breaks = "\n"  # that a text may have
+
+    def __str__(self) -> str:
+        """Return the text; in it, what could act on a terminal is written as in a Python string.
+
+        File and class names come from disk, and may hold any character.
+        """
+        text = super().__str__()
+        shown = (c if c.isprintable() or c in self.line_breaks else repr(c)[1:-1] for c in text)
+        return "".join(shown)
 
 
 class UsageError(NasError):
@@ -57,7 +67,9 @@ class SpaceError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set that is absent or unusable."""
+    """A data set that is absent or unusable; it names files, so its text is one line."""
+
+    line_breaks = ""
 
 
 class RecipeError(UsageError):

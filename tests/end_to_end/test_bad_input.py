@@ -196,6 +196,27 @@ def test_every_unreadable_file_is_counted(refused, tmp_path):
     assert "of 13" in message or "of 12" in message  # the notes may be skipped by their ending
 
 
+RETRAIN = ["retrain", "--arch", "final", "--dataset", "folder", "--data"]
+
+
+def test_names_from_disk_cannot_act_on_the_terminal(refused, tmp_path):
+    name, shown = (
+        "\x1b]0;mine\x07\r\u202e\x9b2J\nerror: ",
+        r"\x1b]0;mine\x07\r\u202e\x9b2J\nerror: ",
+    )
+    few = image_folder(tmp_path / "few", **{name: 1, "dog": 6})
+    broken = image_folder(tmp_path / "broken", cat=6, dog=6)
+    (broken / "train" / "cat" / name).write_text("no image")
+    lacking = image_folder(tmp_path / "lacking", **{name: 6, "dog": 6})
+    (lacking / "test" / "dog").mkdir(parents=True)
+    high = tmp_path / "high"
+    (high / name).mkdir(parents=True)
+    for root in (few, broken, lacking, high):
+        message = refused([*RETRAIN, str(root)])
+        assert shown in message
+        assert message.isprintable()
+
+
 def test_a_place_that_cannot_be_written_is_one_message(refused, tmp_path):
     place = tmp_path / "taken"
     place.write_text("a file")
