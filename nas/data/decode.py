@@ -1,10 +1,13 @@
-"""Image files of any format and size into one tensor of bytes."""
+"""Image files of the usual formats, of any size, into one tensor of bytes."""
 
 from __future__ import annotations
 
+import stat
+import struct
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +21,8 @@ from torch import Tensor
 
 from nas.machine import usable_cores
 
+# what Pillow may open, by the content: EPS would start Ghostscript, and few need the rest
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 DEFAULT_SIZE = 32
 LARGEST_OWN_SIZE = 64  # a common size above it is not taken over: too costly to search at
 _CHUNK_FILES = 256
@@ -32,7 +37,8 @@ class Decoded:
     Args:
         images: uint8, (N, 3, S, S), or (N, 1, S, S) where every file is grayscale; a file in
             `failures` leaves its place undefined.
-        failures: Position and reason of each file that is no readable image.
+        failures: Position and reason of each file that is no readable image: no regular file,
+            none of `FORMATS`, or of more pixels than Pillow's limit among them.
         common_size: Height and width all files share, else None.
     """
 
@@ -51,11 +57,14 @@ def decode(paths: Sequence[Path], image_size: int | None) -> Decoded:
         image_size: Height and width wanted; None takes the size all files share where it is
             square and at most 64, else 32.
     """
-    wanted = image_size or _first_size(paths)
-    decoded = _decode_at(paths, wanted)
-    if image_size is None and wanted not in (DEFAULT_SIZE, (decoded.common_size or (0,))[0]):
-        decoded = _decode_at(paths, DEFAULT_SIZE)
-    return decoded
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on metadata; what fails is named below
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        wanted = image_size or _first_size(paths)
+        decoded = _decode_at(paths, wanted)
+        if image_size is None and wanted not in (DEFAULT_SIZE, (decoded.common_size or (0,))[0]):
+            decoded = _decode_at(paths, DEFAULT_SIZE)
+        return decoded
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
@@ -77,7 +86,7 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
 def _first_size(paths: Sequence[Path]) -> int:
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with _open(path) as image:
                 height, width = image.height, image.width
         except Exception:  # the pass over all files names it
             continue
@@ -93,10 +102,8 @@ def _decode_at(paths: Sequence[Path], size: int) -> Decoded:
         return [_decode_file(paths[index], pixels[index]) for index in chunk]
 
     starts = range(0, len(paths), _CHUNK_FILES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on metadata; what fails is named below
-        with ThreadPoolExecutor(_num_threads(paths)) as pool:
-            files = list(chain.from_iterable(pool.map(decode_chunk, starts)))
+    with ThreadPoolExecutor(_num_threads(paths)) as pool:
+        files = list(chain.from_iterable(pool.map(decode_chunk, starts)))
     failures = tuple((index, file) for index, file in enumerate(files) if isinstance(file, str))
     read = {file for file in files if not isinstance(file, str)}
     sizes = {file.size for file in read}
@@ -114,14 +121,20 @@ class _File(NamedTuple):
 def _decode_file(path: Path, pixels: NDArray[np.uint8]) -> _File | str:
     """Fill uint8, (3, S, S), with a file; return what it is, or why it is no readable image."""
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             file = _File((image.height, image.width), image.mode in _GRAY_MODES)
             pixels[:] = _to_array(image, pixels.shape[1])
             return file
     except MemoryError:
         raise
     except Exception as error:  # whatever a decoder raises, it is the file that is broken
-        return _reason(error)
+        return _reason(path, error)
+
+
+def _open(path: Path) -> Image.Image:
+    if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a pipe would wait for ever
+        raise ValueError("not a regular file")
+    return Image.open(path, formats=FORMATS)
 
 
 def _to_array(image: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -146,12 +159,26 @@ def _to_array(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"
+        return _other_format(path) or "not an image"
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _other_format(path: Path) -> str | None:
+    """Return which format of Pillow's, none of `FORMATS`, a file begins like; it is not opened."""
+    Image.init()
+    with path.open("rb") as file:
+        start = file.read(16)  # as much as Pillow shows to its formats
+    for name, (_, accepts) in Image.OPEN.items():
+        with suppress(IndexError, struct.error):  # a shorter file
+            if name not in FORMATS and accepts is not None and accepts(start) is True:
+                return name
+    return None
 
 
 def _num_threads(paths: Sequence[Path]) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nas.data.cache import cache_dir, read_split, write_split
-from nas.data.decode import decode, to_channels
+from nas.data.decode import FORMATS, decode, to_channels
 from nas.data.images import Dataset, LabelledImages, read_dataset, select
 from nas.data.listing import (
     Listing,
@@ -145,10 +145,10 @@ def _decode(root: Path, listings: Iterable[Listing], image_size: int | None) -> 
         named = [f"{files[index]} ({why})" for index, why in decoded.failures[:_NAMED_FAILURES]]
         more = len(decoded.failures) - len(named)
         raise DataError(
-            f"every file of a class must be a readable image, but {len(decoded.failures)} of "
-            f"{len(files)} in {root} are not: {', '.join(named)}"
+            f"every file of a class must be a readable image ({', '.join(FORMATS)}), but "
+            f"{len(decoded.failures)} of {len(files)} in {root} are not: {', '.join(named)}"
             + (f" and {more} more" if more else "")
-            + "; replace or remove them"
+            + "; convert, shrink, replace or remove them"
         )
     return decoded.images
 

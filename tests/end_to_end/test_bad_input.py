@@ -1,5 +1,7 @@
 """Wrong calls, over the whole command line: one message, the right exit code, nothing changed."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,46 @@ def test_every_unreadable_file_is_counted(refused, tmp_path):
 
 
 RETRAIN = ["retrain", "--arch", "final", "--dataset", "folder", "--data"]
+
+
+def test_a_pipe_among_the_images_is_told_and_never_opened(refused, tmp_path):
+    root = image_folder(tmp_path / "images", cat=6, dog=6)
+    pipe = root / "train" / "cat" / "pipe.jpg"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"",), daemon=True)
+    writer.start()  # until the pipe is opened to be read, it waits
+    message = refused([*RETRAIN, str(root)])
+    assert "1 of 13" in message
+    assert "train/cat/pipe.jpg (not a regular file)" in message
+    assert writer.is_alive()
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join(60)
+
+
+def test_postscript_under_an_images_name_is_told_and_starts_no_program(
+    refused, tmp_path, monkeypatch
+):
+    root = image_folder(tmp_path / "images", cat=6, dog=6)
+    Image.new("RGB", (8, 8)).save(root / "train" / "cat" / "cat.jpg", "EPS")
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/it-ran\n")  # `refused` would find it
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ghostscript.parent}{os.pathsep}{os.environ['PATH']}")
+    message = refused([*RETRAIN, str(root)])
+    for text in ("(JPEG, PNG, ", "1 of 13", "train/cat/cat.jpg (EPS); convert"):
+        assert text in message
+
+
+@pytest.mark.parametrize("side", [13_000, 14_000])  # Pillow warns of one and refuses the other
+def test_an_image_above_pillows_limit_is_told_and_not_decoded(side, refused, tmp_path):
+    root = image_folder(tmp_path / "images", cat=6, dog=6)
+    Image.new("1", (side, side)).save(root / "train" / "cat" / "-first.png")
+    limit = 2**30 // 4 // 3  # Pillow's: a quarter of a GiB in three bytes a pixel
+    message = refused([*RETRAIN, str(root)])
+    assert (
+        f"1 of 13 in {root} are not: train/cat/-first.png (more than {limit:,} pixels)" in message
+    )
 
 
 def test_names_from_disk_cannot_act_on_the_terminal(refused, tmp_path):
