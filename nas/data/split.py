@@ -77,8 +77,9 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     counts = _class_counts(labels)
     if not len(counts) <= size <= len(labels):
         raise DataError(
-            f"a stratified subset takes {len(counts)} (one image per class) to {len(labels)} "
-            f"images, but got size={size}"
+            f"a subset has at least one image of every class, so {len(counts):,} to "
+            f"{len(labels):,} images here, but it is to have {size:,}; ask for as many, add "
+            "images or leave classes out"
         )
     return _pick(labels, _allocate(counts, counts, size), f"subset/{seed}")
 

@@ -33,6 +33,7 @@ from nas.study.definition import StudyDefinition
 from nas.study.folder import StudyFolder, refuse_differences
 from nas.study.pruners import PRUNERS
 from nas.study.storage import require_optuna_5, shown_url, storage_url
+from nas.training.batches import require_subsets
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
 
@@ -80,13 +81,18 @@ def prepare(request: Request) -> Search:
 
     Raises:
         UsageError: A name is unknown, the budget is below the smallest network, the data are
-            unusable, or the rungs of a new study train no fewer networks or no longer than it.
+            unusable or too few for a subset of the search or of a rung, or the rungs of a new
+            study train no fewer networks or no longer than it.
         StudyMismatchError: The study exists and was defined differently.
         StorageError: The study exists and is damaged.
     """
     require_optuna_5()
     _check_names(request)
-    return _prepare_resume(request) if request.folder.exists else _prepare_new(request)
+    search = _prepare_resume(request) if request.folder.exists else _prepare_new(request)
+    plan, rungs = search.definition.plan, search.request.rungs or ()
+    sizes = {plan.train_images, *(rung.images or plan.train_images for rung in rungs)}
+    require_subsets(search.data, search.definition.seed, sizes, plan.val_images)
+    return search
 
 
 def find_baselines(loaded: LoadedSpace, space: BudgetedSpace) -> dict[str, Architecture]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
@@ -40,6 +40,26 @@ def place_search_splits(
     train, val = train_and_val(data, seed)
     slices = slice_of(train, train_images, seed), slice_of(val, val_images, seed)
     return data.with_splits(*slices).to(device)
+
+
+def require_subsets(data: Dataset, seed: int, train_sizes: Iterable[int], val_images: int) -> None:
+    """Draw what `place_search_splits` will, of the labels alone: what cannot be is refused early.
+
+    Args:
+        data: The training split of a data set.
+        seed: Decides the split and the slices.
+        train_sizes: Images of each training slice.
+        val_images: Images of the validation slice.
+
+    Raises:
+        DataError: A slice is larger than its split, or smaller than one image a class.
+    """
+    own_val = data.val and replace(data.val, images=data.val.labels)
+    data = data.with_splits(replace(data.train, images=data.train.labels), own_val)
+    train, val = train_and_val(data, seed)
+    slice_of(val, val_images, seed)
+    for size in train_sizes:
+        slice_of(train, size, seed)
 
 
 def place_all(data: Dataset, device: str, seed: int, holdout: bool) -> Dataset:

@@ -61,6 +61,8 @@ WRONG_CALLS = {
     f"{NEW} --rungs 24x100,6x30": "longer than the one below it",
     f"{NEW} --epochs 2 --rungs 24x2": "2 epochs and a trial of this study 2",
     f"{NEW} --epochs 2 --rungs 2x3x2000": "2,000 training images, but there are 1,294",
+    f"{NEW} --epochs 2 --rungs 2x900x5 --dry-run": "10 to 1,294 images here, but it is to have 5;",
+    f"{SEARCH} --budget 8k --rungs 2x900x5": "10 to 1,294 images here, but it is to have 5;",
     f"{NEW} --trials 24 --epochs 2 --rungs 24x3": "24 of 24 trials",
     f"{SEARCH} --budget 8k --rungs 24x2 --dry-run": "24 of 5 trials",
     f"{SEARCH} --budget 8k --rungs 2x2": "2 epochs and a trial of this study 2",

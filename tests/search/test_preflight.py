@@ -20,7 +20,7 @@ from nas.study.definition import Plan
 from nas.study.rungs import RungSpec
 from nas.training.recipe import get_recipe
 from nas.training.timing import Speed
-from tests.support.searching import words
+from tests.support.searching import words, write_images
 
 
 def request(images, **fields):
@@ -68,6 +68,21 @@ def test_the_workers_of_a_cpu_are_chosen_with_their_threads_and_both_are_said(im
     short = plan(epochs=1000, time_limit_seconds=3)
     assert short.startswith("one training at a time (more would take longer to start than they")
     assert plan(epochs=1000, workers=3) == "3 trainings at once, 1 thread each"
+
+
+def test_what_the_dry_run_approves_of_300_classes_of_3_images_can_be_drawn(
+    folder, tmp_path, capsys
+):
+    many = write_images(tmp_path / "many", per_class=3, classes=300)
+    argv = words(many, trials=1, budget=20_000)
+    code = main([*argv, "--dry-run"])
+    error = capsys.readouterr().err
+    assert not folder.path.exists()
+    # two of three images of a class are set aside, for test and for validation
+    is_refused = "one image of every class, so 300 to 300 images here, but" in error
+    assert code == (2 if is_refused else 0)
+    assert main(argv) == code
+    assert folder.path.exists() == (not is_refused)
 
 
 def test_the_time_of_a_search_and_its_rungs_is_that_of_its_trials():
