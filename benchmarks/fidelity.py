@@ -133,7 +133,7 @@ def main() -> None:
     args = _parse()
     source = (str(args.data), args.image_size)
     spec, val_images = _load(*source).input_spec, _num_val(*source)
-    nets = list(networks(spec, args.max_params))[: args.networks]
+    nets = list(networks(spec, args.max_params))
     long, plans = replace(args.long, recipe=LONG.recipe), args.plans or PLANS
     record: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     record |= {
@@ -157,7 +157,7 @@ def main() -> None:
     todo = [
         (index, plan, seed)
         for seed in range(args.seeds)
-        for index in range(len(nets))
+        for index in range(len(nets))[: args.networks]
         for plan in (*plans, long)
         if (index, plan.name, seed) not in done
     ]

@@ -37,5 +37,6 @@ def test_every_network_is_trained_once_by_every_plan_and_in_full(tmp_path):
     done = {(row["network"], row["plan"]) for row in record["trainings"]}
     assert done == {(n, p) for n in range(4) for p in ("32x1@16", "64x1@16", "64x2@16")}
     assert len(record["trainings"]) == 12
+    assert len(record["networks"]) == 24
     assert all(net["num_params"] <= 20_000 for net in record["networks"])
     assert found.long == "64x2@16"
