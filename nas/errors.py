@@ -21,7 +21,12 @@ The command line prints the text without a traceback; `--debug` shows the traceb
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120  # characters
 
 
 class NasError(Exception):
@@ -100,6 +105,11 @@ class DownloadError(RunError):
     """A host that refused, throttled or sent something else."""
 
 
+def shown(value: Any) -> str:
+    """Return a value as a message shows it; what is long or deeply nested is cut."""
+    return _SHORT.repr(value)
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that stands in no table, the nearest known one proposed.
 
@@ -112,4 +122,4 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError
     lowered = {candidate.lower(): candidate for candidate in names}
     nearest = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
     hint = f"; did you mean {lowered[nearest[0]]!r}?" if nearest else ";"
-    return UnknownNameError(f"unknown {what} {name!r}{hint} known: {', '.join(names)}")
+    return UnknownNameError(f"unknown {what} {shown(name)}{hint} known: {', '.join(names)}")

@@ -5,13 +5,13 @@ Standard library only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, field, fields
 from functools import cache
 from typing import Any, NamedTuple
 
-from nas.errors import RecipeError, unknown_name
+from nas.errors import RecipeError, shown, unknown_name
 
 
 class OneOf(NamedTuple):
@@ -42,7 +42,7 @@ class Range(NamedTuple):
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
 
-POSITIVE = Range(1, math.inf, high_included=False)
+POSITIVE = Range(1, 10**18)  # beyond any network; keeps a mistyped number out of later sums
 FRACTION = Range(0, 1, high_included=False)
 _TYPES: dict[str, tuple[Any, str]] = {  # what a field of this type takes, and in words
     "str": (str, "text"),
@@ -87,7 +87,7 @@ def read_fields(
             type or out of its range.
     """
     if not isinstance(record, Mapping):
-        raise error(f"{what} must be a JSON object, but got {record!r}")
+        raise error(f"{what} must be a JSON object, but got {shown(record)}")
     known, required = _known(record_type), _required(record_type)
     wrong = {
         "missing": sorted(required - record.keys()),
@@ -132,12 +132,13 @@ def _validate(kind: _Kind, value: Any, error: type[Exception]) -> Any:
         return None
     is_bool = isinstance(value, bool)
     if expected is float and isinstance(value, int) and not is_bool:
-        value = float(value)
+        with suppress(OverflowError):  # then it is none, and refused below
+            value = float(value)
     is_wrong = not isinstance(value, expected) or (is_bool and expected is not bool)
     if isinstance(rule, OneOf) and not is_wrong and value not in rule:
         raise error(str(unknown_name(item.name, value, rule.names)))
     if is_wrong or (rule is not None and value not in rule):
-        raise error(f"{item.name} must be {_expected(item)}, but got {value!r}")
+        raise error(f"{item.name} must be {_expected(item)}, but got {shown(value)}")
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -166,7 +167,7 @@ def _expected(item: Field[Any]) -> str:
     """Return the values a field takes, in words."""
     rule, (_, text) = item.metadata.get("rule"), _type(item)
     if rule == POSITIVE:
-        text = "a positive whole number"
+        text = f"a positive whole number, at most {rule.high:g}"
     elif isinstance(rule, Range):
         text = f"{text} in {rule}"
     return f"{text}, or none" if _takes_none(item) else text

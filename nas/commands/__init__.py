@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import io
 import os
@@ -19,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nas.errors import BrokenCaptureError, NasError, UsageError, unknown_name
+from nas.errors import BrokenCaptureError, NasError, UsageError, shown, unknown_name
 
 # of NumPy, before it is imported, here and in the processes that a command starts: a sampler's
 # matrices are small, and threads that wait for one another take the cores of the trainings
@@ -93,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
     except (NasError, OSError) as error:  # OSError: a disk or a permission that nobody checked
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            error = UsageError(f"{shown(error.filename)} is too long a name; shorten it")
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, NasError) else 1
 

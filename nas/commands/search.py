@@ -23,6 +23,7 @@ from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.network.caps import parse_budgets, parse_count
 from nas.samplers import DEFAULT_SAMPLER, SAMPLERS
+from nas.study.definition import OVER_BUDGET
 from nas.study.folder import STORAGE_VARIABLE
 from nas.study.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.study.rungs import parse_rungs
@@ -96,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--over-budget",
-        choices=("resample", "prune"),
+        choices=OVER_BUDGET,
         help="redraw proposals over the budget (default), or record them as pruned trials",
     )
     text = "leave out the baselines: the space's own network and two presets, trained first"

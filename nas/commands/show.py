@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the network."""
-    if args.what.strip().isdecimal():
+    if args.what.strip().isdecimal() and len(args.what) < 20:  # Python reads no endless numbers
         return _show_trial(args, int(args.what))
     architecture = resolve_architecture(args.what, stem_kind=args.stem)
     default = find_folder(args).load().input_spec if args.study is not None else None

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
-from nas.errors import ArchitectureError
+from nas.errors import ArchitectureError, shown
 from nas.fields import FRACTION, POSITIVE, Range, checked_field, read_fields, validate_fields
 
 MAX_STAGES = 6
@@ -62,7 +62,7 @@ class Stage:
 
     Args:
         kind: A key of `nas.network.blocks.BLOCKS`.
-        depth: Number of blocks, at least 1.
+        depth: Number of blocks, 1 to 10,000.
         width: Output channels of every block.
         stride: Stride of the first block, 1 or 2.
         kernel: Kernel size of the block's spatial convolutions.
@@ -73,7 +73,7 @@ class Stage:
     """
 
     kind: str
-    depth: int = checked_field(POSITIVE)
+    depth: int = checked_field(Range(1, 10_000))  # each is one record when it is counted
     width: int = checked_field(POSITIVE)
     stride: int = checked_field(Range(1, 2))
     kernel: int = checked_field(POSITIVE, 3)
@@ -154,7 +154,7 @@ class Architecture:
         """
         try:
             record = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ArchitectureError(f"an architecture must be JSON, but {error}") from error
         return cls.from_dict(record)
 
@@ -192,12 +192,12 @@ class Architecture:
         quoted = re.sub(r"(?<![\w.])[A-Za-z_]\w*", _quote_word, text)
         try:
             rows = json.loads(quoted)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             rows = None
         if not _is_stage_list(rows):
             raise ArchitectureError(
                 "the paper's notation is [[Kind,depth,width,(dropout),(kernel)],...], "
-                f"for example [[Basic,3,64,0.1],[Bottleneck,26,256,0.1]], but got {text!r}"
+                f"for example [[Basic,3,64,0.1],[Bottleneck,26,256,0.1]], but got {shown(text)}"
             )
         stages = tuple(
             Stage(
@@ -205,7 +205,7 @@ class Architecture:
                 depth=row[1],
                 width=row[2],
                 stride=stride,
-                dropout=float(row[3] or 0.0) if len(row) > 3 else 0.0,
+                dropout=row[3] or 0.0 if len(row) > 3 else 0.0,
                 kernel=row[4] if len(row) > 4 else 3,
             )
             for row, stride in zip(rows, implied_strides(len(rows)), strict=True)

@@ -11,7 +11,7 @@ from nas.errors import BudgetError
 from nas.fields import POSITIVE, checked_field, validate_fields
 from nas.network.complexity import Complexity
 
-MAX_COUNT = 10**18  # beyond any network; keeps a mistyped exponent out of every later sum
+MAX_COUNT = POSITIVE.high
 
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _COUNT_PATTERN = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?(?:e[+-]?\d{1,4})?)([kmg]?)", re.ASCII)

@@ -6,6 +6,7 @@ architecture is asked for. Standard library only.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -134,8 +135,8 @@ def _read(text: str) -> Architecture:
         return PRESETS[text].architecture
     if text.startswith("["):
         return Architecture.from_notation(text)
-    path = Path(text).expanduser()
-    if path.suffix != ".json" and not path.is_file():
+    path = Path(os.path.expanduser(text))  # Path's own raises where there is no such user
+    if path.suffix != ".json" and not os.path.isfile(path):  # as where a name is too long
         raise unknown_name("architecture", text, PRESETS)
     try:
         return Architecture.from_json(path.read_text(encoding="utf-8"))

@@ -184,7 +184,7 @@ def _read(sitting: Sitting, arm: Arm, seed: int) -> Record | None:
         found = record["settings"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(
             f"{path} cannot be used ({error}); begin again with --restart"
         ) from error

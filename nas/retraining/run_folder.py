@@ -68,7 +68,7 @@ class RunFolder:
             return None
         except OSError as error:
             raise StorageError(f"cannot read {self.metrics}: {error.strerror}") from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, RecursionError) as error:
             raise StorageError(
                 f"{self.metrics} is damaged and was left as it is ({error}); "
                 "begin again with --restart"

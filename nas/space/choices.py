@@ -8,7 +8,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Protocol
 
-from nas.errors import ArchitectureError, SpaceError, unknown_name
+from nas.errors import ArchitectureError, SpaceError, shown, unknown_name
+from nas.fields import POSITIVE
 from nas.network.blocks import BLOCKS, Layers, block_layers
 
 Value = str | int | float
@@ -160,8 +161,9 @@ def require_list(name: str, values: object, unique: bool = True) -> None:
 
 def require_positive(name: str, value: object) -> None:
     """Refuse what is no positive whole number."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SpaceError(f"{name} must hold positive whole numbers, but got {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or value not in POSITIVE:
+        rule = f"positive whole numbers, at most {POSITIVE.high:g}"
+        raise SpaceError(f"{name} must hold {rule}, but got {shown(value)}")
 
 
 def _require_block(kind: str, width: int, kernels: tuple[int, ...]) -> None:

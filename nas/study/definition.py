@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.errors import UsageError
-from nas.fields import read_fields
+from nas.fields import POSITIVE, OneOf, Range, checked_field, read_fields, validate_fields
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps, parse_count, require_budgets
+from nas.study.pruners import PRUNERS
 from nas.study.rungs import RungSpec, rung_study
 from nas.training.recipe import Recipe
 
 SCHEMA = 1
+OVER_BUDGET = ("resample", "prune")  # what happens to a proposal over the budget
 GPU_EPOCHS = 10  # of every trial, where the user gives no number
 
 
@@ -30,17 +33,23 @@ class Plan:
         epochs: Epochs of every trial, over which its schedule is annealed to zero.
         bfloat16: What the recipe's precision `auto` means; see
             `nas.training.timing.choose_bfloat16`.
+
+    Raises:
+        UsageError: A value is out of its range.
     """
 
     device: str
-    num_threads: int
-    train_images: int
-    val_images: int
-    epochs: int
+    num_threads: int = checked_field(Range(1, 4096))
+    train_images: int = checked_field(POSITIVE)
+    val_images: int = checked_field(POSITIVE)
+    epochs: int = checked_field(Range(1, 10**6))
     bfloat16: bool = False
 
+    def __post_init__(self) -> None:
+        validate_fields(self, UsageError)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class StudyDefinition:
     """Everything that defines a study.
 
@@ -52,28 +61,28 @@ class StudyDefinition:
     name: str
     space: str
     space_hash: str
-    budget: int
-    max_macs: int | None
-    max_activations: int | None
+    budget: int = checked_field(POSITIVE)
+    max_macs: int | None = checked_field(POSITIVE)
+    max_activations: int | None = checked_field(POSITIVE)
     dataset: str
     data_dir: str | None
     data_fingerprint: str
-    channels: int
-    image_size: int
-    num_classes: int
-    val_fraction: float
-    seed: int
+    channels: int = checked_field(POSITIVE)
+    image_size: int = checked_field(POSITIVE)
+    num_classes: int = checked_field(POSITIVE)
+    val_fraction: float = checked_field(Range(0, 1, False, False))
+    seed: int = checked_field(Range(0, math.inf, high_included=False))
     recipe_name: str
     recipe: Mapping[str, Any]
-    pruner: str
-    over_budget: str
+    pruner: str = checked_field(OneOf(tuple(PRUNERS)))
+    over_budget: str = checked_field(OneOf(OVER_BUDGET))
     known: bool
     storage: str | None
     plan: Plan
     versions: Mapping[str, str]
     command: str
     created_at: str
-    audit: float = 0.0
+    audit: float = checked_field(Range(0, 1), 0.0)
     targets: tuple[int, ...] = ()
 
     @property
@@ -110,6 +119,7 @@ class StudyDefinition:
         Raises:
             ValueError: The text is no JSON, or a field is absent, unknown, or of another type or
                 out of its range.
+            RecursionError: The JSON is nested too deeply.
         """
         record = json.loads(text)
         if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
@@ -121,7 +131,7 @@ class StudyDefinition:
         try:
             if budgets:
                 require_budgets([parse_count(str(budget), "targets") for budget in budgets])
-            _ = definition.caps, definition.input_spec, Recipe.from_dict(definition.recipe)
+            Recipe.from_dict(definition.recipe)
         except UsageError as error:
             raise ValueError(str(error)) from error
         if budgets and (list(budgets) != sorted(budgets) or budgets[-1] != definition.budget):

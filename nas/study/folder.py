@@ -95,7 +95,7 @@ class StudyFolder:
             ) from error
         except OSError as error:
             raise StorageError(f"cannot read {self.definition}: {error.strerror}") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise StorageError(
                 f"{self.definition} is damaged and was left as it is: {error}; restore it from a "
                 "copy, or start a study under another name"

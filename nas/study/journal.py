@@ -137,5 +137,5 @@ def _length_of_whole_lines(file: IO[bytes]) -> int | None:
 def _is_record(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

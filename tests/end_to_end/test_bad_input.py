@@ -114,6 +114,31 @@ WRONG_CALLS = {
 }
 
 
+LONG, DIGITS = "a" * 300, "9" * 400  # no file's name has 300 letters
+LONG_CALLS = {  # what is too long, too large or too deep, and what the message must say
+    "a name": (["count", LONG], "unknown architecture"),
+    "a name to show": (["show", LONG], "unknown architecture"),
+    "an unknown user": (["count", f"~{LONG}/net"], "unknown architecture"),
+    "a file": (["count", f"{LONG}.json"], "cannot read the architecture file"),
+    "images": (f"{NEW} --dataset folder --data {LONG}".split(), "too long a name"),
+    "studies": (["status", "--studies", LONG], "too long a name"),
+    "a trial": (["show", "9" * 5_000], "unknown architecture"),
+    "a space": ([*NEW.split(), "--space", f"{LONG}.py"], "too long a name"),
+    "brackets": (["count", "[" * 1_500 + "]" * 1_500], "notation is"),
+    "open brackets": (["count", "[" * 50_000], "notation is"),
+    "digits": (["count", f"[[Basic,{'9' * 5_000},8]]"], "notation is"),
+    "depth": (["count", "[[Basic,1000000000,8]]"], "depth must be a whole number in [1, 10000]"),
+    "width": (
+        ["count", f"[[Basic,1,{DIGITS}]]"],
+        "width must be a positive whole number, at most",
+    ),
+    "dropout": (["count", f"[[Basic,1,8,{DIGITS}]]"], "dropout must be a number in [0, 1)"),
+    "image": (["count", "final", "--image-size", DIGITS], "image_size must be a positive"),
+    "epochs": ([*NEW.split(), "--epochs", "1000000000"], "epochs must be a whole number in [1, "),
+    "seed": ([*SEARCH.split(), "--budget", "8k", "--seed", DIGITS], "seed: 0 -> 9"),
+}
+
+
 @pytest.fixture(scope="module")
 def real_studies(tmp_path_factory):
     return copy_studies(tmp_path_factory.mktemp("bad") / "studies")
@@ -144,6 +169,14 @@ def refused(real_studies, monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("line", WRONG_CALLS)
 def test_a_wrong_call_is_refused_with_one_message_and_changes_nothing(line, refused):
     assert WRONG_CALLS[line] in refused(line.split())
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_what_is_too_long_too_large_or_too_deep_is_a_wrong_call_like_any_other(name, refused):
+    words, text = LONG_CALLS[name]
+    message = refused(words)
+    assert text in message
+    assert len(message) < 1_000
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

@@ -105,6 +105,8 @@ def test_an_unknown_stem_proposes_the_nearest():
     [
         (b"not json", "must be JSON"),
         (b"", "must be JSON"),
+        (b"[" * 100_000, "must be JSON"),
+        (b"9" * 5_000, "must be JSON"),
         (b"\xff\xfe\x00", "cannot read the architecture file"),
         (b'{"stem": 1, "stages": []}', "stem must be a JSON object"),
         (json.dumps(FINAL.to_dict()).replace("64", "-64").encode(), "positive whole number"),

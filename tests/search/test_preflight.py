@@ -95,8 +95,8 @@ def test_the_time_of_a_search_and_its_rungs_is_that_of_its_trials():
 
 def test_a_new_study_has_as_many_trials_as_its_hours_hold_with_its_rungs():
     # 1 s for 1,000 images, once; its rungs: 3,000 images once, 3,000 three times, nine times
-    plan = Plan("cpu", 1, train_images=1_000, val_images=0, epochs=1)
-    found = sizing.Sizing(plan, get_recipe("short"), 1.0, Speed(0.001, 0.001), (), workers=2)
+    plan = Plan("cpu", 1, train_images=1_000, val_images=1, epochs=1)
+    found = sizing.Sizing(plan, get_recipe("short"), 1.0, Speed(0.001, 0.0), (), workers=2)
 
     def fit(seconds, num_networks=None, **fields):
         fields = {"study": "x", "pruner": "none", "hours": seconds / 3_600 / 2, **fields}

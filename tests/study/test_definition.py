@@ -86,6 +86,42 @@ def test_another_space_or_other_data_are_refused(own, images, tmp_path, capsys):
     assert snapshot(own.path) == before
 
 
+def rewrite(own, **values):
+    """Write values into the study.json, `versions` and `plan` beside what is in them."""
+    record = json.loads(own.study_folder.definition.read_text())
+    merged = {
+        name: record[name] | value if name in ("versions", "plan") else value
+        for name, value in values.items()
+    }
+    own.study_folder.definition.write_text(json.dumps(record | merged))
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"plan": {"epochs": 0}}, "epochs must be a whole number in [1, 1e+06], but got 0"),
+        ({"plan": {"val_images": 0}}, "val_images must be a positive whole number"),
+        ({"plan": {"num_threads": 10**9}}, "num_threads must be a whole number in [1, 4096]"),
+        ({"budget": 10**400}, "budget must be a positive whole number, at most 1e+18"),
+        ({"max_macs": 0}, "max_macs must be a positive whole number"),
+        ({"seed": -1}, "seed must be a whole number in [0, inf), but got -1"),
+        ({"val_fraction": 10**400}, "val_fraction must be a number in (0, 1)"),
+        ({"audit": 9.0}, "audit must be a number in [0, 1], but got 9.0"),
+        ({"over_budget": "nosuch"}, "unknown over_budget 'nosuch'; known: prune, resample"),
+        ({"pruner": "medan"}, "did you mean 'median'"),
+    ],
+    ids=str,
+)
+def test_a_definition_out_of_range_is_one_message_with_the_rule(own, images, capsys, values, rule):
+    rewrite(own, **values)
+    for command in (words(images, trials=2), ["worker"], ["status"]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "study.json is damaged and was left as it is: " in error
+        assert rule in error
+        assert len(error) < 500
+
+
 def test_the_same_space_and_data_elsewhere_are_the_same_study(own, images, tmp_path):
     moved = tmp_path / "tiny.py"
     moved.write_text(Path(TINY).read_text())
@@ -161,6 +197,7 @@ def test_a_renamed_folder_stays_a_study(own):
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
         lambda text: text.replace('"schema": 1', '"schema": 99'),
+        lambda text: text.replace('"versions": {', '"versions": ' + "[" * 1_500 + "{"),
         lambda text: text.replace('"budget": 8000', '"budget": "many"'),
         lambda text: text.replace('"budget": 8000', '"budget": -1'),
         lambda text: text.replace('"seed": 0,', ""),
