@@ -28,9 +28,10 @@ from nas.samplers import SAMPLERS
 from nas.search.ahead import resumed_workers, wanted_rungs
 from nas.search.request import Request
 from nas.search.sizing import Sizing, complete_request, size_trials
-from nas.space import BudgetedSpace, LoadedSpace, load_space
+from nas.space import BudgetedSpace, LoadedSpace, SearchSpace, load_space
+from nas.space.choices import describe_changes
 from nas.study.definition import StudyDefinition
-from nas.study.folder import StudyFolder, refuse_differences
+from nas.study.folder import StudyFolder, mismatch, refuse_differences
 from nas.study.pruners import PRUNERS
 from nas.study.storage import require_optuna_5, shown_url, storage_url
 from nas.training.batches import require_subsets
@@ -145,6 +146,7 @@ def _prepare_new(request: Request) -> Search:
         "recipe": sizing.recipe.to_dict(),
         "storage": shown,
         "plan": sizing.plan,
+        "space_lists": _lists_of(loaded.space),
         "versions": {
             "nas": nas.__version__,
             "python": sys.version.split()[0],
@@ -168,9 +170,15 @@ def _prepare_resume(request: Request) -> Search:
     loaded = load_space(request.defining.get("space", existing.space))
     shown = shown_url(existing.storage) if existing.storage else None  # older ones keep more
     refuse_differences(folder, replace(existing, storage=shown), _given(request, existing, loaded))
+    if loaded.content_hash != existing.space_hash:
+        text = f"was begun before its space {existing.space} was changed"
+        changes = _space_changes(existing, loaded)
+        raise mismatch(folder, existing, f"{text} ({changes}). Undo that to resume it")
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
     data = load_training(existing.dataset, data_dir, existing.image_size)
-    refuse_differences(folder, existing, {"data_fingerprint": data.fingerprint})
+    if data.fingerprint != existing.data_fingerprint:
+        text = f"was begun with other images than {data_dir or existing.dataset} has now. Give"
+        raise mismatch(folder, existing, f"{text} --data with those to resume it")
     choose_device(existing.plan.device)
     space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
     baselines = find_baselines(loaded, space) if existing.known else {}
@@ -183,11 +191,10 @@ def _prepare_resume(request: Request) -> Search:
 def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> dict[str, Any]:
     """Return what the command line says of the study's definition, by field name."""
     given = dict(request.defining)
-    space = given.pop("space", None)
-    if loaded.content_hash != existing.space_hash:  # a file may move; its choices may not change
-        given["space_hash"] = loaded.content_hash
-        if space is not None:
-            given["space"] = _space_reference(space)
+    space = _space_reference(given.pop("space", existing.space))
+    # a file may move; its choices may not change
+    if loaded.content_hash != existing.space_hash and space != existing.space:
+        given["space"] = f"{space} ({_space_changes(existing, loaded)})"
     if request.storage is not None:
         given["storage"] = shown_url(request.storage)
     if request.epochs is not None:
@@ -196,6 +203,15 @@ def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> 
         given["plan.device"] = choose_device(request.device)
     asked = Recipe.from_dict(existing.recipe).with_overrides(request.overrides).to_dict()
     return given | {f"recipe.{name}": asked[name] for name in overridden_fields(request.overrides)}
+
+
+def _lists_of(space: SearchSpace) -> dict[str, list[Any]]:
+    return {choice.name: list(choice.values) for choice in space.all_choices}
+
+
+def _space_changes(existing: StudyDefinition, loaded: LoadedSpace) -> str:
+    before = existing.space_lists  # None: begun before they were recorded
+    return (before and describe_changes(before, _lists_of(loaded.space))) or "how is not recorded"
 
 
 def _space_reference(name_or_path: str) -> str:

@@ -82,6 +82,24 @@ class Choice:
         return distributions.IntDistribution(low, high, step=self.step)
 
 
+def describe_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return how the lists of two spaces differ, by choice: ``stage1_depth: 1-6 -> 1-8``."""
+    return "; ".join(
+        f"{name}: {_describe_list(before.get(name))} -> {_describe_list(after.get(name))}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    )
+
+
+def _describe_list(values: Any) -> str:
+    if not isinstance(values, list) or not values:
+        return "none"
+    first, many = values[0], len(values)
+    if many > 2 and isinstance(first, int) and values == [*range(first, first + many)]:
+        return f"{first}-{values[-1]}"
+    return ", ".join(map(str, values))
+
+
 def read_all(row: Iterable[Choice], choices: Choices) -> list[Value]:
     """Return the values of several choices; see `Choice.read`."""
     return [choice.read(choices) for choice in row]

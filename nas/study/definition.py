@@ -54,8 +54,9 @@ class StudyDefinition:
     """Everything that defines a study.
 
     `recipe` is the complete record of the recipe, batch size included; `versions` and `command`
-    are recorded and never compared. A study that was begun before a field with a default came has
-    the default.
+    are recorded and never compared. `space_lists` holds the space's lists by
+    choice, to say what changed. A study that was begun before a field with a default came has the
+    default.
     """
 
     name: str
@@ -84,6 +85,7 @@ class StudyDefinition:
     created_at: str
     audit: float = checked_field(Range(0, 1), 0.0)
     targets: tuple[int, ...] = ()
+    space_lists: Mapping[str, Any] | None = None
 
     @property
     def input_spec(self) -> InputSpec:

@@ -22,6 +22,7 @@ DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"
 DEFAULT_FOLDER = "studies"
 FOLDER_VARIABLE, STORAGE_VARIABLE = "NAS_STUDIES", "NAS_STORAGE"
+_OPTIONS = {"recipe_name": "--recipe", "known": "--no-baselines"}  # where not the field's name
 
 
 @dataclass(frozen=True)
@@ -191,22 +192,30 @@ def refuse_differences(
             recipe is named ``plan.epochs`` or ``recipe.learning_rate``.
 
     Raises:
-        StudyMismatchError: A value differs; every difference is shown and a fresh name proposed.
+        StudyMismatchError: A value differs; every option that differs is shown and a fresh
+            name proposed.
     """
-    differences = []
+    owners = {"": vars(existing), "plan": vars(existing.plan), "recipe": existing.recipe}
+    options = []
     for name, value in given.items():
         owner, _, field = name.rpartition(".")
-        if owner == "plan":
-            current = getattr(existing.plan, field)
-        elif owner == "recipe":
-            current = existing.recipe.get(field)
-        else:
-            current = getattr(existing, field)
+        option = f"--set {field}" if owner == "recipe" else f"--{field.replace('_', '-')}"
+        option, current = _OPTIONS.get(name, option), owners[owner].get(field)
         if current != value:
-            differences.append(f"{name.removeprefix('plan.')}: {current} -> {value}")
-    if differences:
-        raise StudyMismatchError(
-            f"study {existing.name!r} exists and was defined differently: "
-            f"{'; '.join(differences)}. Leave these out to resume it, or begin another with "
-            f"--study {fresh_name(folder.path.parent, existing.name)}"
-        )
+            options.append(f"{option}: {_as_typed(name, current)} -> {_as_typed(name, value)}")
+    if options:
+        text = f"exists and was defined differently: {'; '.join(options)}. Leave these out"
+        raise mismatch(folder, existing, f"{text} to resume it")
+
+
+def mismatch(folder: StudyFolder, existing: StudyDefinition, text: str) -> StudyMismatchError:
+    """Return the error of a study that is not resumed: what differs, and what to do beside it."""
+    name, fresh = existing.name, fresh_name(folder.path.parent, existing.name)
+    return StudyMismatchError(f"study {name!r} {text}, or begin another with --study {fresh}")
+
+
+def _as_typed(name: str, value: Any) -> str:
+    if name == "known":  # its option has no value
+        return "not given" if value else "given"
+    values = value if isinstance(value, tuple) else (value,)
+    return "none" if value is None else ",".join(map(str, values)) or "none"

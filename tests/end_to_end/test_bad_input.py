@@ -51,7 +51,7 @@ WRONG_CALLS = {
     f"{NEW} --targets 4k,9k": "the largest target must be the budget",
     f"{NEW} --targets 8k,8k": "two or more different budgets",
     f"{NEW} --targets 8k,10": "the smallest",
-    f"{SEARCH} --budget 8k --targets 4k,8k": "targets: () -> (4000, 8000)",
+    f"{SEARCH} --budget 8k --targets 4k,8k": "--targets: none -> 4000,8000",
     f"{NEW} --audit 1.5": "between 0 and 1",
     f"{NEW} --audit nan": "between 0 and 1",
     f"{NEW} --audit 0.1 --pruner none": "stops nothing",
@@ -135,7 +135,7 @@ LONG_CALLS = {  # what is too long, too large or too deep, and what the message 
     "dropout": (["count", f"[[Basic,1,8,{DIGITS}]]"], "dropout must be a number in [0, 1)"),
     "image": (["count", "final", "--image-size", DIGITS], "image_size must be a positive"),
     "epochs": ([*NEW.split(), "--epochs", "1000000000"], "epochs must be a whole number in [1, "),
-    "seed": ([*SEARCH.split(), "--budget", "8k", "--seed", DIGITS], "seed: 0 -> 9"),
+    "seed": ([*SEARCH.split(), "--budget", "8k", "--seed", DIGITS], "--seed: 0 -> 9"),
 }
 
 

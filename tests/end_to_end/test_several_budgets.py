@@ -55,7 +55,7 @@ def test_other_targets_are_refused_and_those_of_the_study_need_not_be_given(
     assert main(again) == 0
     assert len(Folder(folder.path, "spread").trials()) == 2
     assert main([*again, "--targets", "4k,8k"]) == 2
-    assert "targets: (2000, 4000, 8000) -> (4000, 8000)" in capsys.readouterr().err
+    assert "--targets: 2000,4000,8000 -> 4000,8000" in capsys.readouterr().err
 
 
 def test_a_baseline_counts_for_the_smallest_target_that_holds_it(folder, images):

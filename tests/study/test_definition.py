@@ -41,23 +41,23 @@ def own(begun, folder):
 @pytest.mark.parametrize(
     ("more", "difference"),
     [
-        (["--budget", "7999"], "budget: 8000 -> 7999"),
-        (["--max-macs", "1e6"], "max_macs: None -> 1000000"),
-        (["--max-activations", "1e6"], "max_activations: None -> 1000000"),
-        (["--dataset", "digits"], "dataset: folder -> digits"),
-        (["--image-size", "10"], "image_size: 8 -> 10"),
-        (["--seed", "1"], "seed: 0 -> 1"),
-        (["--recipe", "modern"], "recipe_name: short -> modern"),
-        (["--set", "momentum=0.9"], "recipe.momentum: 0.8 -> 0.9"),
-        (["--set", "label_smoothing=0.2"], "recipe.label_smoothing: 0.1 -> 0.2"),
-        (["--set", "batch_size=8"], "recipe.batch_size: 16 -> 8"),
-        (["--epochs", "2"], "epochs: 1 -> 2"),
-        (["--pruner", "none"], "pruner: median -> none"),
-        (["--over-budget", "prune"], "over_budget: resample -> prune"),
-        (["--no-baselines"], "known: True -> False"),
-        (["--no-known"], "known: True -> False"),  # the old name of the option
+        (["--budget", "7999"], "--budget: 8000 -> 7999"),
+        (["--max-macs", "1e6"], "--max-macs: none -> 1000000"),
+        (["--max-activations", "1e6"], "--max-activations: none -> 1000000"),
+        (["--dataset", "digits"], "--dataset: folder -> digits"),
+        (["--image-size", "10"], "--image-size: 8 -> 10"),
+        (["--seed", "1"], "--seed: 0 -> 1"),
+        (["--recipe", "modern"], "--recipe: short -> modern"),
+        (["--set", "momentum=0.9"], "--set momentum: 0.8 -> 0.9"),
+        (["--set", "label_smoothing=0.2"], "--set label_smoothing: 0.1 -> 0.2"),
+        (["--set", "batch_size=8"], "--set batch_size: 16 -> 8"),
+        (["--epochs", "2"], "--epochs: 1 -> 2"),
+        (["--pruner", "none"], "--pruner: median -> none"),
+        (["--over-budget", "prune"], "--over-budget: resample -> prune"),
+        (["--no-baselines"], "--no-baselines: not given -> given"),
+        (["--no-known"], "--no-baselines: not given -> given"),  # the old name of the option
         (["--space", "resnet"], "-> resnet"),
-        (["--storage", "sqlite:////tmp/x.db"], "storage: None -> sqlite:////tmp/x.db"),
+        (["--storage", "sqlite:////tmp/x.db"], "--storage: none -> sqlite:////tmp/x.db"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -74,18 +74,6 @@ def test_a_study_that_differs_is_refused_with_the_difference(
     assert snapshot(own.path) == before
 
 
-def test_another_space_or_other_data_are_refused(own, images, tmp_path, capsys):
-    before = snapshot(own.path)
-    edited = tmp_path / "tiny.py"
-    edited.write_text(Path(TINY).read_text().replace("widths=(8, 16)", "widths=(8, 24)"))
-    assert main(words(images, trials=2, space=str(edited))) == 2
-    assert "space_hash" in capsys.readouterr().err
-    others = write_images(tmp_path / "others", per_class=31)
-    assert main(words(others, trials=2)) == 2
-    assert "data_fingerprint" in capsys.readouterr().err
-    assert snapshot(own.path) == before
-
-
 def rewrite(own, **values):
     """Write values into the study.json, `versions` and `plan` beside what is in them."""
     record = json.loads(own.study_folder.definition.read_text())
@@ -94,6 +82,61 @@ def rewrite(own, **values):
         for name, value in values.items()
     }
     own.study_folder.definition.write_text(json.dumps(record | merged))
+
+
+def test_other_data_are_refused(own, tmp_path, capsys):
+    before = snapshot(own.path)
+    others = write_images(tmp_path / "others", per_class=31)
+    assert main(words(others, trials=2)) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"begun with other images than {others} has now" in error
+    assert "--study tiny-8k-folder-2" in error
+    assert snapshot(own.path) == before
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["--space", "the study's own file"])
+def test_a_space_that_was_edited_is_refused_with_what_changed(
+    own, images, tmp_path, capsys, given
+):
+    edited, text = tmp_path / "tiny.py", Path(TINY).read_text()
+    text = text.replace("widths=(8, 16)", "widths=(8, 24)").replace(
+        "depths=(1, 2)", "depths=(1, 2, 3)"
+    )
+    edited.write_text(
+        text.replace("num_stages=(1, 2), stages=(STAGE,) * 2", "stages=(STAGE,) * 3")
+    )
+    argv = words(images, trials=2, space=str(edited))
+    if not given:
+        rewrite(own, space=str(edited))  # as if it had been begun with this file
+    before = snapshot(own.path)
+    assert main(argv) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    for change in (
+        "num_stages: 1, 2 -> 3",
+        "stage2_depth: 1, 2 -> 1-3",
+        "stage2_width: 8, 16 -> 8, 24",
+        "stage3_kind: none -> basic, bottleneck",
+    ):
+        assert change in error
+    assert "hash" not in error
+    assert "stage1_kind" not in error
+    assert (f"--space: {TINY} -> {edited} (" in error) == given
+    assert "--study tiny-8k-folder-2" in error
+    assert snapshot(own.path) == before
+
+
+def test_a_study_from_before_its_choices_were_recorded_goes_on_while_they_are_the_same(
+    own, images, tmp_path, capsys
+):
+    edited = tmp_path / "tiny.py"
+    edited.write_text(Path(TINY).read_text())
+    record = json.loads(own.study_folder.definition.read_text())
+    del record["space_lists"]
+    own.study_folder.definition.write_text(json.dumps(record | {"space": str(edited)}))
+    assert main(["search", "--study", own.study_folder.name, "--dry-run"]) == 0
+    edited.write_text(Path(TINY).read_text().replace("(8, 16)", "(8, 24)"))
+    assert main(["search", "--study", own.study_folder.name, "--dry-run"]) == 2
+    assert f"its space {edited} was changed (how is not recorded)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
