@@ -8,7 +8,7 @@ from nas.network.caps import format_percent
 from nas.results.forecast import Forecast
 from nas.search.ahead import read_ahead
 from nas.search.plan import trial_seconds
-from nas.search.prepare import Search
+from nas.search.prepare import Search, version_notes
 from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
 from nas.statistics import resolvable_difference
@@ -47,7 +47,7 @@ def describe_search(search: Search) -> list[str]:
         lines.append(f"baselines {', '.join(search.baselines)}: trained first, named apart")
     if search.sizing is not None:
         lines.append(f"time      {_describe_time(search, search.sizing)}")
-    lines += [f"note      {note}" for note in search.data.notes]
+    lines += [f"note      {note}" for note in (*search.data.notes, *version_notes(definition))]
     return lines + _describe_rungs(search)
 
 

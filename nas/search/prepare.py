@@ -84,7 +84,8 @@ def prepare(request: Request) -> Search:
         UsageError: A name is unknown, the budget is below the smallest network, the data are
             unusable or too few for a subset of the search or of a rung, or the rungs of a new
             study train no fewer networks or no longer than it.
-        StudyMismatchError: The study exists and was defined differently.
+        StudyMismatchError: The study exists and was defined differently, or begun with a
+            PyTorch whose numbers differ.
         StorageError: The study exists and is damaged.
     """
     require_optuna_5()
@@ -147,12 +148,7 @@ def _prepare_new(request: Request) -> Search:
         "storage": shown,
         "plan": sizing.plan,
         "space_lists": _lists_of(loaded.space),
-        "versions": {
-            "nas": nas.__version__,
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "optuna": optuna.__version__,
-        },
+        "versions": _versions(),
         "command": request.command,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -167,6 +163,7 @@ def _prepare_new(request: Request) -> Search:
 def _prepare_resume(request: Request) -> Search:
     folder = request.folder
     existing = folder.load()
+    _require_same_torch(folder, existing)
     loaded = load_space(request.defining.get("space", existing.space))
     shown = shown_url(existing.storage) if existing.storage else None  # older ones keep more
     refuse_differences(folder, replace(existing, storage=shown), _given(request, existing, loaded))
@@ -212,6 +209,31 @@ def _lists_of(space: SearchSpace) -> dict[str, list[Any]]:
 def _space_changes(existing: StudyDefinition, loaded: LoadedSpace) -> str:
     before = existing.space_lists  # None: begun before they were recorded
     return (before and describe_changes(before, _lists_of(loaded.space))) or "how is not recorded"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "nas": nas.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "optuna": optuna.__version__,
+    }
+
+
+def _require_same_torch(folder: StudyFolder, existing: StudyDefinition) -> None:
+    """Refuse to go on with a PyTorch of another major.minor: its numbers differ."""
+    now, began = torch.__version__, str(existing.versions.get("torch", torch.__version__))
+    series, own = (".".join(version.split(".")[:2]) for version in (began, now))
+    if series != own:
+        text = f"was begun with torch {began}, and torch {now} here trains to other numbers."
+        raise mismatch(folder, existing, f"{text} Install torch {series} to resume it")
+
+
+def version_notes(existing: StudyDefinition) -> list[str]:
+    """Return in one line with which other versions a study was begun, or nothing."""
+    pairs = [(name, existing.versions.get(name, now), now) for name, now in _versions().items()]
+    others = [f"{name} {began} (here {now})" for name, began, now in pairs if began != now]
+    return [f"the study was begun with {', '.join(others)}"] if others else []
 
 
 def _space_reference(name_or_path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,8 +20,8 @@ from nas.samplers import make_sampler
 from nas.samplers.adapter import BudgetSampler
 from nas.search.open_rungs import OpenRungs
 from nas.search.open_study import load_ledger, open_study
-from nas.search.prepare import Search, prepare
-from nas.search.processes import require_parent, run_processes
+from nas.search.prepare import Search, prepare, version_notes
+from nas.search.processes import PARENT_VARIABLE, require_parent, run_processes
 from nas.search.progress import Display, ProgressLine
 from nas.search.request import Request
 from nas.search.worker import WorkerContext, describe_end, run_worker
@@ -78,6 +79,9 @@ def work(request: Request) -> str:
     """
     deadline = _deadline(request)
     search = prepare(request)
+    if PARENT_VARIABLE not in os.environ:  # else the search that started this one has said it
+        for note in version_notes(search.definition):
+            print(f"note: {note}", file=sys.stderr)
     with InterruptGuard() as guard, store_errors(search.folder.path, search.url):
         storage = open_storage(search.url, search.folder.journal)
         ledger = load_ledger(search, storage)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from nas.errors import UsageError
+from nas.errors import StorageError, UsageError, shown
 from nas.fields import POSITIVE, OneOf, Range, checked_field, read_fields, validate_fields
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps, parse_count, require_budgets
@@ -16,7 +16,7 @@ from nas.study.pruners import PRUNERS
 from nas.study.rungs import RungSpec, rung_study
 from nas.training.recipe import Recipe
 
-SCHEMA = 1
+SCHEMA = 1  # raised where an older version would read a study wrong
 OVER_BUDGET = ("resample", "prune")  # what happens to a proposal over the budget
 GPU_EPOCHS = 10  # of every trial, where the user gives no number
 
@@ -54,7 +54,7 @@ class StudyDefinition:
     """Everything that defines a study.
 
     `recipe` is the complete record of the recipe, batch size included; `versions` and `command`
-    are recorded and never compared. `space_lists` holds the space's lists by
+    are recorded and never compared with a command line's. `space_lists` holds the space's lists by
     choice, to say what changed. A study that was begun before a field with a default came has the
     default.
     """
@@ -122,10 +122,17 @@ class StudyDefinition:
             ValueError: The text is no JSON, or a field is absent, unknown, or of another type or
                 out of its range.
             RecursionError: The JSON is nested too deeply.
+            StorageError: A newer version wrote it.
         """
         record = json.loads(text)
-        if not isinstance(record, dict) or record.pop("schema", None) != SCHEMA:
-            raise ValueError(f"schema must be {SCHEMA}")
+        schema = record.pop("schema", None) if isinstance(record, dict) else None
+        if type(schema) is int and schema > SCHEMA:
+            raise StorageError(
+                f"study {shown(record.get('name'))} was written by a newer version (schema "
+                f"{shown(schema)}, this one reads {SCHEMA}); install that version to use it"
+            )
+        if type(schema) is not int or schema != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, but got {shown(schema)}")
         values = read_fields(cls, "a study", record, ValueError)
         plan = Plan(**read_fields(Plan, "plan", values["plan"], ValueError))
         definition = cls(**{**values, "plan": plan})

@@ -85,7 +85,7 @@ class StudyFolder:
         """Read the study's definition.
 
         Raises:
-            StorageError: The file is absent, damaged, or may not be read.
+            StorageError: The file is absent, damaged, of a newer version, or may not be read.
         """
         try:
             return StudyDefinition.from_json(self.definition.read_text())

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas.commands import main
 from nas.errors import UsageError
@@ -165,6 +166,42 @@ def test_a_definition_out_of_range_is_one_message_with_the_rule(own, images, cap
         assert len(error) < 500
 
 
+def test_a_study_of_a_newer_version_is_one_line(own, images, capsys):
+    rewrite(own, schema=99)
+    for command in (words(images, trials=2), ["worker"], ["status"], ["best"]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "was written by a newer version (schema 99, this one reads 1)" in error
+        assert "damaged" not in error
+
+
+def test_a_study_of_another_pytorch_is_read_but_not_resumed(own, images, capsys):
+    rewrite(own, versions={"torch": "1.13.1+cu117"})
+    before = snapshot(own.path)
+    for command in (words(images, trials=2), ["worker"]):
+        assert main(command) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert f"was begun with torch 1.13.1+cu117, and torch {torch.__version__} here" in error
+        assert "Install torch 1.13 " in error
+        assert "--study tiny-8k-folder-2" in error
+    for command in (["status"], ["best"], ["show", "0"]):
+        assert main(command) == 0
+        assert "torch" not in capsys.readouterr().err
+    assert snapshot(own.path) == before
+
+
+def test_other_differences_of_versions_are_said_once(own, images, capfd):
+    series = ".".join(torch.__version__.split(".")[:2])
+    rewrite(own, versions={"torch": f"{series}.99", "python": "3.0.0", "nas": "0.0.1"})
+    for command in (["worker"], [*words(images, trials=2), "--workers", "2"]):
+        assert main(command) == 0
+        error = capfd.readouterr().err
+        assert error.count("the study was begun with nas 0.0.1 (here ") == 1
+        assert "python 3.0.0 (here " in error
+        assert f"torch {series}.99 (here {torch.__version__})" in error
+        assert "optuna" not in error
+
+
 def test_the_same_space_and_data_elsewhere_are_the_same_study(own, images, tmp_path):
     moved = tmp_path / "tiny.py"
     moved.write_text(Path(TINY).read_text())
@@ -239,7 +276,7 @@ def test_a_renamed_folder_stays_a_study(own):
         lambda text: "",
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
-        lambda text: text.replace('"schema": 1', '"schema": 99'),
+        lambda text: text.replace('"schema": 1', '"schema": "1"'),
         lambda text: text.replace('"versions": {', '"versions": ' + "[" * 1_500 + "{"),
         lambda text: text.replace('"budget": 8000', '"budget": "many"'),
         lambda text: text.replace('"budget": 8000', '"budget": -1'),
