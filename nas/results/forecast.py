@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # networks of 10,000 to 5 million parameters at 8 and 32 pixels, a step took 0.14 to 0.35 ns a unit
 ACTIVATION_MACS, BLOCK_MACS = 130.0, 200_000.0
 # Fraction of the epochs that a trial runs after the start-up trials, before any was seen. It was
-# 0.36, 0.50 and 0.58 in three searches on CIFAR-10 at 16x16 with the default sampler, 0.83 and 0.87
-# in two on other images, whose proposals were seldom in the worse half
+# 0.36, 0.50 and 0.58 in three searches on CIFAR-10 at 16x16 with the default sampler, 0.83 and
+# 0.87 in two on other images, whose proposals were seldom in the worse half
 PRUNED_FRACTION = 0.6
 # Weight of the space's mean cost, in trials, against the mean cost of the sampled trials: a
 # sampler begins anywhere and ends near the budget, where most networks of a space are

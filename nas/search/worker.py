@@ -192,16 +192,12 @@ def _is_to_close(context: WorkerContext, state: StudyRungs) -> bool:
     Before it does, the rungs need the time for what they would lack if the search ended now. A
     run that is too short for all of this closes nothing: it is one of many.
     """
-    forecast, first = _forecast(context, state), state.rungs[0]
-    own, hours = (
-        forecast.training_seconds(),
-        context.rungs.first.study.user_attrs.get(DEVICE_HOURS),
-    )
-    if own is None or first.has_ended:
+    first, hours = state.rungs[0], context.rungs.first.study.user_attrs.get(DEVICE_HOURS)
+    if first.has_ended or (context.deadline is None and hours is None):
         return False
+    own, closed = _seconds_of(context, state, 0, -1), _forecast(context, state.closed())
     climb = sum(rung.epochs * rung.epoch_cost for rung in state.rungs)
     climb *= own / (first.epochs * first.epoch_cost)
-    closed = _forecast(context, state.closed())
     num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
     limits = []  # the whole, what is left of it, and what is needed
     if context.deadline is not None:
