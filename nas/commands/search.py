@@ -44,8 +44,8 @@ RUNGS_HELP = (
     "train 24 of the best again from scratch for 30 epochs, and 6 of the best of these for "
     "100, while the search goes on; 27x1x30000,9x3x45000 says on how many images too; the best "
     "baseline goes along. May be given later, to a study that is finished; none leaves them "
-    "out (default: one in six three times as long, a third of these nine times, a third of "
-    "these 27 times, from 18 trials on)"
+    "out (default, from 18 trials on: one in six three to five times as long, a third of these "
+    "as much longer again, and so once more)"
 )
 WORKERS_HELP = (
     "trainings at once (default: auto: one on a GPU; on a CPU the number that trains "

@@ -1,8 +1,10 @@
 """How each candidate of a new study is trained, sized for the machine; and what that will take.
 
-On a GPU a candidate sees the whole training split. On a CPU it sees a stratified slice for a few
-epochs, so that a trial takes about `CPU_TRIAL_SECONDS`. The plan is chosen once, from the measured
-speed of a few networks of the space (`nas.training.timing`), and kept in `study.json`.
+On a GPU a candidate sees the whole training split. On a CPU it sees as many images as its seconds
+hold, few times: for the same time many images few times rank networks better than few images
+often, as they leave as many to validate on (`benchmarks/fidelity_plans.py`). Only where there are
+no more images does it see them again. The plan is chosen once, from the measured speed of a few
+networks of the space (`nas.training.timing`), and kept in `study.json`.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
 
+import numpy as np
 import torch
 
 from nas.study.definition import GPU_EPOCHS, Plan
@@ -19,13 +21,19 @@ from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.timing import Speed
 
-CPU_EPOCHS = (10, 6, 4)  # the most that leaves the slice large enough
-CPU_TRIAL_SECONDS = 40.0
-MIN_CPU_IMAGES = 500
-MAX_CPU_VAL_IMAGES = 1_000
-RUNG_FACTOR = 3  # between two rungs: in the cost of a training, and in the number of networks
+MIN_CPU_EPOCHS, MAX_CPU_EPOCHS = 2, 10
+CPU_TRIAL_SECONDS = 40.0  # at least, where there are images and epochs for it
+MANY_TRIALS = 200  # after so many the sampler gains little
+MIN_CPU_IMAGES, MIN_CPU_VAL_IMAGES = 500, 200
+RUNG_FACTOR = 3  # between two rungs: in the number of networks, and at least in the cost of each
+MOST_FACTOR = 5  # in the cost, where it takes more to reach `GOOD_IMAGES`
 FIRST_FRACTION = 6  # one in so many of the search climbs: each rung takes half its time
 MIN_TOP_COUNT, MOST_RUNGS = 3, 3  # networks in the top rung; rungs above the search
+# Kendall's tau of short trainings with long ones that see 150,000 images, by the images that a
+# short one sees: 18 networks of 100,000 parameters, CIFAR-10 at 16x16, 5,000 validation images
+# (benchmarks/results/fidelity-cifar10-16x16-100k.json)
+TAUS = {10_000: 0.49, 30_000: 0.58, 45_000: 0.63}
+GOOD_TAU, GOOD_IMAGES = 0.7, 100_000  # what the highest rung is to see: the line through these
 GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
 
@@ -42,6 +50,7 @@ def choose_plan(
     num_val: int,
     num_classes: int,
     epochs: int | None = None,
+    seconds: float = CPU_TRIAL_SECONDS,
 ) -> Plan:
     """Return the plan of a new study.
 
@@ -52,50 +61,94 @@ def choose_plan(
         num_val: Images of the validation split.
         num_classes: Classes; a slice has an image of each.
         epochs: Epochs a trial, where the user gave them.
+        seconds: What a trial is to take on a CPU.
     """
-    plan = Plan(
+    train_images, val_images = num_train, num_val
+    if not engine.is_cuda:
+        # an epoch validates on half as many images as it trains on
+        passes = seconds / (speed.train_seconds + speed.val_seconds / 2)
+        affordable = _round_down(passes / (epochs or MIN_CPU_EPOCHS))
+        train_images = min(num_train, max(affordable, MIN_CPU_IMAGES, 2 * num_classes))
+        val_images = min(num_val, max(train_images // 2, MIN_CPU_VAL_IMAGES, num_classes))
+        fitting = min(max(int(passes / train_images), MIN_CPU_EPOCHS), MAX_CPU_EPOCHS)
+        epochs = epochs or fitting
+    return Plan(
         engine.device,
         engine.num_threads or torch.get_num_threads(),
-        num_train,
-        num_val,
-        epochs or (GPU_EPOCHS if engine.is_cuda else CPU_EPOCHS[0]),
+        train_images,
+        val_images,
+        epochs or GPU_EPOCHS,
         engine.prefers_bfloat16,
     )
-    if engine.is_cuda:
-        return plan
-    for candidate in (epochs,) if epochs else CPU_EPOCHS:
-        affordable = CPU_TRIAL_SECONDS / candidate / (speed.train_seconds + speed.val_seconds / 2)
-        least = max(MIN_CPU_IMAGES, 2 * num_classes)
-        train_images = min(num_train, max(_round_down(affordable), least))
-        most_val = max(MAX_CPU_VAL_IMAGES, num_classes)
-        val_images = min(num_val, max(train_images // 2, 200), most_val)
-        plan = replace(plan, train_images=train_images, val_images=val_images, epochs=candidate)
-        if affordable >= min(num_train, MIN_CPU_IMAGES):
-            break
-    return plan
+
+
+def expected_tau(images_seen: int) -> float:
+    """Return how well trainings that see so many images rank networks, as measured (`TAUS`).
+
+    Linear in the logarithm between what was measured, and on to `GOOD_IMAGES`; flat beyond.
+    """
+    known = TAUS | {GOOD_IMAGES: GOOD_TAU}
+    logs = [math.log(number) for number in known]
+    return float(np.interp(math.log(images_seen), logs, list(known.values())))
+
+
+def seconds_a_trial(device_seconds: float) -> float:
+    """Return what a trial of a search with rungs is to take, so that its time is well spent.
+
+    More time goes into more trials first, from `MANY_TRIALS` on into longer ones.
+
+    Args:
+        device_seconds: Of the search and its rungs, over all devices.
+    """
+    share = 1 / (1 + MOST_RUNGS * RUNG_FACTOR / FIRST_FRACTION)
+    return max(CPU_TRIAL_SECONDS, share * device_seconds / MANY_TRIALS)
 
 
 def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec, ...]:
     """Return the rungs of a new study that is given none.
 
-    Each costs about three times as much a training as the one below: more images first, then more
-    epochs; and trains a third as many networks, the first a sixth, at least 3. With the search
-    they are at most 4.
+    Each trains a third as many networks as the one below, the first a sixth, at least 3. A
+    training costs three times as much as one below, or up to five times where trainings of a
+    slice would otherwise see less than `GOOD_IMAGES` in the highest rung: more images first, then
+    more epochs. With the search they are at most 4.
 
     Args:
         plan: How the trials of the search itself train.
         num_train: Images of the training split.
         num_trials: Trials of the search itself.
     """
+    counts = [num_trials // FIRST_FRACTION // RUNG_FACTOR**index for index in range(MOST_RUNGS)]
+    counts = [count for count in counts if count >= MIN_TOP_COUNT]
+    images, epochs, factor = plan.train_images, plan.epochs, float(RUNG_FACTOR)
+    if counts and images < num_train:
+        wanted = (GOOD_IMAGES / (images * epochs)) ** (1 / len(counts))
+        factor = min(max(wanted, RUNG_FACTOR), MOST_FACTOR)
     rungs: list[RungSpec] = []
-    images, epochs, count = plan.train_images, plan.epochs, num_trials // FIRST_FRACTION
-    while count >= MIN_TOP_COUNT and len(rungs) < MOST_RUNGS:
-        cost = RUNG_FACTOR * images * epochs
-        images = min(num_train, RUNG_FACTOR * images)
+    for count in counts:
+        cost = factor * images * epochs
+        images = min(num_train, int(float(f"{factor * images:.2g}")))  # a round number
         epochs = max(1, round(cost / images))
         rungs.append(RungSpec(count, epochs, images if images != plan.train_images else None))
-        count //= RUNG_FACTOR
     return tuple(rungs)
+
+
+def seconds_to_rank(speed: Speed) -> float:
+    """Return the device seconds of a CPU search whose highest rung sees `GOOD_IMAGES`.
+
+    Infinity where no number of rungs gets there.
+
+    Args:
+        speed: Of a network of typical cost.
+    """
+    first, found = CPU_TRIAL_SECONDS / (speed.train_seconds + speed.val_seconds / 2), math.inf
+    for num_rungs in range(1, MOST_RUNGS + 1):
+        factor = max((GOOD_IMAGES / first) ** (1 / num_rungs), RUNG_FACTOR)
+        num_trials = MIN_TOP_COUNT * FIRST_FRACTION * RUNG_FACTOR ** (num_rungs - 1)
+        rungs = sum((factor / RUNG_FACTOR) ** number for number in range(1, num_rungs + 1))
+        whole = num_trials * CPU_TRIAL_SECONDS * (1 + rungs * RUNG_FACTOR / FIRST_FRACTION)
+        if factor <= MOST_FACTOR:
+            found = min(found, whole)
+    return found
 
 
 def typical_speed(speeds: Sequence[Speed], units: Sequence[float], typical_units: float) -> Speed:

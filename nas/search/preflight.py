@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from nas.data.split import num_train
 from nas.network.caps import format_percent
 from nas.results.forecast import Forecast
+from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.ahead import read_ahead
-from nas.search.plan import trial_seconds
+from nas.search.plan import (
+    GOOD_IMAGES,
+    GOOD_TAU,
+    expected_tau,
+    seconds_to_rank,
+    trial_seconds,
+)
 from nas.search.prepare import Search, version_notes
 from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
@@ -48,7 +57,7 @@ def describe_search(search: Search) -> list[str]:
     if search.sizing is not None:
         lines.append(f"time      {_describe_time(search, search.sizing)}")
     lines += [f"note      {note}" for note in (*search.data.notes, *version_notes(definition))]
-    return lines + _describe_rungs(search)
+    return lines + _describe_rungs(search) + _describe_ranking(search)
 
 
 def _describe_space(space: BudgetedSpace) -> str:
@@ -122,6 +131,24 @@ def _describe_rungs(search: Search) -> list[str]:
     if not parts:
         return []
     return [f"rungs     the best again, and the best baseline: {', then '.join(parts)}"]
+
+
+def _describe_ranking(search: Search) -> list[str]:
+    """Return how trainings as long as these have ranked networks; nothing of a whole data set."""
+    plan, sizing = search.definition.plan, search.sizing
+    if plan.train_images == num_train(search.data) or sizing is None:
+        return []
+    seen = [plan.epochs * plan.train_images]
+    seen += [
+        rung.epochs * (rung.images or plan.train_images) for rung in search.request.rungs or ()
+    ]
+    text = f"trials like full trainings with Kendall tau about {expected_tau(seen[0]):.1f}"
+    if len(seen) > 1:
+        text += f", the highest rung {expected_tau(seen[-1]):.1f}"
+    hours = seconds_to_rank(sizing.speed) / search.workers / SECONDS_PER_HOUR
+    if seen[-1] < GOOD_IMAGES and hours < math.inf:
+        text += f"; for {GOOD_TAU:.1f} give --hours {math.ceil(10 * hours) / 10:g}"
+    return [f"ranks     {text} (measured on CIFAR-10, 16x16)"]
 
 
 def _rung_times(search: Search) -> list[tuple[RungSpec, float | None]]:

@@ -20,6 +20,7 @@ from nas.search.plan import (
     GPU_BATCH,
     choose_plan,
     default_rungs,
+    seconds_a_trial,
     trial_seconds,
     typical_speed,
 )
@@ -120,14 +121,17 @@ def size_trials(
     speeds = tuple(measure_speed(network, spec, recipe, engine) for network in timed)
     timed_units = [cost_units(network, spec, is_gpu) for network in timed]
     speed = typical_speed(speeds, timed_units, typical_units)
-    plan = choose_plan(engine, speed, len(train), len(val), spec.num_classes, request.epochs)
+    hours, workers = request.hours or 0.0, at_once(engine.num_threads or 1)
+    seconds = seconds_a_trial(hours * SECONDS_PER_HOUR * workers)
+    sizes = len(train), len(val), spec.num_classes
+    plan = choose_plan(engine, speed, *sizes, request.epochs, seconds)
     sizing = Sizing(
         plan,
-        fit_recipe(row, request.overrides, plan.train_images, largest),
+        fit_recipe(row, request.overrides, plan.train_images, largest, plan.epochs),
         typical_units,
         speed,
         speeds[NUM_PROBES:],
-        at_once(plan.num_threads),
+        workers,
     )
     if request.workers is None and not _do_workers_pay_off(sizing, request):
         alone = replace(request, workers=1)  # its threads may be others

@@ -8,12 +8,16 @@ from dataclasses import replace
 
 from nas.training.recipe import Recipe, overridden_fields
 
-MIN_STEPS_PER_EPOCH = 30  # below, the batch is made smaller, and with it the learning rate
+# in a training of `FEW_EPOCHS` or less, and in as many of a longer one: below, the batch is made
+# smaller, and with it the learning rate
+MIN_STEPS, FEW_EPOCHS = 300, 10
 MIN_BATCH = 16
 
 
-def fit_batch(recipe: Recipe, train_images: int, largest: int = 0) -> Recipe:
-    """Return the recipe with a batch that leaves enough steps in an epoch of a small slice.
+def fit_batch(
+    recipe: Recipe, train_images: int, largest: int = 0, epochs: int = FEW_EPOCHS
+) -> Recipe:
+    """Return the recipe with a batch that leaves enough steps in a short training.
 
     The learning rate goes with the square root of the batch. In proportion to it was too low
     for trainings this short (LOG.md, 2026-11-23).
@@ -22,11 +26,13 @@ def fit_batch(recipe: Recipe, train_images: int, largest: int = 0) -> Recipe:
         recipe: The recipe.
         train_images: Images of an epoch.
         largest: The batch where there are images enough, if it is larger than the recipe's.
+        epochs: Epochs of the training.
 
     Source: Krizhevsky 2014, One weird trick for parallelizing CNNs, section 5.
     """
     batch_size = max(recipe.batch_size, largest)
-    while batch_size > MIN_BATCH and train_images // batch_size < MIN_STEPS_PER_EPOCH:
+    few = min(epochs, FEW_EPOCHS)
+    while batch_size > MIN_BATCH and few * (train_images // batch_size) < MIN_STEPS:
         batch_size //= 2
     scale = math.sqrt(batch_size / recipe.batch_size)
     return replace(
@@ -38,7 +44,11 @@ def fit_batch(recipe: Recipe, train_images: int, largest: int = 0) -> Recipe:
 
 
 def fit_recipe(
-    row: Recipe, overrides: Iterable[str], train_images: int, largest: int = 0
+    row: Recipe,
+    overrides: Iterable[str],
+    train_images: int,
+    largest: int = 0,
+    epochs: int = FEW_EPOCHS,
 ) -> Recipe:
     """Return a recipe with overrides, its batch fitted by `fit_batch` unless an override sets it.
 
@@ -47,5 +57,5 @@ def fit_recipe(
     """
     overrides = tuple(overrides)
     if "batch_size" not in overridden_fields(overrides):
-        row = fit_batch(row, train_images, largest)
+        row = fit_batch(row, train_images, largest, epochs)
     return row.with_overrides(overrides)

@@ -1,14 +1,22 @@
 """The plan of a study: sized for the machine, whole for the data."""
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 from nas.data.split import stratified_split, stratified_subset
 from nas.search.plan import (
+    GOOD_IMAGES,
+    GOOD_TAU,
+    TAUS,
     choose_plan,
     default_rungs,
+    expected_tau,
+    seconds_a_trial,
+    seconds_to_rank,
     trial_seconds,
     typical_speed,
 )
@@ -32,7 +40,7 @@ def test_a_plan_takes_no_more_images_than_there_are_and_some_of_each_class(
     labels = torch.arange(num_images) % num_classes
     train, val = stratified_split(labels, 0.1, 0)
     plan = choose_plan(CPU, Speed(speed, speed / 3), len(train), len(val), num_classes, epochs)
-    assert plan.epochs == epochs or (epochs is None and plan.epochs >= 4)
+    assert plan.epochs == epochs or (epochs is None and 2 <= plan.epochs <= 10)
     for part, size in ((train, plan.train_images), (val, plan.val_images)):
         chosen = stratified_subset(labels[part], size, 0)  # refuses too few and too many
         assert len(labels[part][chosen].unique()) == num_classes
@@ -50,6 +58,28 @@ def test_a_slow_network_gets_a_small_slice_and_a_fast_one_all_images():
     assert 20 < seconds < 60  # the plan aims at 40 seconds a trial
 
 
+def test_images_are_seen_again_only_where_there_are_no_more():
+    speed = Speed(0.001, 0.0003)
+    many = choose_plan(CPU, speed, 45_000, 5_000, 10)
+    assert (many.epochs, many.val_images) == (2, 5_000)
+    assert many.train_images >= 10_000
+    few = choose_plan(CPU, speed, 6_000, 600, 10)
+    assert (few.train_images, few.val_images) == (6_000, 600)
+    assert few.epochs > 2
+    assert 30 < trial_seconds(speed, few) < 40
+
+
+def test_a_long_time_budget_gets_200_trials_then_longer_ones():
+    # rungs cost 3 x 1/6, 9 x 1/18 and 27 x 1/54 of the search: 2.5 times its seconds in sum
+    hour = 3_600
+    assert seconds_a_trial(0) == seconds_a_trial(hour) == seconds_a_trial(2.5 * 200 * 40) == 40
+    assert seconds_a_trial(2.5 * 200 * 100) == pytest.approx(100)
+    speed = Speed(0.01, 0.003)
+    plans = [choose_plan(CPU, speed, 45_000, 5_000, 10, seconds=s) for s in (40, 100)]
+    assert plans[0].train_images < plans[1].train_images
+    assert trial_seconds(speed, plans[1]) <= 100
+
+
 def test_on_a_gpu_the_whole_split_is_trained_on():
     plan = choose_plan(Engine("cuda", 2), Speed(1.0, 1.0), 45_000, 5_000, 10)
     assert (plan.train_images, plan.val_images) == (45_000, 5_000)
@@ -64,6 +94,13 @@ def test_a_small_slice_gets_a_smaller_batch_and_never_a_higher_rate():
     assert fit_batch(RECIPE, 10).batch_size == 16
 
 
+def test_a_short_training_gets_a_batch_that_leaves_it_300_steps():
+    fitted = fit_batch(RECIPE, 10_000, epochs=2)
+    assert 2 * (10_000 // fitted.batch_size) >= 300 > 2 * (10_000 // (2 * fitted.batch_size))
+    assert fit_batch(RECIPE, 1_000, epochs=200) == fit_batch(RECIPE, 1_000, epochs=10)
+    assert fit_batch(RECIPE, 45_000, epochs=1) == RECIPE
+
+
 def test_a_batch_of_512_takes_twice_the_rate_of_128_where_30_steps_are_left():
     large = fit_batch(RECIPE, 45_000, largest=512)
     assert (large.batch_size, large.learning_rate) == (512, 2 * RECIPE.learning_rate)
@@ -73,6 +110,37 @@ def test_a_batch_of_512_takes_twice_the_rate_of_128_where_30_steps_are_left():
     assert half.learning_rate == pytest.approx(RECIPE.learning_rate * 2**0.5)
     assert fit_batch(RECIPE, 1_000, largest=512) == fit_batch(RECIPE, 1_000)
     assert fit_recipe(RECIPE, ["batch_size=128"], 45_000, largest=512) == RECIPE
+
+
+def test_the_highest_rung_of_a_slice_sees_enough_images_to_rank_or_five_times_as_many_each():
+    plan = Plan("cpu", 1, train_images=2_000, val_images=1_000, epochs=2)
+    for num_trials, num_rungs in ((18, 1), (54, 2), (162, 3)):
+        rungs = default_rungs(plan, 45_000, num_trials)
+        seen = [4_000, *(rung.epochs * (rung.images or 2_000) for rung in rungs)]
+        factors = [after / before for before, after in pairwise(seen)]
+        assert len(rungs) == num_rungs
+        assert all(2.3 < factor < 5.5 for factor in factors)  # images and epochs are rounded
+        if num_rungs == 3:
+            assert seen[-1] > 0.8 * GOOD_IMAGES
+    assert default_rungs(plan, 2_000, 54) == (RungSpec(9, 6), RungSpec(3, 18))
+
+
+def test_a_search_is_as_long_as_its_highest_rung_needs_to_rank():
+    # an image takes 1 s / 250: a trial sees 10,000, so 18 of them and 3 that see ten times as many
+    # are too few by a rung of 5 times; with two rungs 54 + 9 x sqrt(10) + 3 x 10 trials of 40 s
+    speed, good = Speed(0.004, 0.0), GOOD_IMAGES / 10_000
+    factor = max(good**0.5, 3)
+    expected = 40 * (54 + 9 * factor + 3 * factor**2) if good > 5 else 40 * (18 + 3 * good)
+    assert seconds_to_rank(speed) == pytest.approx(expected)
+    assert seconds_to_rank(Speed(1.0, 0.0)) == math.inf  # 125 times 40 images are not enough
+
+
+def test_what_short_trainings_are_worth_is_what_was_measured_and_rises_with_their_length():
+    assert [expected_tau(seen) for seen in TAUS] == pytest.approx(list(TAUS.values()))
+    low, high = min(TAUS), max(TAUS)
+    assert expected_tau(1) == TAUS[low]
+    assert TAUS[low] < expected_tau(round((low * high) ** 0.5)) < TAUS[high]
+    assert TAUS[high] < expected_tau(GOOD_IMAGES - 1) < expected_tau(10**9) == GOOD_TAU
 
 
 def test_a_typical_speed_follows_the_cost():
@@ -89,7 +157,8 @@ def test_rungs_cost_three_times_as_much_each_and_train_a_sixth_then_a_third():
         RungSpec(3, 6, 45_000),
     )
     assert default_rungs(plan, 45_000, 20_000)[-1].count == 370  # at most three of them
-    assert default_rungs(plan, 45_000, 53) == (RungSpec(8, 1, 30_000),)
+    # one rung would see 30,000 images: up to five times the search's, for the sake of its ranks
+    assert default_rungs(plan, 45_000, 53) == (RungSpec(8, 1, 45_000),)
     assert default_rungs(plan, 45_000, 17) == ()
     whole = Plan("cuda", 1, train_images=45_000, val_images=5_000, epochs=10)
     assert default_rungs(whole, 45_000, 54) == (RungSpec(9, 30), RungSpec(3, 90))

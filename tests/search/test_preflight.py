@@ -94,20 +94,20 @@ def test_the_time_of_a_search_and_its_rungs_is_that_of_its_trials():
 
 
 def test_a_new_study_has_as_many_trials_as_its_hours_hold_with_its_rungs():
-    # 1 s for 1,000 images, once; its rungs: 3,000 images once, 3,000 three times, nine times
+    # 1 s for all 1,000 images, once; its rungs: three times, nine times, 27 times
     plan = Plan("cpu", 1, train_images=1_000, val_images=1, epochs=1)
     found = sizing.Sizing(plan, get_recipe("short"), 1.0, Speed(0.001, 0.0), (), workers=2)
 
     def fit(seconds, num_networks=None, **fields):
         fields = {"study": "x", "pruner": "none", "hours": seconds / 3_600 / 2, **fields}
         asked = make_request(fields)
-        fitted = sizing.complete_request(asked, found, 3_000, num_networks)
+        fitted = sizing.complete_request(asked, found, 1_000, num_networks)
         return fitted.trials, fitted.rungs
 
-    rungs = (RungSpec(27, 1, 3_000), RungSpec(9, 3, 3_000), RungSpec(3, 9, 3_000))
+    rungs = (RungSpec(27, 3), RungSpec(9, 9), RungSpec(3, 27))
     # a trial of each rung x count: 162 x 1 s + 27 x 3 s + 9 x 9 s + 3 x 27 s
     assert fit(405.1) == (162, rungs)
-    assert fit(404.9) == (161, (RungSpec(26, 1, 3_000), RungSpec(8, 3, 3_000)))
+    assert fit(404.9) == (161, (RungSpec(26, 3), RungSpec(8, 9)))
     assert fit(40.1, rungs=()) == (40, ())
     assert fit(40.1, rungs=(RungSpec(4, 5),)) == (20, (RungSpec(4, 5),))
     assert fit(40.1, trials=162) == (162, rungs)
@@ -115,7 +115,7 @@ def test_a_new_study_has_as_many_trials_as_its_hours_hold_with_its_rungs():
     assert fit(10**6, num_networks=162) == (162, rungs)
     assert fit(0, hours=None) == (
         None,
-        (RungSpec(33, 1, 3_000), RungSpec(11, 3, 3_000), RungSpec(3, 9, 3_000)),
+        (RungSpec(33, 3), RungSpec(11, 9), RungSpec(3, 27)),
     )
     assert fit(0, hours=None, num_networks=17) == (None, ())
 
@@ -156,7 +156,7 @@ def test_a_gpu_trains_one_at_a_time_and_is_timed_with_the_batch_of_the_plan(monk
     found = sizing.size_trials(make_request({"study": "timed"}), "cuda", space, data, {})
     assert found.workers == 1
     assert {recipe.batch_size for recipe in timed} == {found.recipe.batch_size} == {32}
-    monkeypatch.setattr("nas.training.fitting.MIN_STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr("nas.training.fitting.MIN_STEPS", 20)
     found = sizing.size_trials(make_request({"study": "timed"}), "cuda", space, data, {})
     assert timed[-1] == found.recipe
     assert (found.recipe.batch_size, found.recipe.learning_rate) == (512, 2 * row.learning_rate)
