@@ -26,8 +26,9 @@ networks are the same, so it says how much the draw matters, not how other netwo
 The third is about searches at equal cost. A policy is the plan of a search and those of its rungs,
 each rung trains again a third of the networks of the one below, the first a sixth. In every
 repetition the networks come in another order, as many as the trainings of all rungs may see N
-images in sum; named is the most accurate of the last rung. Regret is its mean, in points of the
-long training; then it is less the first policy's, over the same orders, with its half-width.
+images in sum; named is the most accurate of the last rung, on as many validation images as in a
+plan. Regret is its mean, in points of the long training; then it is less the first policy's, over
+the same orders, with its half-width.
 """
 
 from __future__ import annotations
@@ -171,18 +172,24 @@ def judge_plan(record: Record, plan: str, repetitions: int) -> dict[str, Any] | 
 def _tau_in_a_plan(
     record: Record, plan: str, short: list[float], full: list[float], repetitions: int
 ) -> float:
-    """Return the mean tau where accuracies are of half as many images as are trained on.
+    """Return the mean tau where accuracies are of half as many images as are trained on."""
+    return statistics.fmean(
+        kendall_tau(_with_fewer(record, plan, short, np.random.default_rng(seed)), full) or 0.0
+        for seed in range(repetitions)
+    )
+
+
+def _with_fewer(
+    record: Record, plan: str, accuracies: Sequence[float], rng: np.random.Generator
+) -> list[float]:
+    """Return accuracies as on half as many images as a plan trains on, drawn anew.
 
     They vary more than the recorded ones by p (1 - p) (1 / fewer - 1 / recorded).
     """
-    fewer = min(int(plan.partition("x")[0]) // 2, record.val_images)
-    accuracies = np.array(short)
-    deviations = np.sqrt(accuracies * (1 - accuracies) * (1 / fewer - 1 / record.val_images))
-    noisy = (
-        accuracies + deviations * np.random.default_rng(seed).standard_normal(len(short))
-        for seed in range(repetitions)
-    )
-    return statistics.fmean(kendall_tau(values.tolist(), full) or 0.0 for values in noisy)
+    fewer, values = min(int(plan.partition("x")[0]) // 2, record.val_images), np.array(accuracies)
+    deviations = np.sqrt(values * (1 - values) * (1 / fewer - 1 / record.val_images))
+    drawn: list[float] = (values + deviations * rng.standard_normal(len(values))).tolist()
+    return drawn
 
 
 def _regress(covariates: np.ndarray, values: np.ndarray) -> list[tuple[float, float]]:
@@ -250,7 +257,15 @@ def judge_policies(
     long = record.accuracies.get(record.long, {})
     plans = {plan: record.accuracies.get(plan, {}) for policy in policies for plan in policy}
     known = sorted(set(long).intersection(*plans.values()))
-    orders = [np.random.default_rng(seed).permutation(known) for seed in range(repetitions)]
+    orders, seen = [], []
+    for seed in range(repetitions):
+        rng = np.random.default_rng(seed)
+        orders.append(rng.permutation(known))
+        drawn = {
+            plan: _with_fewer(record, plan, [own[index] for index in known], rng)
+            for plan, own in plans.items()
+        }
+        seen.append({plan: dict(zip(known, own, strict=True)) for plan, own in drawn.items()})
     rows: list[dict[str, Any]] = []
     if len(known) < MIN_NETWORKS:
         return rows
@@ -258,10 +273,10 @@ def judge_policies(
     for policy in policies:
         counts = _counts(policy, images, len(known))
         regrets: list[float] = []
-        for order in orders:
+        for order, accuracies in zip(orders, seen, strict=True):
             pool = order[: counts[0]].tolist()
             for plan, fewer in zip(policy, (*counts[1:], 1), strict=True):
-                pool = sorted(pool, key=plans[plan].__getitem__, reverse=True)[:fewer]
+                pool = sorted(pool, key=accuracies[plan].__getitem__, reverse=True)[:fewer]
             regrets.append(100 * (best - long[pool[0]]))
         first = rows[0]["regrets"] if rows else regrets
         less = mean_interval(own - other for own, other in zip(regrets, first, strict=True))

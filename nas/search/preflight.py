@@ -11,7 +11,6 @@ from nas.results.forecast import Forecast
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.ahead import read_ahead
 from nas.search.plan import (
-    GOOD_IMAGES,
     GOOD_TAU,
     expected_tau,
     seconds_to_rank,
@@ -142,12 +141,13 @@ def _describe_ranking(search: Search) -> list[str]:
     seen += [
         rung.epochs * (rung.images or plan.train_images) for rung in search.request.rungs or ()
     ]
-    text = f"trials like full trainings with Kendall tau about {expected_tau(seen[0]):.1f}"
-    if len(seen) > 1:
-        text += f", the highest rung {expected_tau(seen[-1]):.1f}"
+    taus = [round(expected_tau(number), 1) for number in seen]
+    text = f"trials like full trainings with Kendall tau about {taus[0]}"
+    if len(taus) > 1:
+        text += f", the highest rung {taus[-1]}"
     hours = seconds_to_rank(sizing.speed) / search.workers / SECONDS_PER_HOUR
-    if seen[-1] < GOOD_IMAGES and hours < math.inf:
-        text += f"; for {GOOD_TAU:.1f} give --hours {math.ceil(10 * hours) / 10:g}"
+    if taus[-1] < GOOD_TAU and hours < math.inf:
+        text += f"; for {GOOD_TAU} give --hours {math.ceil(10 * hours) / 10:g}"
     return [f"ranks     {text} (measured on CIFAR-10, 16x16)"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fidelity_plans import judge_model, judge_plan, read_record
+from benchmarks.fidelity_plans import judge_model, judge_plan, judge_policies, read_record
 from nas.search.plan import GOOD_IMAGES, GOOD_TAU, TAUS
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks/results"
@@ -36,3 +36,10 @@ def test_what_a_few_climbers_tell_ranks_the_other_networks_better(record):
     for low in (FEW_OFTEN, MANY_ONCE):
         mean, half_width = judge_model(record, low, LONGER, 6, 40)["gain"]
         assert mean - half_width > 0
+
+
+def test_the_plan_has_less_regret_than_few_images_often_with_and_without_a_rung(record):
+    policies = [[MANY_ONCE], [FEW_OFTEN], [FEW_OFTEN, LONGER], [record.long]]
+    for row in judge_policies(record, policies, images=180_000, repetitions=100)[1:]:
+        mean, half_width = row["less_first"]
+        assert mean - half_width > 0, row["policy"]
