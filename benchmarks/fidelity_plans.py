@@ -348,6 +348,11 @@ def format_text(tables: dict[str, list[dict[str, Any]]]) -> str:
             f"{row['model_tau']:+.2f}  {row['low_regret']:11.2f}  {row['model_regret']:5.2f}  "
             f"{row['trained_regret']:7.2f}  {gain:+.2f} +- {half:.2f}"
         )
+    if tables["policies"]:
+        lines += [
+            "",
+            "policy                                     networks  regret  less the first's",
+        ]
     for row in tables["policies"]:
         less, half = row["less_first"]
         counts = "+".join(map(str, row["counts"]))

@@ -32,7 +32,7 @@ if [ -z "${REHEARSAL:-}" ]; then
   total=565 # a record that is kept may take 20 s more
   device=cuda images=$work/cifar10 epochs=${EPOCHS:-100} size=()
   bench=(final basic-443 resnet20) search=(--budget 5e6 --trials 60 --epochs 3 --rungs none --time-limit 250s)
-  fidelity=(--max-params 5000000 --networks 8 --plans 45000x3@512 --long 45000x20@512)
+  fidelity=(--max-params 5000000 --networks 8 --plans 45000x3@256 --long 45000x10@512)
   card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>&1)
   export PYTHONPATH=$work/site
 else
@@ -141,6 +141,7 @@ fidelity)
   wait
   part fidelity "$python" benchmarks/fidelity.py "$OUT/fidelity.json" --data "$images" \
     "${size[@]}" --device "$device" --workers 1 --seeds 1 "${fidelity[@]}"
+  cp "$logs"/*.txt "$OUT/"
   ;;
 esac
 exit 0

@@ -133,6 +133,13 @@ class Forecast:
         epochs = self._epochs_each(1) if index == 0 else self.study.rungs[index].epochs
         return self._sum(index, epochs, [(number, 0)])
 
+    def climb_seconds(self) -> float | None:
+        """Return the seconds of one more network from the search to the top, pruned nowhere."""
+        seconds = [
+            self._sum(index, rung.epochs, [(-1, 0)]) for index, rung in enumerate(self.study.rungs)
+        ]
+        return sum(filter(None, seconds)) or None
+
     def _sum(
         self, index: int, epochs: float, trainings: Sequence[tuple[int, int]], workers: int = 1
     ) -> float | None:

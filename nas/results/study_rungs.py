@@ -32,7 +32,7 @@ from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, found_minus_baseline, summarise
 from nas.study.attributes import KNOWN, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
 from nas.study.definition import StudyDefinition
-from nas.study.rungs import RungSpec, describe_training, parse_rungs, rung_study
+from nas.study.rungs import NONE_YET, RungSpec, describe_training, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
 from nas.study.trials import TrialRow, rank, read_rows
 from nas.training.result import Ending
@@ -277,7 +277,7 @@ class StudyRungs:
 def rungs_of(attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
     """Return the rungs of a study from the user attributes of the search's Optuna study."""
     text = attrs.get(RUNGS)
-    return parse_rungs(text) if text is not None else ()
+    return parse_rungs(text) if text not in (None, NONE_YET) else ()
 
 
 def read_study_rungs(

@@ -13,12 +13,12 @@ from nas.data.split import num_train
 from nas.machine import usable_cores
 from nas.results.forecast import Forecast
 from nas.results.study_rungs import StudyRungs, read_study_rungs, rungs_of
-from nas.search.plan import default_rungs
+from nas.search.plan import default_rungs, grow_rungs
 from nas.search.request import Request
 from nas.search.sizing import NUM_SHALLOW_OF, workers_for
 from nas.search.workers import pays_off
 from nas.study.attributes import RUNGS, TARGET
-from nas.study.rungs import RungSpec, check_rungs
+from nas.study.rungs import NONE_YET, RungSpec, check_rungs
 from nas.study.storage import has_study, load_study, open_storage, store_file
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_ahead(search: Search) -> StudyRungs | None:
 def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ...]:
     """Return the rungs that a study is to have: as given, else as it was.
 
-    Those of its plan go with its trials: more trials have more that climb.
+    Those of its plan grow with its trials: of more of them, more climb.
 
     Args:
         search: The search.
@@ -64,13 +64,11 @@ def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ..
         return request.rungs
     if search.definition.targets:
         return current
-    most = search.space.num_feasible() or math.inf
-    before, now = (
-        default_rungs(plan, num_images, int(min(number, most)))
-        for number in (target or num_trials, num_trials)
-    )
-    is_new = target is None and RUNGS not in attrs
-    return now if is_new or current == before else current
+    most = search.space.num_feasible() or num_trials
+    if (target is None and RUNGS not in attrs) or attrs.get(RUNGS) == NONE_YET:
+        return default_rungs(plan, num_images, min(num_trials, most))
+    before = min(target or num_trials, most)
+    return grow_rungs(current, plan, num_images, before, min(num_trials, most))
 
 
 def resumed_workers(search: Search) -> tuple[int, bool]:

@@ -22,7 +22,7 @@ from nas.study import attributes as names
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
 from nas.study.ledger import Ledger
-from nas.study.rungs import format_rungs
+from nas.study.rungs import NONE_YET, format_rungs
 from nas.study.storage import (
     ensure_study,
     has_study,
@@ -186,13 +186,20 @@ def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
     hours = current.get(names.DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
     return {
         names.SAMPLER: request.sampler or current.get(names.SAMPLER, DEFAULT_SAMPLER),
-        names.RUNGS: format_rungs(wanted_rungs(search, current)),
+        names.RUNGS: _format_rungs(search, current),
         names.WORKERS: request.workers or "auto",
         names.TIME_LIMIT_SECONDS: request.time_limit_seconds,
         names.DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
         # the last: with it the study is begun in full
         names.TARGET: request.num_trials(current.get(names.TARGET)),
     }
+
+
+def _format_rungs(search: Search, current: Mapping[str, Any]) -> str:
+    """Return the rungs to be recorded: also that there are none yet, and nobody asked for none."""
+    rungs = wanted_rungs(search, current)
+    is_asked = search.asked.rungs is not None or current.get(names.RUNGS, NONE_YET) != NONE_YET
+    return format_rungs(rungs) if rungs or is_asked else NONE_YET
 
 
 def _record_changes(study: optuna.Study, wanted: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
 """How each candidate of a new study is trained, sized for the machine; and what that will take.
 
 On a GPU a candidate sees the whole training split. On a CPU it sees as many images as its seconds
-hold, few times: for the same time many images few times rank networks better than few images
-often, as they leave as many to validate on (`benchmarks/fidelity_plans.py`). Only where there are
-no more images does it see them again. The plan is chosen once, from the measured speed of a few
-networks of the space (`nas.training.timing`), and kept in `study.json`.
+hold twice: for the same time many images few times rank networks better than few images often, as
+they leave as many to validate on (`benchmarks/fidelity_plans.py`), and once leaves nothing to
+prune. Where there are no more images, it sees them more often. The plan is chosen once, from the
+measured speed of a few networks of the space (`nas.training.timing`), and kept in `study.json`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ RUNG_FACTOR = 3  # between two rungs: in the number of networks, and at least in
 MOST_FACTOR = 5  # in the cost, where it takes more to reach `GOOD_IMAGES`
 FIRST_FRACTION = 6  # one in so many of the search climbs: each rung takes half its time
 MIN_TOP_COUNT, MOST_RUNGS = 3, 3  # networks in the top rung; rungs above the search
+# trials from which there is one rung more
+MORE_RUNGS = [MIN_TOP_COUNT * FIRST_FRACTION * RUNG_FACTOR**index for index in range(MOST_RUNGS)]
 # Kendall's tau of short trainings with long ones that see 150,000 images, by the images that a
 # short one sees: 18 networks of 100,000 parameters, CIFAR-10 at 16x16, 5,000 validation images
 # (benchmarks/results/fidelity-cifar10-16x16-100k.json)
@@ -83,25 +86,29 @@ def choose_plan(
 
 
 def expected_tau(images_seen: int) -> float:
-    """Return how well trainings that see so many images rank networks, as measured (`TAUS`).
+    """Return how well trainings that see so many images rank networks: the line through `TAUS`.
 
-    Linear in the logarithm between what was measured, and on to `GOOD_IMAGES`; flat beyond.
+    It is linear in the logarithm; from 0 to `GOOD_TAU`, as nothing longer was measured.
     """
-    known = TAUS | {GOOD_IMAGES: GOOD_TAU}
-    logs = [math.log(number) for number in known]
-    return float(np.interp(math.log(images_seen), logs, list(known.values())))
+    slope, start = np.polyfit([math.log(number) for number in TAUS], list(TAUS.values()), 1)
+    return min(max(float(start + slope * math.log(images_seen)), 0.0), GOOD_TAU)
 
 
-def seconds_a_trial(device_seconds: float) -> float:
-    """Return what a trial of a search with rungs is to take, so that its time is well spent.
+def seconds_a_trial(
+    device_seconds: float, num_trials: int | None = None, num_rungs: int | None = None
+) -> float:
+    """Return what a trial is to take, so that the time of a search with rungs is well spent.
 
     More time goes into more trials first, from `MANY_TRIALS` on into longer ones.
 
     Args:
         device_seconds: Of the search and its rungs, over all devices.
+        num_trials: Of the search, where the user gave it.
+        num_rungs: The same of its rungs; each is taken to cost half as much as the search.
     """
-    share = 1 / (1 + MOST_RUNGS * RUNG_FACTOR / FIRST_FRACTION)
-    return max(CPU_TRIAL_SECONDS, share * device_seconds / MANY_TRIALS)
+    num_rungs = MOST_RUNGS if num_rungs is None else num_rungs
+    share = 1 / (1 + num_rungs * RUNG_FACTOR / FIRST_FRACTION)
+    return max(CPU_TRIAL_SECONDS, share * device_seconds / (num_trials or MANY_TRIALS))
 
 
 def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec, ...]:
@@ -117,10 +124,9 @@ def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec
         num_train: Images of the training split.
         num_trials: Trials of the search itself.
     """
-    counts = [num_trials // FIRST_FRACTION // RUNG_FACTOR**index for index in range(MOST_RUNGS)]
-    counts = [count for count in counts if count >= MIN_TOP_COUNT]
+    counts = _counts(num_trials)
     images, epochs, factor = plan.train_images, plan.epochs, float(RUNG_FACTOR)
-    if counts and images < num_train:
+    if counts and is_measured(images, num_train):
         wanted = (GOOD_IMAGES / (images * epochs)) ** (1 / len(counts))
         factor = min(max(wanted, RUNG_FACTOR), MOST_FACTOR)
     rungs: list[RungSpec] = []
@@ -130,6 +136,43 @@ def default_rungs(plan: Plan, num_train: int, num_trials: int) -> tuple[RungSpec
         epochs = max(1, round(cost / images))
         rungs.append(RungSpec(count, epochs, images if images != plan.train_images else None))
     return tuple(rungs)
+
+
+def grow_rungs(
+    rungs: tuple[RungSpec, ...], plan: Plan, num_train: int, before: int, now: int
+) -> tuple[RungSpec, ...]:
+    """Return the rungs of a study that is to have more trials.
+
+    Rungs with the plan's numbers of networks get those for more trials, and more rungs on top; the
+    lengths of their trainings stay, as some are done. Others are the user's, and stay.
+
+    Args:
+        rungs: As they are.
+        plan: As in `default_rungs`.
+        num_train: As there.
+        before: Trials that the study was to have.
+        now: Trials that it is to have.
+    """
+    if now <= before or [rung.count for rung in rungs] != _counts(before):
+        return rungs
+    fresh = default_rungs(plan, num_train, now)
+    pairs = zip(rungs, fresh, strict=False)
+    kept = tuple(replace(rung, count=longer.count) for rung, longer in pairs)
+
+    def seen(rung: RungSpec) -> int:
+        return rung.epochs * (rung.images or plan.train_images)
+
+    return kept + tuple(r for r in fresh[len(kept) :] if not kept or seen(r) > seen(kept[-1]))
+
+
+def _counts(num_trials: int) -> list[int]:
+    counts = [num_trials // FIRST_FRACTION // RUNG_FACTOR**index for index in range(MOST_RUNGS)]
+    return [count for count in counts if count >= MIN_TOP_COUNT]
+
+
+def is_measured(train_images: int, num_train: int) -> bool:
+    """Tell whether `TAUS` say something of a plan: of slices of data sets that are not small."""
+    return train_images < num_train >= min(TAUS)
 
 
 def seconds_to_rank(speed: Speed) -> float:

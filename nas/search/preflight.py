@@ -13,6 +13,7 @@ from nas.search.ahead import read_ahead
 from nas.search.plan import (
     GOOD_TAU,
     expected_tau,
+    is_measured,
     seconds_to_rank,
     trial_seconds,
 )
@@ -134,21 +135,22 @@ def _describe_rungs(search: Search) -> list[str]:
 
 def _describe_ranking(search: Search) -> list[str]:
     """Return how trainings as long as these have ranked networks; nothing of a whole data set."""
-    plan, sizing = search.definition.plan, search.sizing
-    if plan.train_images == num_train(search.data) or sizing is None:
+    plan, sizing, asked = search.definition.plan, search.sizing, search.asked
+    if sizing is None or not is_measured(plan.train_images, num_train(search.data)):
         return []
     seen = [plan.epochs * plan.train_images]
     seen += [
         rung.epochs * (rung.images or plan.train_images) for rung in search.request.rungs or ()
     ]
     taus = [round(expected_tau(number), 1) for number in seen]
-    text = f"trials like full trainings with Kendall tau about {taus[0]}"
+    text = f"networks as longer trainings do, with Kendall tau about {taus[0]}"
     if len(taus) > 1:
         text += f", the highest rung {taus[-1]}"
     hours = seconds_to_rank(sizing.speed) / search.workers / SECONDS_PER_HOUR
-    if taus[-1] < GOOD_TAU and hours < math.inf:
+    is_free = not (asked.trials or asked.rungs is not None or search.definition.targets)
+    if taus[-1] < GOOD_TAU and is_free and (asked.hours or 0.0) < hours < math.inf:
         text += f"; for {GOOD_TAU} give --hours {math.ceil(10 * hours) / 10:g}"
-    return [f"ranks     {text} (measured on CIFAR-10, 16x16)"]
+    return [f"ranks     {text} (as 18 networks did on CIFAR-10 at 16x16)"]
 
 
 def _rung_times(search: Search) -> list[tuple[RungSpec, float | None]]:

@@ -66,7 +66,8 @@ def _describe_rung(rung: Rung) -> str:
     assert rung.spec is not None
     num_running = sum(row.state == "running" for row in rung.rows)
     running = f" ({num_running} training)" if num_running else ""
-    return f"{rung.label} {rung.num_trained}/{rung.num_trials or rung.spec.count}{running}"
+    num_trained = rung.num_trained - rung.num_broken
+    return f"{rung.label} {num_trained}/{rung.num_trials or rung.spec.count}{running}"
 
 
 class ProgressLine:

@@ -6,6 +6,7 @@ import statistics
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from nas.results.forecast import cost_units, expected_epochs, num_unpruned, prun
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.plan import (
     GPU_BATCH,
+    MORE_RUNGS,
     choose_plan,
     default_rungs,
     seconds_a_trial,
@@ -27,7 +29,7 @@ from nas.search.plan import (
 from nas.search.request import Request
 from nas.search.workers import pays_off, workers_in_memory
 from nas.space import BudgetedSpace
-from nas.study.definition import Plan
+from nas.study.definition import GPU_EPOCHS, Plan
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
 from nas.training.fitting import fit_recipe
@@ -103,7 +105,7 @@ def size_trials(
     seed, spec, is_gpu = request.new["seed"], data.input_spec, device != "cpu"
     train, val = train_and_val(data, seed)
     row, largest = get_recipe(request.new["recipe_name"]), GPU_BATCH if is_gpu else 0
-    recipe = fit_recipe(row, request.overrides, len(train), largest)
+    recipe = fit_recipe(row, request.overrides, len(train), largest, request.epochs or GPU_EPOCHS)
     rng = np.random.default_rng(seed)
     drawn = [space.decode(space.sample(rng)) for _ in range(NUM_SIZING_DRAWS)]
     units = [cost_units(network, spec, is_gpu) for network in drawn]
@@ -121,8 +123,10 @@ def size_trials(
     speeds = tuple(measure_speed(network, spec, recipe, engine) for network in timed)
     timed_units = [cost_units(network, spec, is_gpu) for network in timed]
     speed = typical_speed(speeds, timed_units, typical_units)
-    hours, workers = request.hours or 0.0, at_once(engine.num_threads or 1)
-    seconds = seconds_a_trial(hours * SECONDS_PER_HOUR * workers)
+    workers = at_once(engine.num_threads or 1)
+    num_rungs = len(request.rungs) if request.rungs is not None else None
+    device_seconds = (request.hours or 0.0) * SECONDS_PER_HOUR * workers
+    seconds = seconds_a_trial(device_seconds, request.trials, num_rungs)
     sizes = len(train), len(val), spec.num_classes
     plan = choose_plan(engine, speed, *sizes, request.epochs, seconds)
     sizing = Sizing(
@@ -158,15 +162,19 @@ def complete_request(
             return ()
         return default_rungs(sizing.plan, num_train, num_trials)
 
-    def seconds_of(num_trials: int) -> float:  # rises with their number
+    def seconds_of(num_trials: int) -> float:
         return sizing.all_seconds(num_trials, rungs_of(num_trials), request.new["pruner"])
 
     if request.hours is None or request.trials is not None:
         num_trials = min(request.num_trials(), num_networks or MOST_TRIALS)
         return replace(request, rungs=rungs_of(num_trials))
     limit, most = request.hours * SECONDS_PER_HOUR * sizing.workers, num_networks or MOST_TRIALS
-    num_trials = max(1, bisect_right(range(1, most + 1), limit, key=seconds_of))
-    return replace(request, trials=num_trials, rungs=rungs_of(num_trials))
+    found = 1
+    # between two of these the number of rungs stays, and the seconds rise with that of the trials
+    for low, high in pairwise([1, *(n for n in MORE_RUNGS if n <= most), most + 1]):
+        fitting = bisect_right(range(low, high), limit, key=seconds_of)
+        found = low + fitting - 1 if fitting else found
+    return replace(request, trials=found, rungs=rungs_of(found))
 
 
 def workers_for(networks: Sequence[Architecture], spec: InputSpec, batch_size: int) -> int:

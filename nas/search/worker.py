@@ -135,21 +135,25 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     if (0, -1) in work and not has_waiting and context.sampler.is_exhausted(rungs.first.study):
         _record_exhausted(rungs)
         return None
-    if _is_to_close(context, state):
+    closing = _closing_limit(context, state)
+    if closing is not None:
         closed = state.closed()
         climbing = [item for item in _list_work(rungs, closed) if item[0]]
         # what is left is best spent on more networks in the highest rung that it holds
         work = climbing or (_list_next_best(state) if closed.has_ended else [])
     if not work:
-        return WAITING if _others_train_here(rungs) else ELSEWHERE
+        return WAITING if _others_train_here(rungs) else closing or ELSEWHERE
     if _is_over(context.deadline):
         return TIME_LIMIT
     if context.device_seconds_left() <= 0:
         return HOURS_SPENT
-    seconds = [_seconds_of(context, state, *item) for item in work]
+    if context.deadline is None:
+        return _claim(context, state, *work[0])
+    forecast = _forecast(context, state)
+    seconds = [forecast.training_seconds(*item) or 0.0 for item in work]
     fitting = [not _is_over(context.deadline, after) for after in seconds]
     if not any(fitting):
-        if any(context.began + after <= (context.deadline or 0.0) for after in seconds):
+        if any(context.began + after <= context.deadline for after in seconds):
             return TIME_LIMIT
         fitting[0] = True  # no run of this length could hold any: it is begun, and resumed
     return _claim(context, state, *work[fitting.index(True)])
@@ -186,32 +190,28 @@ def _record_exhausted(rungs: OpenRungs) -> None:
     rungs.first.study.set_user_attr(NUM_NETWORKS, num_networks)
 
 
-def _is_to_close(context: WorkerContext, state: StudyRungs) -> bool:
-    """Tell whether what one more trial of the search may find could no longer climb to the top.
+def _closing_limit(context: WorkerContext, state: StudyRungs) -> str | None:
+    """Return the limit before which what one more trial may find could not climb to the top.
 
     Before it does, the rungs need the time for what they would lack if the search ended now. A
     run that is too short for all of this closes nothing: it is one of many.
     """
     first, hours = state.rungs[0], context.rungs.first.study.user_attrs.get(DEVICE_HOURS)
-    if first.has_ended or (context.deadline is None and hours is None):
-        return False
-    own, closed = _seconds_of(context, state, 0, -1), _forecast(context, state.closed())
-    climb = sum(rung.epochs * rung.epoch_cost for rung in state.rungs)
-    climb *= own / (first.epochs * first.epoch_cost)
+    if first.has_ended or not state.upper or (context.deadline is None and hours is None):
+        return None
+    climb = _forecast(context, state).climb_seconds() or 0.0
+    closed = _forecast(context, state.closed())
     num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
-    limits = []  # the whole, what is left of it, and what is needed
+    limits = []  # each with its whole, what is left of it, and what is needed
     if context.deadline is not None:
         whole, left = context.deadline - context.began, context.deadline - time.monotonic()
-        limits.append((whole, left, climb + sum(closed.rung_seconds(num_running + 1) or [])))
+        needed = climb + sum(closed.rung_seconds(num_running + 1) or [])
+        limits.append((TIME_LIMIT, whole, left, needed))
     if hours is not None:
         left, needed = context.device_seconds_left(), climb + sum(closed.rung_seconds() or [])
-        limits.append((hours * SECONDS_PER_HOUR, left, needed))
-    return any(left < needed <= whole for whole, left, needed in limits)
-
-
-def _seconds_of(context: WorkerContext, state: StudyRungs, index: int, number: int) -> float:
-    """Return the expected seconds of a training, 0 while nobody can know."""
-    return _forecast(context, state).training_seconds(index, number) or 0.0
+        limits.append((HOURS_SPENT, hours * SECONDS_PER_HOUR, left, needed))
+    reached = (name for name, whole, left, needed in limits if left < needed <= whole)
+    return next(reached, None)
 
 
 def _forecast(context: WorkerContext, state: StudyRungs) -> Forecast:

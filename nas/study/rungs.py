@@ -15,6 +15,7 @@ from itertools import pairwise
 from nas.errors import UsageError
 
 NO_RUNGS = "none"
+NONE_YET = "none yet"  # by the plan of a study with few trials; more may have some
 LOWEST_FIRST = "write the lowest rung first, for example 24x30,6x100"
 RULE = (
     "--rungs is COUNTxEPOCHS or COUNTxEPOCHSxIMAGES, the lowest first, for example 24x30,6x100 "

@@ -193,7 +193,7 @@ def test_rungs_are_added_to_a_finished_study_changed_and_left_out(folder, images
     first = trained(rung_trials(folder, 2))
     assert_sound_rung(folder, 2, 2)
     changes = folder.attrs()["changes"]
-    assert changes == [{"trial": 6, "name": "rungs", "from": "none", "to": "2x2"}]
+    assert changes == [{"trial": 6, "name": "rungs", "from": "none yet", "to": "2x2"}]
 
     assert main([*again, "--rungs", "4x2,2x3"]) == 0
     more = trained(rung_trials(folder, 2))
@@ -358,12 +358,31 @@ def test_the_rungs_of_the_plan_grow_with_the_trials(folder, images):
         assert main([*words(images, trials=trials), "--time-limit", "0.1s", *more]) == 0
         return folder.attrs()["rungs"]
 
-    first = rungs_with(36)
-    assert re.fullmatch(r"6x\d+", first)
-    assert rungs_with(18) == first.replace("6x", "3x")
-    assert rungs_with(36) == first
+    assert rungs_with(10) == "none yet"
+    first = rungs_with(18)
+    assert re.fullmatch(r"3x\d+", first)
+    assert rungs_with(36) == first.replace("3x", "6x")
+    assert rungs_with(20) == first.replace("3x", "6x")
     assert rungs_with(36, "--rungs", "5x50") == "5x50"
     assert rungs_with(72) == "5x50"  # as was asked for
+    assert rungs_with(72, "--rungs", "none") == rungs_with(100) == "none"
+
+
+@pytest.mark.parametrize("limit", ["--time-limit", "--gpu-hours"])
+def test_a_search_without_rungs_says_which_limit_ended_it(
+    folder, images, monkeypatch, capsys, limit
+):
+    def left(rungs):
+        return (4 - sum(rung.num_trained for rung in rungs.read().rungs)) * 3600.0
+
+    if limit == "--gpu-hours":
+        monkeypatch.setattr("nas.search.run._device_seconds_left", left)
+    foretell(monkeypatch, 3600.0, 3600.0)
+    take_an_hour_each(monkeypatch)
+    argv = [*words(images, trials=10), limit, "4h30m" if limit == "--time-limit" else "4"]
+    ended = record(capsys, *argv)
+    assert ended["stopped"] == ("time limit" if limit == "--time-limit" else "device hours spent")
+    assert len(folder.rows()) == 4
 
 
 def test_hours_size_a_new_study_with_its_rungs_and_end_it(folder, images, monkeypatch):
