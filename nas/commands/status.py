@@ -23,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.results.forecast import Forecast
     from nas.results.study_rungs import begun_rungs, rungs_of
-    from nas.study.attributes import CHANGES, DEVICE_HOURS, SAMPLED_UNITS, TARGET
+    from nas.study.attributes import CHANGES, DEVICE_HOURS, TARGET
     from nas.study.trials import count_workers
 
     opened = open_study(args)
     definition, attrs = opened.definition, opened.study.user_attrs
-    forecast = Forecast(opened.rungs, attrs.get(SAMPLED_UNITS))
+    forecast = Forecast(opened.rungs)
     studies = (opened.study, *begun_rungs(definition, opened.storage, rungs_of(attrs)).values())
     workers = sum(count_workers(study, opened.folder.workers) for study in studies)
     record = {

@@ -86,12 +86,10 @@ class Forecast:
 
     Args:
         study: The study as it stands.
-        sampled_units: Mean `cost_units` of networks drawn uniformly; None where unknown.
     """
 
-    def __init__(self, study: StudyRungs, sampled_units: float | None) -> None:
+    def __init__(self, study: StudyRungs) -> None:
         self.study = study
-        self.sampled_units = sampled_units
 
     def seconds_left(self, workers: int = 1) -> float | None:
         """Return the seconds until the study has its trials; None before the first one ended."""
@@ -208,7 +206,8 @@ class Forecast:
         timed = [row for rung, row in self._timed if rung is self._own]
         costs = {row.number: self._units.get(row.number, 0.0) for row in timed}
         sampled = [costs[row.number] for row in timed if row.source != KNOWN]
-        prior = self.sampled_units or statistics.fmean(costs.values())
+        known = list(costs.values()) or list(self._units.values()) or [0.0]
+        prior = self.study.sampled_units or statistics.fmean(known)
         return _shrunk(sampled[-RECENT:], prior, UNITS_WEIGHT)
 
     def _epochs_each(self, num_trials: int) -> float:

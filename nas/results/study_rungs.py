@@ -30,7 +30,7 @@ from nas.results.estimates import EstimateReader
 from nas.results.question import TOO_SHORT, Answer, answer_question
 from nas.results.spending import Spending, account, add_up
 from nas.results.summary import Summary, found_minus_baseline, summarise
-from nas.study.attributes import KNOWN, NUM_NETWORKS, ORIGIN, RUNGS, TARGET
+from nas.study.attributes import KNOWN, NUM_NETWORKS, ORIGIN, RUNGS, SAMPLED_UNITS, TARGET
 from nas.study.definition import StudyDefinition
 from nas.study.rungs import NONE_YET, RungSpec, describe_training, parse_rungs, rung_study
 from nas.study.storage import has_study, load_study
@@ -156,10 +156,13 @@ class StudyRungs:
     Args:
         definition: The search.
         rungs: The search itself, then its rungs.
+        sampled_units: Mean `nas.results.forecast.cost_units` of networks drawn uniformly; None
+            where unknown.
     """
 
     definition: StudyDefinition
     rungs: tuple[Rung, ...]
+    sampled_units: float | None = None
 
     @property
     def upper(self) -> tuple[Rung, ...]:
@@ -186,7 +189,8 @@ class StudyRungs:
             assert rung.spec is not None
             count = rung.spec.count * own.num_trained // own.num_trials
             upper.append((replace(rung.spec, count=count), rung.rows))
-        return stack_rungs(replace(own, num_trials=own.num_trained), upper)
+        closed = replace(own, num_trials=own.num_trained)
+        return stack_rungs(closed, upper, self.sampled_units)
 
     def deciding_rung(self, budget: int) -> Rung:
         """Return the highest rung that decides for a budget.
@@ -306,15 +310,20 @@ def read_study_rungs(
     rungs = rungs_of(attrs) if rungs is None else rungs
     begun = begun_rungs(definition, storage, rungs)
     upper = [(spec, read_rung_rows(begun[spec], own) if spec in begun else []) for spec in rungs]
-    return stack_rungs(Rung(None, definition, num_trials, own), upper)
+    return stack_rungs(Rung(None, definition, num_trials, own), upper, attrs.get(SAMPLED_UNITS))
 
 
-def stack_rungs(search: Rung, upper: Iterable[tuple[RungSpec, Sequence[TrialRow]]]) -> StudyRungs:
+def stack_rungs(
+    search: Rung,
+    upper: Iterable[tuple[RungSpec, Sequence[TrialRow]]],
+    sampled_units: float | None = None,
+) -> StudyRungs:
     """Return a study with its rungs; those above one that has ended know what they are owed.
 
     Args:
         search: The search itself.
         upper: The rungs above it, the lowest first, with their trials.
+        sampled_units: As in `StudyRungs`.
     """
     found = [search]
     for spec, rows in upper:
@@ -323,7 +332,7 @@ def stack_rungs(search: Rung, upper: Iterable[tuple[RungSpec, Sequence[TrialRow]
             num_trials = len(rung.started) + len(rung.promotions(below))
             rung = replace(rung, num_trials=num_trials)
         found.append(rung)
-    return StudyRungs(search.definition, tuple(found))
+    return StudyRungs(search.definition, tuple(found), sampled_units)
 
 
 def spend(

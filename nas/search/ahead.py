@@ -100,5 +100,5 @@ def _lacking(study_rungs: StudyRungs | None, request: Request) -> tuple[int, flo
     counts = [num_trials - own.num_trained]
     counts += [rung.spec.count - rung.num_trained for rung in study_rungs.upper if rung.spec]
     asked = replace(study_rungs, rungs=(replace(own, num_trials=num_trials), *study_rungs.upper))
-    seconds = Forecast(asked, None).seconds_left()
+    seconds = Forecast(asked).seconds_left()
     return max(counts), math.inf if seconds is None else seconds

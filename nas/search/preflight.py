@@ -164,6 +164,6 @@ def _rung_times(search: Search) -> list[tuple[RungSpec, float | None]]:
     if ahead is None:
         return [(rung, None) for rung in asked]
     specs = [rung.spec for rung in ahead.upper if rung.spec is not None]
-    known = Forecast(ahead, None).rung_seconds(search.workers)
+    known = Forecast(ahead).rung_seconds(search.workers)
     seconds: Sequence[float | None] = known or [None] * len(specs)
     return list(zip(specs, seconds, strict=True))

@@ -17,20 +17,17 @@ from nas.network.caps import format_count, format_percent
 from nas.results.forecast import Forecast
 from nas.results.study_rungs import Rung, StudyRungs
 from nas.search.open_rungs import OpenRungs
-from nas.study.attributes import SAMPLED_UNITS, TARGET
+from nas.study.attributes import TARGET
 from nas.study.trials import Funnel, count_funnel, rank
 from nas.units import format_duration
 
 
-def compose_line(
-    study_rungs: StudyRungs, num_trials: int, sampled_units: float | None, workers: int = 1
-) -> str:
+def compose_line(study_rungs: StudyRungs, num_trials: int, workers: int = 1) -> str:
     """Return the progress line for the state of a study.
 
     Args:
         study_rungs: The study.
         num_trials: The trials that the search itself is to have in total.
-        sampled_units: As in `Forecast`.
         workers: Trainings that run at once.
     """
     rows, budget = study_rungs.rungs[0].rows, study_rungs.definition.budget
@@ -53,7 +50,7 @@ def compose_line(
             f"best {100 * (best.val_accuracy or 0):.2f}%{rung.label and ' '}{rung.label} "
             f"({format_count(size)}, {format_percent(size, budget)} of budget)"
         )
-    forecast = Forecast(study_rungs, sampled_units)
+    forecast = Forecast(study_rungs)
     per_trial, left = forecast.training_seconds(), forecast.seconds_left(workers)
     if per_trial is not None and left is not None:
         parts.append(f"{per_trial:.1f} s/trial")
@@ -153,7 +150,7 @@ class Display:
         """Show where the study stands."""
         state, search = self._rungs.read(), self._rungs.search
         attrs = self._rungs.first.study.user_attrs
-        line = compose_line(state, attrs[TARGET], attrs.get(SAMPLED_UNITS), search.workers)
+        line = compose_line(state, attrs[TARGET], search.workers)
         self._progress.update(line, [count_funnel(rung.rows) for rung in state.rungs])
 
     def on_change(self, text: str) -> None:

@@ -29,7 +29,7 @@ from nas.samplers.contract import SpaceExhausted
 from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
-from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, SAMPLED_UNITS, TARGET, WORKER
+from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, TARGET, WORKER
 from nas.study.lineage import INTERRUPTED, num_claimed
 from nas.study.liveness import is_elsewhere
 
@@ -149,7 +149,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
         return HOURS_SPENT
     if context.deadline is None:
         return _claim(context, state, *work[0])
-    forecast = _forecast(context, state)
+    forecast = Forecast(state)
     seconds = [forecast.training_seconds(*item) or 0.0 for item in work]
     fitting = [not _is_over(context.deadline, after) for after in seconds]
     if not any(fitting):
@@ -199,8 +199,8 @@ def _closing_limit(context: WorkerContext, state: StudyRungs) -> str | None:
     first, hours = state.rungs[0], context.rungs.first.study.user_attrs.get(DEVICE_HOURS)
     if first.has_ended or not state.upper or (context.deadline is None and hours is None):
         return None
-    climb = _forecast(context, state).climb_seconds() or 0.0
-    closed = _forecast(context, state.closed())
+    climb = Forecast(state).climb_seconds() or 0.0
+    closed = Forecast(state.closed())
     num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
     limits = []  # each with its whole, what is left of it, and what is needed
     if context.deadline is not None:
@@ -212,10 +212,6 @@ def _closing_limit(context: WorkerContext, state: StudyRungs) -> str | None:
         limits.append((HOURS_SPENT, hours * SECONDS_PER_HOUR, left, needed))
     reached = (name for name, whole, left, needed in limits if left < needed <= whole)
     return next(reached, None)
-
-
-def _forecast(context: WorkerContext, state: StudyRungs) -> Forecast:
-    return Forecast(state, context.rungs.first.study.user_attrs.get(SAMPLED_UNITS))
 
 
 def _others_train_here(rungs: OpenRungs) -> bool:

@@ -15,7 +15,7 @@ TIME_LIMIT_SECONDS = "time_limit_seconds"
 DEVICE_HOURS = "device_hours"  # after which no trial is begun; None is no limit
 CHANGES = "changes"  # what was changed from run to run of the above, and at which trial
 KNOWN_ENQUEUED = "known_enqueued"  # the baselines are enqueued
-# see `nas.results.forecast.Forecast`
+# see `nas.results.study_rungs.StudyRungs`
 SAMPLED_UNITS, NUM_NETWORKS = "sampled_cost_units", "num_networks"
 FEATURES = "features"  # what `nas.results.estimates.record_features` returns
 

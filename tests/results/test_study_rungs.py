@@ -206,15 +206,16 @@ def test_the_time_left_is_the_epochs_left_at_what_the_same_networks_took():
     study = study_rungs((3, 30, 3, begun), (1, 100, None, []), own=own)
     # an epoch of trial n took n + 1 seconds, 2 of trial 0 in the rung; left are 20 epochs of
     # trial 1 and all of trial 2; then trial 0 is promoted
-    assert Forecast(study, None).rung_seconds() == [20 * 2 + 30 * 3, 100 * 2]
-    assert Forecast(study, None).rung_seconds(workers=2) == [65, 200]
-    assert Forecast(study_rungs((2, 30, None, []), own=[]), None).rung_seconds() is None
-    assert Forecast(study_rungs(), None).rung_seconds() == []
+    assert Forecast(study).rung_seconds() == [20 * 2 + 30 * 3, 100 * 2]
+    assert Forecast(study).rung_seconds(workers=2) == [65, 200]
+    assert Forecast(study_rungs((2, 30, None, []), own=[])).rung_seconds() is None
+    assert Forecast(study_rungs()).rung_seconds() == []
     # trials 0 and 1, and one that the search has yet to find, of their cost; late ones weigh most
     own = [replace(item, architecture=SMALL.to_dict()) for item in own[:2]]
     early = study_rungs((3, 10, None, []), own=own, own_num_trials=9)
+    assert replace(early, sampled_units=7.0).closed().sampled_units == 7.0
     unknown = 10 * (0.9 * 4 + 8) / (0.9 * 4 + 4)
-    assert Forecast(early, None).rung_seconds() == [pytest.approx(10 * 1 + 10 * 2 + unknown)]
+    assert Forecast(early).rung_seconds() == [pytest.approx(10 * 1 + 10 * 2 + unknown)]
 
 
 def test_where_rungs_differ_in_images_they_are_said_and_the_time_left_counts_them():
@@ -225,7 +226,7 @@ def test_where_rungs_differ_in_images_they_are_said_and_the_time_left_counts_the
     trained = [row(0, 0.95, elapsed_seconds=None)]
     rung = Rung(spec, search.at_rung(spec), 2, tuple(trained))
     study = StudyRungs(search, (Rung(None, search, 4, tuple(own)), rung))
-    assert Forecast(study, None).rung_seconds() == [pytest.approx(3 * (10 + 1) / 2)]  # of trial 1
+    assert Forecast(study).rung_seconds() == [pytest.approx(3 * (10 + 1) / 2)]  # of trial 1
     assert rung.study == "stated@3x12940"
     text = " ".join([*describe_deciding_rung(study, 1000), *describe_agreements(study)])
     assert "after 3 epochs on 12,940 images, of rung @3x12940: 1 of 2 trained" in text

@@ -50,7 +50,7 @@ def forecast(rows, num_trials=None, epochs=RECORDED["epochs"], sampled_units=Non
         plan=replace(search.plan, epochs=epochs),
     )
     rung = Rung(None, search, num_trials or len(rows), tuple(rows))
-    return Forecast(StudyRungs(search, (rung,)), sampled_units or RECORDED["sampled_units"])
+    return Forecast(StudyRungs(search, (rung,), sampled_units or RECORDED["sampled_units"]))
 
 
 def after(rows, number):
@@ -147,8 +147,10 @@ def compose(rows, num_trials, *upper):
     """The line of a study of 5,000,000 parameters; upper rungs as (spec, rows)."""
     search = definition(budget=5_000_000)
     rungs = [Rung(spec, search.at_rung(spec), None, tuple(own)) for spec, own in upper]
-    study = StudyRungs(search, (Rung(None, search, num_trials, tuple(rows)), *rungs))
-    return compose_line(study, num_trials, RECORDED["sampled_units"])
+    study = StudyRungs(
+        search, (Rung(None, search, num_trials, tuple(rows)), *rungs), RECORDED["sampled_units"]
+    )
+    return compose_line(study, num_trials)
 
 
 def update(progress, rows, *upper):
