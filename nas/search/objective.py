@@ -32,7 +32,7 @@ from nas.study.ledger import WORST_ACCURACY
 from nas.study.lineage import ancestors, list_requeued
 from nas.study.trials import rank
 from nas.training.batches import make_batches
-from nas.training.engine import Engine
+from nas.training.engine import Engine, free_memory
 from nas.training.loop import TrainSpec, train
 from nas.training.recipe import Recipe
 from nas.training.result import Ending, EpochRecord, TrainResult
@@ -194,6 +194,7 @@ class Objective:
 
     def clear(self, study: optuna.Study) -> None:
         """Remove what no trial needs: checkpoints of ended ones, folders but the best ones'."""
+        free_memory(self.definition.plan.device)
         trials = study.get_trials(deepcopy=False)
         kept = {row.number for row in rank(self.estimates.read(study))[:KEPT_TRIALS]}
         open_ones = [trial.number for trial in trials if not trial.state.is_finished()]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -168,6 +170,8 @@ def free_memory(device: str) -> None:
     gc.collect()  # a network and its graph refer to each other
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
+    elif sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # glibc keeps the holes between the tensors of many shapes
 
 
 def is_out_of_memory(error: BaseException) -> bool:
