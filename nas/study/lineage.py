@@ -32,8 +32,9 @@ def list_requeued(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
     """Return the trials that one continues, the nearest first."""
     found: list[int] = []
-    while (number := trials[number].user_attrs.get(RESUMES, -1)) >= 0:
-        found.append(number)
+    # each continues an earlier one; what the store has else would lead round in a circle
+    while (older := trials[number].user_attrs.get(RESUMES, -1)) in range(number):
+        found.append(number := older)
     return found
 
 

@@ -6,12 +6,17 @@ answer holds for every process of this machine, other containers included. Where
 there (another machine without this folder), host and process number decide, and of another host
 nothing is known.
 
+What a trial says of its process stands in the store, which others may have written: of the files
+it could name, only those that `heartbeat` makes are opened or removed.
+
 Optuna's heartbeat is not used: it works for databases under `study.optimize`, not for a journal.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,9 +28,11 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial
 
+from nas.errors import shown
 from nas.locks import holding, is_held
 from nas.study.attributes import WORKER
 
+LOCK_NAME = re.compile(r"[^/\0]+-\d+-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
 UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is dead after this
 
 
@@ -61,10 +68,9 @@ def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRAC
     if worker is None:  # killed between the asking and the claim
         started = trial.datetime_start
         return started is not None and datetime.now() - started >= grace
-    if worker.get("lock"):
-        path = workers / Path(worker["lock"]).name
-        if path.exists():
-            return not is_held(path)
+    path = _lock_path(trial, workers)
+    if path is not None and path.exists():
+        return not is_held(path)
     return worker["host"] == socket.gethostname() and not _is_running(worker)
 
 
@@ -73,7 +79,23 @@ def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
     worker = trial.user_attrs.get(WORKER)
     if worker is None or worker["host"] == socket.gethostname():
         return False
-    return not (worker.get("lock") and (workers / Path(worker["lock"]).name).exists())
+    path = _lock_path(trial, workers)
+    return path is None or not path.exists()
+
+
+def remove_lock(trial: FrozenTrial, workers: Path) -> None:
+    """Remove the lock file of a trial whose process is dead; what else it names stays, said."""
+    path = _lock_path(trial, workers)
+    if path is not None:
+        path.unlink(missing_ok=True)
+    elif lock := trial.user_attrs.get(WORKER, {}).get("lock"):
+        text = "trial %d names %s as its process's lock file, which was left alone"
+        logging.getLogger(__name__).warning(text, trial.number, shown(lock))
+
+
+def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
+    lock = trial.user_attrs.get(WORKER, {}).get("lock")
+    return workers / lock if isinstance(lock, str) and LOCK_NAME.fullmatch(lock) else None
 
 
 def _is_running(worker: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from nas.study import ledger as claims
 from nas.study.attributes import GIVEN_BACK, ID, NUM_PARAMS, REASON, RESUMES, WORKER
 from nas.study.folder import StudyFolder
 from nas.study.ledger import Ledger
-from nas.study.lineage import count_failed_attempts, num_claimed
+from nas.study.lineage import ancestors, count_failed_attempts, num_claimed
 from nas.study.liveness import heartbeat, is_dead, is_elsewhere
 from nas.study.storage import open_storage
 from tests.support.searching import PATIENCE_SECONDS, Running, wait_until
@@ -157,6 +157,13 @@ def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they
     monkeypatch.setattr(claims, "SETTLE_SECONDS", PATIENCE_SECONDS)
     assert shared.refusal(high, num_trials=9) == f"repeat of trial {low}"
     assert len(waits) == 3
+
+
+def test_a_trial_continues_earlier_ones_alone_whatever_it_says(ledger):
+    for resumes in (0, 2, 1, "../0", [0], -1, 2):
+        add(ledger, TrialState.RUNNING, resumes=resumes)
+    trials = ledger.trials()
+    assert [ancestors(trials, number) for number in range(7)] == [[], [], [1], [], [], [], [2, 1]]
 
 
 def test_deaths_count_while_no_epoch_ends_between_them(ledger):
