@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("search")
     macs = partial(parse_count, name="max-macs")
     activations = partial(parse_count, name="max-activations")
+    space = "the search space, see `spaces` (default: resnet); a FILE is Python code, and is run"
     outputs = "most output elements of all convolutions for one image"
     arguments.add_options(
         group,
@@ -83,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "N",
             "trials in total (default: 200, or what fits in --hours)",
         ),
-        ("--space", str, "NAME|FILE", "the search space (default: resnet); see `spaces`"),
+        ("--space", str, "NAME|FILE", space),
         ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
         ("--sampler", str, "NAME", _choices("proposes", SAMPLERS, DEFAULT_SAMPLER)),
         ("--pruner", str, "NAME", _choices("stops early", PRUNERS, DEFAULT_PRUNER)),

@@ -35,7 +35,7 @@ BAR_COLUMNS = 40
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spaces`."""
     parser.add_argument(
-        "name", nargs="?", metavar="NAME|FILE", help="a shipped space, or a file of your own"
+        "name", nargs="?", metavar="NAME|FILE", help="a shipped space, or a FILE.py, which is run"
     )
     add_options(parser, ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k"))
     text = "the data set whose channels, size and classes are counted with: "

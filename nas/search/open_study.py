@@ -67,6 +67,8 @@ def open_study(search: Search) -> tuple[Search, Ledger]:
         else:
             storage = _open_existing(search)  # refuses before anything is written
             stack.enter_context(locked(folder.claim_lock))
+            if search.definition != folder.load():  # with the record of its space
+                folder.create(search.definition)
         if search.definition.storage is None:
             mend(folder.journal)
         ledger = load_ledger(search, storage)

@@ -19,7 +19,7 @@ import nas
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import Dataset
 from nas.data.split import VAL_FRACTION, num_train
-from nas.errors import UsageError, unknown_name
+from nas.errors import SpaceError, StorageError, UsageError, unknown_name
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
 from nas.network.presets import PRESETS
@@ -28,7 +28,7 @@ from nas.samplers import SAMPLERS
 from nas.search.ahead import resumed_workers, wanted_rungs
 from nas.search.request import Request
 from nas.search.sizing import Sizing, complete_request, size_trials
-from nas.space import BudgetedSpace, LoadedSpace, SearchSpace, load_space
+from nas.space import BudgetedSpace, LoadedSpace, list_spaces, load_space
 from nas.space.choices import describe_changes
 from nas.study.definition import StudyDefinition
 from nas.study.folder import StudyFolder, mismatch, refuse_differences
@@ -138,6 +138,7 @@ def _prepare_new(request: Request) -> Search:
     sizing = size_trials(request, device, space, data, baselines)
     found_out = {
         **asdict(data.input_spec),
+        **loaded.to_dict(),
         "name": folder.name,
         "space": _space_reference(new["space"]),
         "space_hash": loaded.content_hash,
@@ -147,7 +148,6 @@ def _prepare_new(request: Request) -> Search:
         "recipe": sizing.recipe.to_dict(),
         "storage": shown,
         "plan": sizing.plan,
-        "space_lists": _lists_of(loaded.space),
         "versions": _versions(),
         "command": request.command,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -164,13 +164,16 @@ def _prepare_resume(request: Request) -> Search:
     folder = request.folder
     existing = folder.load()
     _require_same_torch(folder, existing)
-    loaded = load_space(request.defining.get("space", existing.space))
+    loaded = _load_space(folder, existing, request.defining.get("space"))
     shown = shown_url(existing.storage) if existing.storage else None  # older ones keep more
     refuse_differences(folder, replace(existing, storage=shown), _given(request, existing, loaded))
     if loaded.content_hash != existing.space_hash:
         text = f"was begun before its space {existing.space} was changed"
-        changes = _space_changes(existing, loaded)
-        raise mismatch(folder, existing, f"{text} ({changes}). Undo that to resume it")
+        text += f" ({_space_changes(existing, loaded)})"
+        advice = "Undo that" if existing.space_baseline is None else "Leave --space out"
+        raise mismatch(folder, existing, f"{text}. {advice} to resume it")
+    if "space" in request.defining and existing.space_baseline is None:
+        existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
     data = load_training(existing.dataset, data_dir, existing.image_size)
     if data.fingerprint != existing.data_fingerprint:
@@ -183,6 +186,29 @@ def _prepare_resume(request: Request) -> Search:
     search = Search(request, request, existing, folder, url, space, data, baselines)
     workers, is_short = resumed_workers(search)
     return replace(search, workers=workers, is_short=is_short)
+
+
+def _load_space(folder: StudyFolder, existing: StudyDefinition, given: str | None) -> LoadedSpace:
+    """Return a study's space: of the file on the command line, else as the study keeps it.
+
+    The file that `study.json` names is not run: it is code, and either may be another's.
+    """
+    if given is not None:
+        return load_space(given)
+    name, lists, baseline = existing.space, existing.space_lists, existing.space_baseline
+    if lists is None or baseline is None:  # begun before they were kept
+        if name in list_spaces():
+            return load_space(name)
+        text = f"keeps no record of its space, and {name} is code, which is not run unasked. Give"
+        raise mismatch(folder, existing, f"{text} `search` that --space if you trust it")
+    try:
+        loaded = LoadedSpace.from_record(Path(name).stem, lists, baseline)
+        if loaded.content_hash == existing.space_hash:
+            return loaded
+        raise SpaceError("space_lists and space_hash do not go together")
+    except UsageError as error:
+        text = f"the space in {folder.definition} cannot be used: {error}; it was left as it is"
+        raise StorageError(f"{text}; restore it from a copy, or begin another study") from error
 
 
 def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> dict[str, Any]:
@@ -202,13 +228,9 @@ def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> 
     return given | {f"recipe.{name}": asked[name] for name in overridden_fields(request.overrides)}
 
 
-def _lists_of(space: SearchSpace) -> dict[str, list[Any]]:
-    return {choice.name: list(choice.values) for choice in space.all_choices}
-
-
 def _space_changes(existing: StudyDefinition, loaded: LoadedSpace) -> str:
     before = existing.space_lists  # None: begun before they were recorded
-    return (before and describe_changes(before, _lists_of(loaded.space))) or "how is not recorded"
+    return (before and describe_changes(before, loaded.space.to_lists())) or "how is not recorded"
 
 
 def _versions() -> dict[str, str]:

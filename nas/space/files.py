@@ -1,6 +1,7 @@
 """The files that hold search spaces: which there are, and how one is read.
 
-A file has a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`.
+A file has a docstring whose first line is what `spaces` lists, `BASELINE`, and `SPACE`. It is
+Python code, which a study does not need again: it keeps the two records as JSON.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import ast
 import hashlib
 import json
 import runpy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from nas.errors import NasError, SpaceError, unknown_name
 from nas.network.architecture import Architecture
@@ -22,22 +25,40 @@ SPACES_DIR = Path(__file__).resolve().parents[2] / "search_spaces"
 
 @dataclass(frozen=True)
 class LoadedSpace:
-    """A space file, read.
+    """A space file, read; or what a study keeps of it.
 
     Args:
         name: The file's name without its ending.
-        title: The first line of its docstring.
+        title: The first line of its docstring; a study does not keep it.
         baseline: A network to compare with; the space need not contain it.
         space: What the networks are chosen from.
-        content_hash: Hex digest of the record, which decides what choices exist; an edit of the
-            docstring leaves it.
     """
 
     name: str
     title: str
     baseline: Architecture
     space: SearchSpace
-    content_hash: str
+
+    @property
+    def content_hash(self) -> str:
+        """Return the hex digest of the lists, which decide what choices exist."""
+        content = json.dumps(asdict(self.space), sort_keys=True).encode()
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a study keeps of it, by field of `StudyDefinition`."""
+        return {"space_lists": self.space.to_lists(), "space_baseline": self.baseline.to_dict()}
+
+    @classmethod
+    def from_record(cls, name: str, lists: Mapping[str, Any], baseline: Any) -> LoadedSpace:
+        """Return a space from what a study keeps of it; no file is run.
+
+        Raises:
+            UsageError: The lists are none of a space, or the baseline is no network.
+        """
+        network = Architecture.from_dict(baseline)
+        identify(network)  # refuses unknown kinds and stems
+        return cls(name, "", network, SearchSpace.from_lists(lists))
 
 
 def load_space(name_or_path: str | Path) -> LoadedSpace:
@@ -84,14 +105,12 @@ def _read(path: Path) -> LoadedSpace:
     if not isinstance(baseline, Architecture):
         raise SpaceError(f"BASELINE must be an Architecture, but is {baseline!r}")
     identify(baseline)  # refuses unknown kinds and stems
-    if not isinstance(space, SearchSpace):
+    if type(space) is not SearchSpace:  # a subclass may hold more than its record
         raise SpaceError(
             f"SPACE must be a SearchSpace, but the file gives {space!r}; "
             "write a record of lists, as search_spaces/resnet.py does"
         )
-    content = json.dumps(asdict(space), sort_keys=True).encode()
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    return LoadedSpace(path.stem, _title(path), baseline, space, digest)
+    return LoadedSpace(path.stem, _title(path), baseline, space)
 
 
 def _title(path: Path) -> str:

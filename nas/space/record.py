@@ -7,7 +7,7 @@ of one value is a constant: it is never asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise, product
@@ -27,6 +27,8 @@ from nas.space.choices import (
     require_list,
     require_positive,
 )
+
+STAGE_PARTS = ("kind", "depth", "width", "kernel")  # as choices are named, ``stage1_kind``
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SearchSpace:
         for name in ("stems", "stages", "num_stages", "dropouts"):
             require_list(name, getattr(self, name), unique=name != "stages")
         for stage in self.stages:
-            if not isinstance(stage, StageChoices):
+            if type(stage) is not StageChoices:  # a subclass is more than a record
                 raise SpaceError(f"stages must hold StageChoices, but got {stage!r}")
         for stem in self.stems:
             if stem not in STEMS:
@@ -75,6 +77,30 @@ class SearchSpace:
         if len(self.dropouts) > 1:
             for stage in self.stages:
                 _require_dropout(stage)
+
+    # -- as JSON ------------------------------------------------------------------------------
+
+    def to_lists(self) -> dict[str, list[Value]]:
+        """Return the record as JSON-ready values: the list of every choice, by its name."""
+        return {choice.name: list(choice.values) for choice in self.all_choices}
+
+    @classmethod
+    def from_lists(cls, lists: Mapping[str, Any]) -> SearchSpace:
+        """Read what `to_lists` wrote.
+
+        Raises:
+            SpaceError: A list is missing or breaks the contract.
+            UnknownNameError: A stem or block kind is in no table.
+        """
+        try:
+            rows = {name: tuple(values) for name, values in lists.items()}
+            stages = tuple(
+                StageChoices(*(rows[f"stage{number}_{part}"] for part in STAGE_PARTS))
+                for number in range(1, max(rows["num_stages"]) + 1)
+            )
+            return cls(rows["stem"], stages, rows["num_stages"], rows["dropout"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SpaceError(f"there must be a list for every choice, but {error!r}") from error
 
     # -- choices ------------------------------------------------------------------------------
 

@@ -55,8 +55,8 @@ class StudyDefinition:
 
     `recipe` is the complete record of the recipe, batch size included; `versions` and `command`
     are recorded and never compared with a command line's. `space_lists` holds the space's lists by
-    choice, to say what changed. A study that was begun before a field with a default came has the
-    default.
+    choice, `space_baseline` its own network: with both no code is run to go on. A study that was
+    begun before a field with a default came has the default.
     """
 
     name: str
@@ -86,6 +86,7 @@ class StudyDefinition:
     audit: float = checked_field(Range(0, 1), 0.0)
     targets: tuple[int, ...] = ()
     space_lists: Mapping[str, Any] | None = None
+    space_baseline: Mapping[str, Any] | None = None
 
     @property
     def input_spec(self) -> InputSpec:

@@ -1,3 +1,4 @@
+import json
 import random
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from nas.space import Architecture, SearchSpace, Stage, StageChoices, Stem
 BASELINE = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
 SPACE = SearchSpace(("conv3x3",), (StageChoices(("basic",), (1, 2), (8, 16)),))
 '''
+OWN = "class Own({}): pass\n"
 
 
 def draw_choices(space, rng):
@@ -60,6 +62,12 @@ def draw_choices(space, rng):
 def test_a_space_that_breaks_the_contract_is_refused_with_its_reason(change, reason):
     with pytest.raises((SpaceError, UnknownNameError), match=reason):
         replace(UNEVEN, **change)
+
+
+@pytest.mark.parametrize("name", ["uneven", *list_spaces()])
+def test_a_space_comes_back_from_its_lists_as_json(name):
+    space = UNEVEN if name == "uneven" else load_space(name).space
+    assert SearchSpace.from_lists(json.loads(json.dumps(space.to_lists()))) == space
 
 
 @pytest.mark.parametrize(
@@ -236,6 +244,9 @@ def test_the_hash_follows_the_lists_and_not_the_docstring(tmp_path):
         ('"""A title.\n\nMore.\n"""', "", "must begin with a docstring"),
         ("SPACE = ", "SPACE = 3 #", "SPACE must be a SearchSpace, but the file gives 3"),
         ("SPACE = ", "SPACE = (", "does not run: SyntaxError"),
+        # what is more than its lists could not be kept by a study
+        ("SPACE = SearchSpace", f"{OWN.format('SearchSpace')}SPACE = Own", "must be a SearchSp"),
+        ("SPACE = ", f"{OWN.format('StageChoices')}StageChoices = Own\nSPACE = ", "must hold St"),
         ("BASELINE = ", "import nothing_at_all\nBASELINE = ", "ModuleNotFoundError"),
         ("(8, 16)", "()", "widths must be a tuple of at least one value"),
     ],

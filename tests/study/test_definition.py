@@ -134,9 +134,10 @@ def test_a_study_from_before_its_choices_were_recorded_goes_on_while_they_are_th
     record = json.loads(own.study_folder.definition.read_text())
     del record["space_lists"]
     own.study_folder.definition.write_text(json.dumps(record | {"space": str(edited)}))
-    assert main(["search", "--study", own.study_folder.name, "--dry-run"]) == 0
+    argv = ["search", "--study", own.study_folder.name, "--space", str(edited), "--dry-run"]
+    assert main(argv) == 0
     edited.write_text(Path(TINY).read_text().replace("(8, 16)", "(8, 24)"))
-    assert main(["search", "--study", own.study_folder.name, "--dry-run"]) == 2
+    assert main(argv) == 2
     assert f"its space {edited} was changed (how is not recorded)" in capsys.readouterr().err
 
 
