@@ -5,16 +5,13 @@ The folder of a run is described in `nas.retraining.run_folder`.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from nas import __version__
 from nas.data.datasets import load_test
 from nas.data.images import Dataset
 from nas.errors import UsageError
@@ -29,6 +26,7 @@ from nas.training.engine import Engine, hardware
 from nas.training.evaluate import evaluate
 from nas.training.loop import train
 from nas.training.result import EpochRecord, TrainResult
+from nas.training.versions import other_torch, versions
 
 
 def find_ended(run: RunSpec, data: Dataset, mode: str) -> dict[str, Any] | None:
@@ -40,8 +38,9 @@ def find_ended(run: RunSpec, data: Dataset, mode: str) -> dict[str, Any] | None:
         mode: As for `retrain`.
 
     Raises:
-        UsageError: The folder holds a run with other settings, an unfinished one, or a checkpoint
-            without the metrics that say which run it belongs to.
+        UsageError: The folder holds a run with other settings, an unfinished one, one to be gone
+            on with that another PyTorch began, or a checkpoint without the metrics that say which
+            run it belongs to.
         StorageError: Its metrics are damaged.
     """
     if mode == "restart":
@@ -65,6 +64,8 @@ def find_ended(run: RunSpec, data: Dataset, mode: str) -> dict[str, Any] | None:
             f"{run.folder.path} holds an unfinished run; go on with --resume, or begin again "
             "with --restart"
         )
+    if reason := other_torch(found.get("versions")):
+        raise UsageError(f"{run.folder.path} {reason}, or begin again with --restart")
     return None
 
 
@@ -195,11 +196,7 @@ def _describe(run: RunSpec, data: Dataset) -> dict[str, Any]:
         "std": list(data.normalisation.std),
         "engine": asdict(run.engine),
         "hardware": hardware(run.engine),
-        "versions": {
-            "nas": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "versions": versions(),
         "command": run.command,
     }
 

@@ -5,7 +5,6 @@ A new study's plan is chosen here, once; an existing one's definition is read an
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -13,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 
-import nas
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import Dataset
 from nas.data.split import VAL_FRACTION, num_train
@@ -37,6 +34,7 @@ from nas.study.storage import require_optuna_5, shown_url, storage_url
 from nas.training.batches import require_subsets
 from nas.training.engine import choose_device
 from nas.training.recipe import Recipe, get_recipe, overridden_fields
+from nas.training.versions import other_torch, versions
 
 BASELINE_PRESETS = ("final", "basic-443")
 
@@ -148,7 +146,7 @@ def _prepare_new(request: Request) -> Search:
         "recipe": sizing.recipe.to_dict(),
         "storage": shown,
         "plan": sizing.plan,
-        "versions": _versions(),
+        "versions": versions() | {"optuna": optuna.__version__},
         "command": request.command,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -163,7 +161,8 @@ def _prepare_new(request: Request) -> Search:
 def _prepare_resume(request: Request) -> Search:
     folder = request.folder
     existing = folder.load()
-    _require_same_torch(folder, existing)
+    if reason := other_torch(existing.versions):
+        raise mismatch(folder, existing, reason)
     loaded = _load_space(folder, existing, request.defining.get("space"))
     shown = shown_url(existing.storage) if existing.storage else None  # older ones keep more
     refuse_differences(folder, replace(existing, storage=shown), _given(request, existing, loaded))
@@ -233,27 +232,10 @@ def _space_changes(existing: StudyDefinition, loaded: LoadedSpace) -> str:
     return (before and describe_changes(before, loaded.space.to_lists())) or "how is not recorded"
 
 
-def _versions() -> dict[str, str]:
-    return {
-        "nas": nas.__version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "optuna": optuna.__version__,
-    }
-
-
-def _require_same_torch(folder: StudyFolder, existing: StudyDefinition) -> None:
-    """Refuse to go on with a PyTorch of another major.minor: its numbers differ."""
-    now, began = torch.__version__, str(existing.versions.get("torch", torch.__version__))
-    series, own = (".".join(version.split(".")[:2]) for version in (began, now))
-    if series != own:
-        text = f"was begun with torch {began}, and torch {now} here trains to other numbers."
-        raise mismatch(folder, existing, f"{text} Install torch {series} to resume it")
-
-
 def version_notes(existing: StudyDefinition) -> list[str]:
     """Return in one line with which other versions a study was begun, or nothing."""
-    pairs = [(name, existing.versions.get(name, now), now) for name, now in _versions().items()]
+    here = versions() | {"optuna": optuna.__version__}
+    pairs = [(name, existing.versions.get(name, now), now) for name, now in here.items()]
     others = [f"{name} {began} (here {now})" for name, began, now in pairs if began != now]
     return [f"the study was begun with {', '.join(others)}"] if others else []
 

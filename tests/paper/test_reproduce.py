@@ -107,6 +107,13 @@ def test_a_row_that_diverges_is_a_result(images, tmp_path, capsys):
     assert (origins["learning_rate"], origins["schedule"]) == ("given", "row")
     assert main(argv) == 0  # it has ended: nothing is trained again
     assert "has come to its end already" in capsys.readouterr().err
+    folder = tmp_path / "reproduce" / "row7-seed0"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    other = {"status": "running", "versions": {"torch": "1.13.1"}}  # as another PyTorch left it
+    (folder / "metrics.json").write_text(json.dumps(metrics | other))
+    (folder / "checkpoint.pt").touch()
+    assert main([*argv, "--resume"]) == 2
+    assert "was begun with torch 1.13.1, and torch " in capsys.readouterr().err
 
 
 @pytest.mark.slow

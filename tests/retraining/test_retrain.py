@@ -278,6 +278,23 @@ def test_ctrl_c_exits_130_says_resume_and_resuming_keeps_the_threads(studies, mo
     assert metrics_of(folder)["engine"]["num_threads"] == recorded
 
 
+def test_a_run_of_another_pytorch_is_not_gone_on_with(studies, capsys):
+    assert main(words(epochs=2)) == 0
+    folder = only_run(studies)
+    metrics = metrics_of(folder.path) | {"status": "running"}
+    folder.write(metrics | {"versions": {"torch": "1.13.1+cu117"}})
+    before = snapshot(studies)
+    assert main(words("--resume", epochs=2)) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"was begun with torch 1.13.1+cu117, and torch {torch.__version__} here" in error
+    assert "Install torch 1.13 to resume it, or begin again with --restart" in error
+    assert snapshot(studies) == before
+    series = ".".join(torch.__version__.split(".")[:2])
+    for versions in ({"torch": f"{series}.99"}, {}, None):  # the last: as nothing wrote them
+        folder.write(metrics | {"versions": versions})
+        assert main(words("--resume", epochs=2)) == 0
+
+
 def test_seeds_give_one_folder_each_and_the_mean_with_its_standard_deviation(studies, capsys):
     assert main(words("--seeds", "3", "--seed", "4", "--format", "json", epochs=1)) == 0
     printed = json.loads(capsys.readouterr().out)
