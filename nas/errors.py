@@ -36,13 +36,8 @@ class NasError(Exception):
     line_breaks = "\n"  # that a text may have
 
     def __str__(self) -> str:
-        """Return the text; in it, what could act on a terminal is written as in a Python string.
-
-        File and class names come from disk, and may hold any character.
-        """
-        text = super().__str__()
-        shown = (c if c.isprintable() or c in self.line_breaks else repr(c)[1:-1] for c in text)
-        return "".join(shown)
+        """Return the text, as `printable` makes it."""
+        return printable(super().__str__(), self.line_breaks)
 
 
 class UsageError(NasError):
@@ -103,6 +98,18 @@ class BrokenCaptureError(RunError):
 
 class DownloadError(RunError):
     """A host that refused, throttled or sent something else."""
+
+
+def printable(text: str, line_breaks: str = "") -> str:
+    """Return a text in which what could act on a terminal is written as in a Python string.
+
+    Names of files, classes, studies and networks come from disk, and may hold any character.
+
+    Args:
+        text: The text.
+        line_breaks: Characters that stay as they are.
+    """
+    return "".join(c if c.isprintable() or c in line_breaks else repr(c)[1:-1] for c in text)
 
 
 def shown(value: Any) -> str:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
+
+from nas.errors import printable
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document to standard output."""
     json.dump(value, sys.stdout, indent=2, allow_nan=False)
     print()
+
+
+def print_lines(*lines: str, file: IO[str] | None = None) -> None:
+    """Print lines to standard output, or `file`, as `printable` makes each."""
+    print("\n".join(map(printable, lines)), file=file)
 
 
 def print_titles(titles: Mapping[str, str], name: str, title: str, form: str) -> None:
@@ -33,7 +40,7 @@ def print_table(
         left: The indices of the columns that are aligned to the left, from the end where below 0;
             the others are aligned to the right.
     """
-    cells = [tuple(header), *(tuple(row) for row in rows)]
+    cells = [tuple(header), *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     left = {index % len(header) for index in left}
     for row in cells:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from nas.commands.arguments import add_format, add_study, require_at_least
 from nas.commands.common import open_study
 from nas.network.caps import parse_count
-from nas.printing import print_json, print_table
+from nas.printing import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from nas.results.study_rungs import StudyRungs
@@ -71,7 +71,7 @@ def print_best(
     from nas.results.summary import PARETO_ROWS, pareto_table, table_of, verdict_lines
 
     against_baseline, *verdict = verdict_lines(summary)
-    print(against_baseline)
+    print_lines(against_baseline)
     if summary.best is None:
         return
     print()
@@ -84,4 +84,4 @@ def print_best(
             print(f"{left_out} more on the Pareto front: see --format json")
         print()
     lines = [*describe_deciding_rung(rungs, summary.budget), *verdict]
-    print("\n".join([*lines, *describe_agreements(rungs)]))
+    print_lines(*lines, *describe_agreements(rungs))

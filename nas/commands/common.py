@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StorageError, UsageError
 from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
+from nas.printing import print_lines
 
 if TYPE_CHECKING:
     import optuna
@@ -139,7 +140,7 @@ def find_folder(args: argparse.Namespace) -> StudyFolder:
 
     folder = find_study(studies_folder(args.studies), args.study)
     if args.study is None:
-        print(f"study: {folder.name}", file=sys.stderr)
+        print_lines(f"study: {folder.name}", file=sys.stderr)
     return folder
 
 
@@ -170,8 +171,8 @@ def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
         raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
     kind = f"the baseline {name_baseline(row)}" if row.source == KNOWN else "found by the search"
     notes = describe_deciding_rung(opened.rungs, budget) if row is summary.best else []
-    print(verdict_lines(summary)[0], file=sys.stderr)
-    print(" ".join([f"best: trial {row.number}, {kind}.", *notes]), file=sys.stderr)
+    text = " ".join([f"best: trial {row.number}, {kind}.", *notes])
+    print_lines(verdict_lines(summary)[0], text, file=sys.stderr)
     return row
 
 
@@ -183,5 +184,5 @@ def _trial_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
             f"`python cli.py show {row.number}` shows it, and --arch trains any network"
         )
     if row.is_broken or row.state == "failed":
-        print(f"note: trial {row.number} {row.word}: {row.reason}", file=sys.stderr)
+        print_lines(f"note: trial {row.number} {row.word}: {row.reason}", file=sys.stderr)
     return row

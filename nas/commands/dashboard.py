@@ -13,6 +13,7 @@ import sys
 from nas.commands.arguments import add_flags, add_study
 from nas.commands.common import open_study
 from nas.errors import UsageError
+from nas.printing import print_lines
 
 MAX_PORT = 65_535
 
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     opened = open_study(args)
     server = make_dashboard(opened.storage, args.port, allow_writing=args.write)
     mode = "changes allowed" if args.write else "read-only"
-    print(f"study {opened.definition.name}: http://127.0.0.1:{server.server_port}/  ({mode})")
+    name, port = opened.definition.name, server.server_port
+    print_lines(f"study {name}: http://127.0.0.1:{port}/  ({mode})")
     print("Ctrl-C stops it.", file=sys.stderr)
     sys.stdout.flush()
     try:

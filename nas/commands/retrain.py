@@ -23,7 +23,7 @@ from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, tra
 from nas.errors import UsageError
 from nas.network.blocks import STEMS
 from nas.network.caps import parse_count
-from nas.printing import print_json
+from nas.printing import print_json, print_lines
 from nas.training.result import Ending
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _print_end(
         return
     for item, metrics in zip(runs, results, strict=True):
         if metrics["test_accuracy"] is None:
-            print(f"seed {item.seed}: {metrics['status']}: {metrics['reason']}; test not opened")
+            text = f"{metrics['status']}: {metrics['reason']}; test not opened"
+            print_lines(f"seed {item.seed}: {text}")
         else:
             print(
                 f"seed {item.seed}: test accuracy {100 * metrics['test_accuracy']:.2f} "
@@ -176,7 +177,7 @@ def _print_end(
                 f"{metrics['settings']['epochs']} epochs"
             )
             print(f"        {_describe_gap(metrics)}")
-        print(f"        {item.folder.path}")
+        print_lines(f"        {item.folder.path}")
     if mean is not None and deviation is not None:
         of = f" of {len(runs)}" if len(accuracies) < len(runs) else ""
         print(

@@ -22,6 +22,7 @@ from nas.commands.common import read_study
 from nas.commands.search_end import print_end
 from nas.errors import UsageError
 from nas.network.caps import parse_budgets, parse_count
+from nas.printing import print_lines
 from nas.samplers import DEFAULT_SAMPLER, SAMPLERS
 from nas.study.definition import OVER_BUDGET
 from nas.study.folder import STORAGE_VARIABLE
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     require_trackers(args.track)
     _note_storage(request)
     search = prepare(request)
-    print("\n".join(describe_search(search)), file=sys.stderr)
+    print_lines(*describe_search(search), file=sys.stderr)
     if args.dry_run:
         print("dry run: nothing was written", file=sys.stderr)
         return 0
@@ -153,7 +154,7 @@ def _note_storage(request: Request) -> None:
     own, folder = os.environ.get(STORAGE_VARIABLE), request.folder
     url = storage_url(request.storage, folder.load() if folder.exists else None)
     if own and request.storage is None and own != url:
-        print(
+        print_lines(
             f"note: ${STORAGE_VARIABLE} is for new studies; {folder.name!r} stays in "
             f"{shown_url(url) if url else folder.journal}",
             file=sys.stderr,

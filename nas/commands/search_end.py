@@ -8,7 +8,7 @@ import sys
 
 from nas.commands.best import print_best
 from nas.commands.common import OpenedStudy
-from nas.printing import print_json
+from nas.printing import print_json, print_lines
 
 
 def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int:
@@ -50,7 +50,8 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     if definition.audit:
         print(f"audit {describe_audit(audit(opened.rows))}")
     if summary.best is not None:
-        where = f" --studies {shlex.quote(args.studies)}" if args.studies else ""
-        print(f"\nnext: python cli.py retrain --best --study {opened.folder.name}{where}")
-        print(f"      python cli.py dashboard --study {opened.folder.name}{where}")
+        where = shlex.quote(opened.folder.name)
+        where += f" --studies {shlex.quote(args.studies)}" if args.studies else ""
+        print_lines("", f"next: python cli.py retrain --best --study {where}")
+        print_lines(f"      python cli.py dashboard --study {where}")
     return code

@@ -26,7 +26,7 @@ from nas.network.complexity import count
 from nas.network.describe import draw_network, stage_rows
 from nas.network.identity import identify
 from nas.network.presets import PRESETS, resolve_architecture
-from nas.printing import print_json, print_table
+from nas.printing import print_json, print_lines, print_table
 
 # of the JSON
 TRIAL_FIELDS = ["val_accuracy", "num_epochs", "source", "known_name", "reason"]
@@ -119,8 +119,7 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
     if args.format == "text":
         from nas.results.summary import describe_trial
 
-        print("\n".join(describe_trial(row, definition.name, definition.plan.val_images)))
-        print()
+        print_lines(*describe_trial(row, definition.name, definition.plan.val_images), "")
     trial = {"study": definition.name, "number": row.number, "state": row.word}
     trial |= {name: getattr(row, name) for name in TRIAL_FIELDS}
     spec = input_spec_of(args, definition.input_spec)

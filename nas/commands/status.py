@@ -9,7 +9,7 @@ from typing import Any
 from nas.commands.arguments import add_format, add_study
 from nas.commands.common import OpenedStudy, open_study
 from nas.network.caps import format_percent
-from nas.printing import print_json
+from nas.printing import print_json, print_lines
 from nas.units import format_duration
 
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print_json(record)
     else:
-        print("\n".join(_lines(opened, record)))
+        print_lines(*_lines(opened, record))
     return 0
 
 

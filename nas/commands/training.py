@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.commands.arguments import add_flags
 from nas.errors import UsageError
+from nas.printing import print_lines
 from nas.units import format_duration
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def train_all(
         engines: dict[Any, Engine] = {}
         for run, metrics in zip(runs, ended, strict=True):
             if metrics is not None:
-                print(f"{run.folder.path} has come to its end already", file=sys.stderr)
+                print_lines(f"{run.folder.path} has come to its end already", file=sys.stderr)
                 yield metrics
                 continue
             placed = placed or place_run_data(run, data)
@@ -107,7 +108,7 @@ def _train_shown(item: RunSpec, data: Dataset, mode: str, track: Sequence[str]) 
 
     if mode == "resume":
         item = replace(item, engine=resumed_engine(item))
-    print(_describe(item, data, estimate_seconds(item, data)), file=sys.stderr)
+    print_lines(*_describe(item, data, estimate_seconds(item, data)), file=sys.stderr)
     with _make_trackers(track, item, data) as trackers:
 
         def on_epoch(epoch: EpochRecord) -> None:
@@ -130,15 +131,15 @@ def _make_trackers(track: Sequence[str], item: RunSpec, data: Dataset) -> Tracke
     return Trackers(track, run)
 
 
-def _describe(item: RunSpec, data: Dataset, seconds: float | None) -> str:
+def _describe(item: RunSpec, data: Dataset, seconds: float | None) -> tuple[str, str]:
     from nas.training.engine import hardware
 
     val = f", {len(data.val):,} held out" if data.val is not None else ""
     time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
     return (
         f"seed {item.seed}: {item.epochs} epochs on {len(data.train):,} images{val}, recipe "
-        f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}\n"
-        f"        {time} in all -> {item.folder.path}"
+        f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}",
+        f"        {time} in all -> {item.folder.path}",
     )
 
 

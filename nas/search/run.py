@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from nas.errors import StorageError
+from nas.printing import print_lines
 from nas.results.budgets import spread
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import spend, upper_rungs
@@ -81,7 +82,7 @@ def work(request: Request) -> str:
     search = prepare(request)
     if PARENT_VARIABLE not in os.environ:  # else the search that started this one has said it
         for note in version_notes(search.definition):
-            print(f"note: {note}", file=sys.stderr)
+            print_lines(f"note: {note}", file=sys.stderr)
     with InterruptGuard() as guard, store_errors(search.folder.path, search.url):
         storage = open_storage(search.url, search.folder.journal)
         ledger = load_ledger(search, storage)

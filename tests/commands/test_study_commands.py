@@ -139,6 +139,26 @@ def test_every_state_of_a_trial_is_shown_and_counted(tmp_path, capsys):
     assert record(capsys, "best", studies=tmp_path)["best"]["trial"] == 0
 
 
+def test_names_and_reasons_of_a_study_do_not_reach_the_terminal_as_they_are(tmp_path, capsys):
+    name, text = "mine\x1b]0;not mine\x07", "\x1b[2J\x9b1m\r\u202e\n"
+    folder, study = create_study(tmp_path, name=name, space=text, dataset=text)
+    study.set_user_attr("sampler", text)
+    add_trial(study, net(8), (0.3, 0.5), source="known", known_name=text, notation=text)
+    add_trial(study, net(12), (0.2, 0.4), source=text, notation=text)
+    add_trial(study, net(16), (0.1,), TrialState.FAIL, reason=text)
+    add_trial(study, net(24), value=0.0, reason=f"diverged {text}")
+    for words in ("status", "best", "show 0", "show 2", "show 3"):
+        printed = call(capsys, *words.split(), studies=tmp_path)
+        shown = (printed.out + printed.err).replace("\n", "")
+        assert shown.isprintable(), words
+        assert r"study: mine\x1b]0;not mine\x07" in shown
+        assert r"\x1b[2J\x9b1m\r\u202e\n" in shown
+    printed = call(capsys, "retrain", "--trial", "2", studies=tmp_path, code=2).err
+    assert r"note: trial 2 failed: \x1b[2J\x9b1m\r\u202e\n" in printed
+    assert printed.replace("\n", "").isprintable()
+    assert folder.name == name
+
+
 def test_a_study_without_trials_can_be_looked_at(tmp_path, capsys):
     create_study(tmp_path)
     assert "trained   0 of 200" in call(capsys, "status", studies=tmp_path).out

@@ -162,3 +162,17 @@ def test_a_damaged_record_of_a_space_is_one_message(own, capsys, name, change, r
         assert f"the space in {own.study_folder.definition} cannot be used: " in error
         assert reason in error
     assert snapshot(own.path) == before
+
+
+# -- what it has printed --------------------------------------------------------------------------
+
+
+def test_what_a_study_says_of_itself_does_not_reach_the_terminal_as_it_is(own, capfd):
+    versions = own.definition()["versions"] | {"nas": "\x9b2J"}
+    rewrite(own, space="/x/\x1b[2Jtiny.py", versions=versions)
+    for command in (RESUMED, ["worker"], ["status"]):
+        assert main(command) == 0
+        shown = "".join(capfd.readouterr())
+        assert r"\x1b[2Jtiny" in shown or command == ["worker"]
+        assert r"\x9b2J" in shown or command == ["status"]
+        assert not {"\x1b", "\x9b"} & set(shown)
