@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
+Context = Callable[[], AbstractContextManager[None]]
+
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, waiting: Context = nullcontext) -> Iterator[None]:
     """Hold a file's lock, waiting for it as long as it takes; a signal's exception ends the wait.
 
     The file and its folder are made where absent; the file stays.
+
+    Args:
+        path: The file.
+        waiting: Makes the context in which is waited.
 
     Raises:
         OSError: The file cannot be made or opened for writing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path, os.O_RDWR | os.O_CREAT):
+    with _locked(path, os.O_RDWR | os.O_CREAT, waiting):
         yield
 
 
@@ -40,10 +46,11 @@ def locked_folder(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path, flags: int) -> Iterator[None]:
+def _locked(path: Path, flags: int, waiting: Context = nullcontext) -> Iterator[None]:
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with waiting():
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)  # releases the lock

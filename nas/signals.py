@@ -1,26 +1,43 @@
-"""Ctrl-C, SIGTERM, SIGHUP: they act at once while a network trains, but never inside a write."""
+"""Ctrl-C, SIGTERM, SIGHUP: they act where a program computes or waits, and nowhere else.
+
+What is taken has to reach the `try` that gives it back, and no signal may come between. So signals
+are held by default and let in where that is safe, as Haskell's ``block`` and ``unblock`` do it.
+
+Source: Marlow, Peyton Jones, Moran and Reppy, "Asynchronous exceptions in Haskell", PLDI 2001.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from nas.errors import BrokenCaptureError
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class InterruptGuard:
-    """Turn the signals into `KeyboardInterrupt`, but never in the middle of a write.
+    """Turn the signals into `KeyboardInterrupt`, inside of `interruptible` blocks alone.
 
     Use as a context manager in the main thread; elsewhere it does nothing. A signal that the
-    process was started to ignore (`nohup`) stays ignored. Once a signal came, every further
-    `deferred` block raises at its end: an exception that got lost in a callback is raised again.
+    process was started to ignore (`nohup`) stays ignored. One that comes outside of such a block
+    waits for the next. So a trial is claimed and given back in whole:
+
+        trial = claim()
+        try:
+            with guard.interruptible():
+                train(trial)
+        except BaseException:
+            requeue(trial)
+            raise
     """
 
     def __init__(self) -> None:
-        self._depth = 0
+        self._is_open = False
         self._requested = False
         self._previous: dict[signal.Signals, object] = {}
 
@@ -35,24 +52,49 @@ class InterruptGuard:
         """Put the former handlers back.
 
         Raises:
-            KeyboardInterrupt: A signal came and an error arose from it: PyTorch, interrupted while
-                it writes a file, says that the file is short.
+            KeyboardInterrupt: A signal came while this process was about to begin anew.
         """
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed: what signal() gave
-        if self._requested and kind is not None and issubclass(kind, Exception):
+        if self._requested and kind is not None and issubclass(kind, BrokenCaptureError):
             raise KeyboardInterrupt
 
     @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let a signal raise at once inside of the block; one that came before it raises first.
+
+        Raises:
+            KeyboardInterrupt: A signal came, or came and an error arose from it: PyTorch,
+                interrupted while it writes a file, says that the file is short.
+        """
+        with self._set(is_open=True):
+            self.check()
+            try:
+                yield
+            except Exception:
+                self.check()
+                raise
+
+    @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Hold signals back until the block ends, then raise."""
-        self._depth += 1
+        """Hold signals back for a write inside of an interruptible block; they raise at its end.
+
+        Once a signal came, they do at the end of each: an exception that got lost in a callback
+        is raised again.
+        """
+        with self._set(is_open=False):
+            yield
+        if self._is_open:
+            self.check()
+
+    @contextmanager
+    def _set(self, is_open: bool) -> Iterator[None]:
+        before = self._is_open
         try:
+            self._is_open = is_open
             yield
         finally:
-            self._depth -= 1
-        if self._depth == 0:
-            self.check()
+            self._is_open = before
 
     def check(self) -> None:
         """Raise if a signal came.
@@ -65,7 +107,8 @@ class InterruptGuard:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._requested = True
-        if self._depth == 0:
+        # a further one does not interrupt what is saved and given back because of the first
+        if self._is_open and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             raise KeyboardInterrupt
 
 
@@ -73,7 +116,7 @@ class InterruptGuard:
 def interruptible(text: str) -> Iterator[None]:
     """Turn the signals into a `KeyboardInterrupt` with a text, which the command line prints."""
     try:
-        with InterruptGuard():
+        with InterruptGuard() as guard, guard.interruptible():
             yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(text) from None

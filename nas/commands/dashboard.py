@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     print("Ctrl-C stops it.", file=sys.stderr)
     sys.stdout.flush()
     try:
-        with InterruptGuard():
+        with InterruptGuard() as guard, guard.interruptible():
             server.serve_forever()
     except KeyboardInterrupt:
         pass

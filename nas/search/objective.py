@@ -145,23 +145,26 @@ class Objective:
             trial.set_user_attr(names.DEVICE_SECONDS, time.perf_counter() - started)
 
         def on_epoch(record: EpochRecord) -> bool:
+            assert record.val_accuracy is not None
             with guard.deferred():
-                assert record.val_accuracy is not None
                 curve[record.epoch - 1 :] = [record]  # a training that began again repeats
                 trial.report(record.val_accuracy, step=record.epoch - 1)
                 write_seconds()
                 write_text_atomically(
                     own / CURVE_FILE, json.dumps([item.to_dict() for item in curve])
                 )
+                is_over = record.epoch < plan.epochs and self._is_to_be_stopped(
+                    trial, record.epoch
+                )
             trackers.log(record)
             on_change(
                 f"trial {trial.number}: epoch {record.epoch}/{plan.epochs}, "
                 f"{100 * record.val_accuracy:.1f}%"
             )
-            return record.epoch < plan.epochs and self._is_to_be_stopped(trial, record.epoch)
+            return is_over
 
-        with trackers:
-            try:
+        try:
+            with guard.interruptible(), trackers:
                 result = train(
                     spec,
                     make_batches(self.splits(), recipe, seed),
@@ -170,16 +173,16 @@ class Objective:
                     checkpoint_path=own / CHECKPOINT_FILE,
                     resume=True,
                 )
-            except KeyboardInterrupt:
                 with guard.deferred():
                     write_seconds()
-                raise
+                trackers.result = {
+                    "status": result.status.value,
+                    "val_accuracy": told(result)[1],
+                    "num_params": trial.user_attrs[names.NUM_PARAMS],
+                }
+        except KeyboardInterrupt:
             write_seconds()
-            trackers.result = {
-                "status": result.status.value,
-                "val_accuracy": told(result)[1],
-                "num_params": trial.user_attrs[names.NUM_PARAMS],
-            }
+            raise
         return result
 
     def finish(self, trial: optuna.Trial, result: TrainResult) -> None:

@@ -18,6 +18,7 @@ from nas.results.estimates import record_features
 from nas.samplers import DEFAULT_SAMPLER
 from nas.search.ahead import wanted_rungs
 from nas.search.prepare import Search, prepare
+from nas.signals import InterruptGuard
 from nas.study import attributes as names
 from nas.study.folder import StudyFolder, fresh_name
 from nas.study.journal import mend
@@ -34,7 +35,7 @@ from nas.study.storage import (
 )
 
 
-def open_study(search: Search) -> tuple[Search, Ledger]:
+def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
     """Open the store, creating folder and study where they are new, and make it ready to go on.
 
     A torn journal is mended, the trials of dead processes are requeued, the baselines are
@@ -54,7 +55,7 @@ def open_study(search: Search) -> tuple[Search, Ledger]:
     with store_errors(folder.path, search.url), ExitStack() as stack:
         if search.is_new:
             stack.enter_context(_no_empty_folders(folder))
-            stack.enter_context(locked(folder.claim_lock))
+            stack.enter_context(locked(folder.claim_lock, guard.interruptible))
             if folder.exists:  # made by another process since we looked
                 search = prepare(search.asked)
                 storage = _open_existing(search)
@@ -66,7 +67,7 @@ def open_study(search: Search) -> tuple[Search, Ledger]:
                     storage = _create(search)
         else:
             storage = _open_existing(search)  # refuses before anything is written
-            stack.enter_context(locked(folder.claim_lock))
+            stack.enter_context(locked(folder.claim_lock, guard.interruptible))
             if search.definition != folder.load():  # with the record of its space
                 folder.create(search.definition)
         if search.definition.storage is None:

@@ -17,6 +17,7 @@ import nas
 from nas.errors import RunError
 from nas.search.prepare import Search
 from nas.search.worker import BROKEN, ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
+from nas.signals import InterruptGuard
 from nas.study.folder import STORAGE_VARIABLE
 
 POLL_SECONDS = 0.5
@@ -40,7 +41,9 @@ class WorkerProcess:
         return file.read().decode(errors="replace").strip()
 
 
-def run_processes(search: Search, deadline: float | None, on_poll: Callable[[], None]) -> str:
+def run_processes(
+    search: Search, deadline: float | None, on_poll: Callable[[], None], guard: InterruptGuard
+) -> str:
     """Run the search's number of workers until all have ended.
 
     A worker that dies does not end the others: they take over its trial.
@@ -49,6 +52,7 @@ def run_processes(search: Search, deadline: float | None, on_poll: Callable[[], 
         search: The search; its study is open.
         deadline: Value of `time.monotonic` after which no trial is begun.
         on_poll: Called again and again while they run.
+        guard: Lets signals in between.
 
     Returns:
         Why they stopped, one of the constants of `nas.search.worker`.
@@ -60,7 +64,8 @@ def run_processes(search: Search, deadline: float | None, on_poll: Callable[[], 
     with _started(search, deadline) as workers:
         while any(worker.process.poll() is None for worker in workers):
             on_poll()
-            time.sleep(POLL_SECONDS)
+            with guard.interruptible():
+                time.sleep(POLL_SECONDS)
         on_poll()
         return _conclude(workers)
 

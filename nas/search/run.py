@@ -51,11 +51,10 @@ def run(search: Search, console: Any) -> str:
     """
     deadline = _deadline(search.request)
     with InterruptGuard() as guard:
-        with guard.deferred():
-            search, ledger = open_study(search)
+        search, ledger = open_study(search, guard)
         progress, rungs = ProgressLine(console), OpenRungs(search, ledger)
         with progress, store_errors(search.folder.path, search.url):
-            with ledger.lock(), guard.deferred():
+            with ledger.lock(guard):
                 rungs.open()
             display = Display(progress, rungs)
             display.show()
@@ -63,7 +62,7 @@ def run(search: Search, console: Any) -> str:
             if state.is_hopeless or state.has_ended:
                 return describe_end(rungs)
             if search.workers > 1:
-                return run_processes(search, deadline, display.show)
+                return run_processes(search, deadline, display.show, guard)
             return _train_all(rungs, deadline, display.on_change, guard)
 
 

@@ -93,8 +93,7 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
         NasError: A trial failed for a reason outside its network; it was requeued.
     """
     while True:
-        guard.check()
-        with context.rungs.first.lock(), guard.deferred():
+        with context.rungs.first.lock(guard):
             step = _next(context)
         if isinstance(step, ClaimedTrial):
             _train(context, step, guard)
@@ -103,7 +102,8 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
             if _is_over(context.deadline):
                 return TIME_LIMIT
             context.on_change(WAITING)
-            time.sleep(WAIT_SECONDS)
+            with guard.interruptible():
+                time.sleep(WAIT_SECONDS)
         elif step is not None:
             return step
 
@@ -265,16 +265,14 @@ def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard
     try:
         on_change(f"trial {trial.number}: preparing")
         result = objective.train(trial, training.architecture, guard, on_change)
-        with guard.deferred():
-            objective.finish(trial, result)
-            state, value = told(result)
-            ledger.study.tell(trial, value, state=state)
-            objective.clear(ledger.study)
+        objective.finish(trial, result)
+        state, value = told(result)
+        ledger.study.tell(trial, value, state=state)
+        objective.clear(ledger.study)
     except UpdateFinishedTrialError:  # another process took this one for dead and gave it back
         on_change(f"trial {trial.number} was given to another process")
     except BaseException as error:
-        with guard.deferred():
-            ledger.requeue(trial.number, _describe_failure(error))
+        ledger.requeue(trial.number, _describe_failure(error))
         raise
 
 

@@ -26,6 +26,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.locks import locked
+from nas.signals import InterruptGuard
 from nas.study.attributes import (
     ARCHITECTURE,
     AUDITED_EPOCH,
@@ -74,9 +75,9 @@ class Ledger:
     seed: int
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, guard: InterruptGuard) -> Iterator[None]:
         """Keep the other processes of this folder from beginning trials."""
-        with locked(self.folder.claim_lock):
+        with locked(self.folder.claim_lock, guard.interruptible):
             yield
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:

@@ -1,0 +1,132 @@
+"""Who answers for a trial: through signals at every moment."""
+
+import os
+import signal
+from functools import partial
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from nas.commands import main
+from nas.search import processes, worker
+from nas.search.objective import Objective
+from nas.search.open_rungs import OpenRungs
+from nas.study.ledger import Ledger
+from tests.support.searching import (
+    Running,
+    assert_sound,
+    wait_until,
+    words,
+)
+
+BOTH = [signal.SIGINT, signal.SIGTERM]
+SAVED = "interrupted; the state is saved: the same command resumes"
+
+
+def lock_files(folder):
+    return {path.name for path in folder.study_folder.workers.iterdir()} - {"turn.lock"}
+
+
+def running(folder):
+    return [trial.number for trial in folder.trials() if trial.state == TrialState.RUNNING]
+
+
+def around_the_first(monkeypatch, owner, name, begin, end):
+    """Do something when a function begins for the first time, and again when it has ended."""
+    real, calls = getattr(owner, name), []
+
+    def wrapped(*args, **more):
+        calls.append(name)
+        if len(calls) > 1:
+            return real(*args, **more)
+        begin()
+        result = real(*args, **more)
+        end()
+        return result
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [
+        (worker, "_next", signal.SIGINT),  # at its end the trial is claimed and not in training
+        (worker, "_next", signal.SIGTERM),
+        (Ledger, "begin", signal.SIGTERM),
+        (Objective, "_is_to_be_stopped", signal.SIGTERM),  # reads the store
+        pytest.param(Objective, "describe", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(OpenRungs, "promote", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(Objective, "_prepare_folder", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(Objective, "finish", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(Objective, "clear", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_while_a_trial_is_claimed_or_told_leaves_none_running(
+    folder, images, monkeypatch, capsys, owner, name, number
+):
+    argv = [*words(images, trials=3, epochs=2), "--rungs", "1x3"]
+    send, ended = partial(os.kill, os.getpid(), number), []
+
+    def end():
+        send()
+        ended.append(name)
+
+    with monkeypatch.context() as patched:
+        around_the_first(patched, owner, name, send, end)
+        assert main(argv) == 130
+    assert ended == [name]
+    assert SAVED in capsys.readouterr().err
+    assert not running(folder)
+    assert lock_files(folder) == set()
+    assert main(argv) == 0
+    assert_sound(folder, 3)
+
+
+def stop_once_claimed():
+    """In the child: stop in the moment in which a trial is claimed and nothing has begun yet."""
+    find = worker._next
+
+    def find_and_stop(context):
+        step = find(context)
+        if isinstance(step, worker.ClaimedTrial):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return step
+
+    worker._next = find_and_stop
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_process_that_is_told_to_end_just_when_it_has_claimed_gives_its_trial_back(
+    folder, images, tmp_path, number
+):
+    argv = words(images, trials=2)
+    child = Running(argv, tmp_path / "out", stop_once_claimed)
+    process = psutil.Process(child.process.pid)
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
+    assert running(folder) == [0]
+    child.signal(number)
+    child.signal(signal.SIGCONT)
+    assert child.wait() == 130, child.errors()
+    assert SAVED in child.errors()
+    assert not running(folder)
+    assert folder.trials()[0].user_attrs["reason"] == "interrupted"
+    assert lock_files(folder) == set()
+    assert main(argv) == 0
+    assert_sound(folder, 2)
+
+
+def test_a_signal_while_the_workers_are_started_leaves_no_process(folder, images, monkeypatch):
+    started = []
+
+    class Signalled(processes.WorkerProcess):
+        def __init__(self, process, *files):
+            os.kill(os.getpid(), signal.SIGTERM)  # it runs, and nobody has taken note of it
+            started.append(process)
+            super().__init__(process, *files)
+
+    monkeypatch.setattr(processes, "WorkerProcess", Signalled)
+    assert main([*words(images), "--workers", "2"]) == 130
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
+    assert not running(folder)
