@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nas.errors import StorageError
-from nas.locks import lock_file, try_lock
+from nas.locks import lock_file, remove_unheld
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,9 +93,7 @@ def make_folder(path: Path) -> None:
 def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of this file left beside it; what may not be removed stays."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{SUFFIX}"):
-        with suppress(OSError), leftover.open("rb") as file:
-            if try_lock(file.fileno()):
-                leftover.unlink()
+        remove_unheld(leftover)
 
 
 def _open_aside(path: Path) -> IO[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -47,13 +47,16 @@ def locked_folder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, flags: int, waiting: Context = nullcontext) -> Iterator[None]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
-    try:
-        with waiting():
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # releases the lock
+    while True:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        try:
+            with waiting():
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:  # else it was removed before it was locked
+                yield
+                return
+        finally:
+            os.close(descriptor)  # releases the lock
 
 
 def lock_file(file: IO[bytes]) -> None:
@@ -88,12 +91,24 @@ def holding(path: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def remove_unheld(path: Path) -> None:
+    """Remove a file whose lock nobody holds; what may not be removed stays."""
+    with suppress(OSError), path.open("rb") as file:
+        if try_lock(file.fileno()):
+            path.unlink()
+
+
 def is_held(path: Path) -> bool:
-    """Tell whether some process holds the lock of a file; an absent file's is held by nobody."""
+    """Tell whether some process holds the lock of a file.
+
+    An absent file's is held by nobody; one that may not be read counts as held.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -144,6 +144,8 @@ def run_study(sitting: Sitting, on_training: Callable[[Record, bool], None]) -> 
                 splits = splits or place_splits(sitting, seed)
                 record = _train(sitting, arm, seed, splits)
                 done[arm.name, seed] = record
+            # also of a process that was killed right here
+            _path(sitting, arm, seed).with_suffix(".pt").unlink(missing_ok=True)
             on_training(record, is_new)
     records = {key: record for key, record in done.items() if record is not None}
     return [_judge(sitting, claim, records) for claim in sitting.comparison.claims]
@@ -206,7 +208,6 @@ def _train(sitting: Sitting, arm: Arm, seed: int, splits: Dataset) -> Record:
         **result.to_dict(),
     }
     write_text_atomically(path, json.dumps(record, indent=2) + "\n")
-    checkpoint.unlink(missing_ok=True)
     return record
 
 

@@ -213,7 +213,8 @@ class Objective:
                 shutil.rmtree(own, ignore_errors=True)
                 continue
             (own / CHECKPOINT_FILE).unlink(missing_ok=True)
-            remove_leftovers(own / CHECKPOINT_FILE)
+            for name in (CHECKPOINT_FILE, CURVE_FILE):
+                remove_leftovers(own / name)
 
     def _is_to_be_stopped(self, trial: optuna.Trial, epoch: int) -> bool:
         """Ask the pruner; a trial that it would stop and that is audited runs on, marked."""

@@ -13,6 +13,7 @@ from optuna.samplers import RandomSampler
 
 from nas.data.images import Dataset
 from nas.errors import StudyMismatchError
+from nas.locks import is_held, remove_unheld
 from nas.results.estimates import EstimateReader
 from nas.results.study_rungs import (
     Rung,
@@ -55,7 +56,9 @@ class OpenRungs:
         return self.ledgers[self.search.definition.name]
 
     def open(self) -> None:
-        """Open the rungs that the study has by now; to be called under the lock.
+        """Open the rungs that the study has by now, and free what dead processes hold in all.
+
+        To be called under the lock. Their trials are requeued and their lock files removed.
 
         Raises:
             StudyMismatchError: The store has another study of a rung's name.
@@ -64,6 +67,18 @@ class OpenRungs:
             name = self.search.definition.at_rung(spec).name
             if name not in self.ledgers:
                 self.ledgers[name] = self._open_rung(name, spec)
+        workers = self.first.folder.workers
+        abandoned = [path for path in workers.glob("*.lock") if not is_held(path)]
+        for ledger in self.ledgers.values():
+            ledger.requeue_dead()
+        # only now: while a death is not told yet, the file is what shows it
+        for path in abandoned:
+            remove_unheld(path)
+
+    def clear(self) -> None:
+        """Remove what no trial needs; the process that ended the last one may have been killed."""
+        for rung in self.read().rungs:
+            self.objective(rung).clear(self.ledgers[rung.study].study)
 
     def read(self) -> StudyRungs:
         """Return the study with its rungs, as it stands."""

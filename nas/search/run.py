@@ -56,6 +56,7 @@ def run(search: Search, console: Any) -> str:
         with progress, store_errors(search.folder.path, search.url):
             with ledger.lock(guard):
                 rungs.open()
+            rungs.clear()
             display = Display(progress, rungs)
             display.show()
             state = rungs.read()

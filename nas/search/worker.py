@@ -124,8 +124,6 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     """
     rungs = context.rungs
     rungs.open()
-    for ledger in rungs.ledgers.values():
-        ledger.requeue_dead()
     state = rungs.read()
     work = _list_work(rungs, state)
     # with work left at the end two machines promoted one network, and one is refused

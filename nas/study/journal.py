@@ -108,7 +108,9 @@ def _mend(path: Path, file: IO[bytes]) -> Path | None:
     if length is None:
         return None
     copy = path.with_name(f"{path.name}.torn-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
-    shutil.copy2(path, copy)
+    unfinished = path.with_name(f"{path.name}.torn")  # killed here, the next one writes it anew
+    shutil.copy2(path, unfinished)
+    unfinished.replace(copy)
     file.truncate(length)
     os.fsync(file.fileno())
     logger.warning("a torn last line was cut off the journal %s; copy: %s", path, copy.name)

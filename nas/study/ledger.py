@@ -43,7 +43,7 @@ from nas.study.attributes import (
 )
 from nas.study.folder import StudyFolder
 from nas.study.lineage import KILLED, count_failed_attempts, list_requeued, num_claimed
-from nas.study.liveness import UNCLAIMED_GRACE, is_dead, remove_lock
+from nas.study.liveness import UNCLAIMED_GRACE, is_dead
 from nas.study.trials import is_counted
 
 MAX_FAILED_ATTEMPTS = 3  # deaths of a network before its first epoch's end; then it is given up
@@ -186,9 +186,6 @@ class Ledger:
         ]
         for trial in dead:
             self.requeue(trial.number, KILLED)
-        # only now: while a death is not told yet, the file is what shows it
-        for trial in dead:
-            remove_lock(trial, workers)
         self.enqueue_retries()  # whoever requeued may have been killed half-way
         return [trial.number for trial in dead]
 

@@ -7,14 +7,13 @@ there (another machine without this folder), host and process number decide, and
 nothing is known.
 
 What a trial says of its process stands in the store, which others may have written: of the files
-it could name, only those that `heartbeat` makes are opened or removed.
+it could name, only those that `heartbeat` makes are opened.
 
 Optuna's heartbeat is not used: it works for databases under `study.optimize`, not for a journal.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import socket
@@ -28,7 +27,6 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial
 
-from nas.errors import shown
 from nas.locks import holding, is_held
 from nas.study.attributes import WORKER
 
@@ -81,16 +79,6 @@ def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
         return False
     path = _lock_path(trial, workers)
     return path is None or not path.exists()
-
-
-def remove_lock(trial: FrozenTrial, workers: Path) -> None:
-    """Remove the lock file of a trial whose process is dead; what else it names stays, said."""
-    path = _lock_path(trial, workers)
-    if path is not None:
-        path.unlink(missing_ok=True)
-    elif lock := trial.user_attrs.get(WORKER, {}).get("lock"):
-        text = "trial %d names %s as its process's lock file, which was left alone"
-        logging.getLogger(__name__).warning(text, trial.number, shown(lock))
 
 
 def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Who answers for a trial: through signals at every moment."""
+"""Who answers for a trial: through signals and kills at every moment."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from nas.search import processes, worker
 from nas.search.objective import Objective
 from nas.search.open_rungs import OpenRungs
 from nas.study.ledger import Ledger
+from nas.study.liveness import heartbeat
 from tests.support.searching import (
     Running,
     assert_sound,
@@ -130,3 +131,57 @@ def test_a_signal_while_the_workers_are_started_leaves_no_process(folder, images
     assert len(started) == 2
     assert all(process.returncode is not None for process in started)
     assert not running(folder)
+
+
+def live_and_wait(workers, gate):
+    with heartbeat(workers):
+        gate.touch()
+        wait_until(lambda: False)
+
+
+def test_lock_files_that_nobody_holds_go_with_the_next_command_and_others_stay(
+    folder, images, tmp_path
+):
+    argv = words(images, trials=1)
+    assert main(argv) == 0
+    workers, gates = folder.study_folder.workers, [tmp_path / name for name in "ab"]
+    dead, alive = (
+        Running([], gate.with_suffix(".out"), partial(live_and_wait, workers, gate))
+        for gate in gates
+    )
+    wait_until(lambda: all(gate.exists() for gate in gates))
+    dead.kill_group()  # between two trials: no trial names its file
+    assert len(lock_files(folder)) == 2
+    for command in (argv, ["worker"]):
+        assert main(command) == 0
+        (name,) = lock_files(folder)
+        assert f"-{alive.process.pid}-" in name
+    alive.kill_group()
+    assert main(["worker"]) == 0
+    assert lock_files(folder) == set()
+
+
+def die_when_told():
+    """In the child: die when the second trial was told and nothing is tidied up yet."""
+    clear = Objective.clear
+
+    def clear_or_die(self, study):
+        if len(study.get_trials(states=[TrialState.COMPLETE])) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        clear(self, study)
+
+    Objective.clear = clear_or_die
+
+
+def test_what_the_process_of_the_last_trial_left_goes_with_the_next_command(
+    folder, images, tmp_path
+):
+    argv = words(images, trials=2)
+    child = Running(argv, tmp_path / "out", die_when_told)
+    assert child.wait() == -signal.SIGKILL
+    assert (folder.study_folder.trial(1) / "checkpoint.pt").exists()
+    assert main(argv) == 0
+    assert_sound(folder, 2)
+    assert len(folder.trials()) == 2
+    assert not list(folder.study_folder.path.rglob("checkpoint.pt"))
+    assert lock_files(folder) == set()

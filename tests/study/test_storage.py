@@ -79,6 +79,27 @@ def test_a_whole_journal_is_left_as_it_is(tmp_path, content):
     assert mend(tmp_path / "absent.log") is None
 
 
+def die_half_way_through_the_copy(path):
+    def copy_half(source, target):
+        target.write_bytes(source.read_bytes()[:100])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    shutil.copy2 = copy_half
+    mend(path)
+
+
+def test_killed_while_it_copies_a_torn_journal_a_process_leaves_no_half_of_a_copy(tmp_path):
+    path = tmp_path / "journal.log"
+    path.write_bytes(LINE * 3 + b'{"op_code":8,"trial_')
+    before = path.read_bytes()
+    child = Running([], tmp_path / "out", partial(die_half_way_through_the_copy, path))
+    assert child.wait() == -signal.SIGKILL
+    assert path.read_bytes() == before
+    copy = mend(path)
+    assert [copy] == list(tmp_path.glob("journal.log.*"))
+    assert copy.read_bytes() == before
+
+
 def test_a_journal_that_is_nothing_but_a_torn_line_becomes_empty(tmp_path):
     path = tmp_path / "journal.log"
     path.write_bytes(b'{"op_')
