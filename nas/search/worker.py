@@ -10,8 +10,10 @@ for them: should one die, its network is still there to be trained.
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +32,7 @@ from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, TARGET, WORKER
+from nas.study.ledger import Ledger
 from nas.study.lineage import INTERRUPTED, num_claimed
 from nas.study.liveness import is_elsewhere
 
@@ -236,7 +239,7 @@ def _claim(
         return None
     if trial is None:  # a worker of another machine was faster
         return None
-    try:
+    with _requeued_on_error(ledger, trial.number):
         proposal = None if index else context.sampler.proposal(trial.number)
         architecture = objective.describe(trial, proposal)
         refusal = ledger.refusal(trial.number, num_trials)
@@ -244,34 +247,43 @@ def _claim(
             ledger.withdraw(trial.number, refusal)
             return None
         if objective.check_caps(trial, architecture) is not None:
-            ledger.study.tell(trial, state=TrialState.PRUNED)
+            ledger.tell(trial.number, TrialState.PRUNED)
             return None
-    except BaseException as error:
-        ledger.requeue(trial.number, _describe_failure(error))
-        raise
-    return ClaimedTrial(rung, trial, architecture)
+        return ClaimedTrial(rung, trial, architecture)
+    return None
 
 
 def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard) -> None:
-    """Train a claimed trial; whatever goes wrong, it does not stay RUNNING."""
+    """Train a claimed trial."""
     rung, trial = training.rung, training.trial
     ledger, objective = context.rungs.ledgers[rung.study], context.rungs.objective(rung)
 
     def on_change(text: str) -> None:
         context.on_change(f"{rung.label} {text}".lstrip())
 
-    try:
+    with _requeued_on_error(ledger, trial.number):
         on_change(f"trial {trial.number}: preparing")
         result = objective.train(trial, training.architecture, guard, on_change)
         objective.finish(trial, result)
-        state, value = told(result)
-        ledger.study.tell(trial, value, state=state)
-        objective.clear(ledger.study)
-    except UpdateFinishedTrialError:  # another process took this one for dead and gave it back
-        on_change(f"trial {trial.number} was given to another process")
+        ledger.tell(trial.number, *told(result))
+    objective.clear(ledger.study)
+
+
+@contextmanager
+def _requeued_on_error(ledger: Ledger, number: int) -> Iterator[None]:
+    """Answer for a running trial: whatever goes wrong in the block, it does not stay RUNNING.
+
+    Another process may end it meanwhile, which took this one for dead. That shows at the next
+    write, into the trial or into its folder, which goes when its network was trained elsewhere:
+    it is said, and no error of this process.
+    """
+    try:
+        yield
     except BaseException as error:
-        ledger.requeue(trial.number, _describe_failure(error))
-        raise
+        was_running = ledger.requeue(number, _describe_failure(error))
+        if was_running or not isinstance(error, (UpdateFinishedTrialError, StorageError)):
+            raise
+        print(f"trial {number} was given to another process", file=sys.stderr)
 
 
 def _describe_failure(error: BaseException) -> str:

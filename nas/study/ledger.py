@@ -95,6 +95,9 @@ class Ledger:
             worker: What the trial says of its process.
             proposes: Whether the sampler proposes a network where none waits; else there is none.
 
+        Returns:
+            The trial, or None where there is none, or another process ended it meanwhile.
+
         Raises:
             SpaceExhausted: No network is left to propose; the trial was withdrawn.
         """
@@ -109,6 +112,8 @@ class Ledger:
             trial_id = self._trial_id(number)
         try:
             return optuna.Trial(self.study, trial_id)  # asks the sampler
+        except UpdateFinishedTrialError:
+            return None
         except BaseException as error:
             attrs = {} if number is None else {GIVEN_BACK: True}
             self.withdraw(self.storage.get_trial(trial_id).number, f"not begun: {error}", **attrs)
@@ -135,25 +140,41 @@ class Ledger:
                 return f"repeat of trial {other.number}"
         return None
 
-    def withdraw(self, number: int, reason: str, **attrs: Any) -> None:
-        """Tell FAIL to a trial, with its reason; one that has ended stays as it is."""
-        self._end(number, TrialState.FAIL, None, {REASON: reason, **attrs})
+    def tell(self, number: int, state: TrialState, value: float | None = None) -> None:
+        """Tell a running trial how it ended.
 
-    def requeue(self, number: int, reason: str) -> None:
+        Raises:
+            UpdateFinishedTrialError: It has ended before.
+        """
+        try:
+            self.study.tell(number, value, state=state)
+        except ValueError as error:  # what Optuna raises where it looks before it writes
+            if self.trials()[number].state.is_finished():
+                raise UpdateFinishedTrialError(str(error)) from error
+            raise
+
+    def withdraw(self, number: int, reason: str, **attrs: Any) -> bool:
+        """Tell FAIL to a trial, with its reason; return False of one that has ended, and stays."""
+        return self._end(number, TrialState.FAIL, None, {REASON: reason, **attrs})
+
+    def requeue(self, number: int, reason: str) -> bool:
         """Tell FAIL to an unfinished trial and enqueue its network again.
 
         The new trial continues the training from the old one's checkpoint. A network whose
         trainings died `MAX_FAILED_ATTEMPTS` times in a row without finishing an epoch is given up:
         a trial with the worst value, as for one that does not fit in memory.
+
+        Returns:
+            False of a trial that had ended, by another process.
         """
         trials = self.trials()
         deaths = count_failed_attempts(trials, number, reason)
         if deaths >= MAX_FAILED_ATTEMPTS:
             text = f"given up: died {deaths} times before an epoch ended: {reason}"
-            self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
-            return
-        self.withdraw(number, reason, **{GIVEN_BACK: True})
+            return self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
+        was_running = self.withdraw(number, reason, **{GIVEN_BACK: True})
         self.enqueue_retries()
+        return was_running
 
     def enqueue_retries(self) -> None:
         """Enqueue the networks of given-back trials that no trial continues yet."""
@@ -210,13 +231,14 @@ class Ledger:
 
     def _end(
         self, number: int, state: TrialState, value: float | None, attrs: Mapping[str, Any]
-    ) -> None:
+    ) -> bool:
         try:
             for name, content in attrs.items():
                 self.set_attr(number, name, content)
-            self.study.tell(number, value, state=state, skip_if_finished=True)
+            self.tell(number, state, value)
         except UpdateFinishedTrialError:
-            return
+            return False
+        return True
 
     def _settled(self, number: int) -> list[FrozenTrial]:
         """Return the trials once no machine is just writing the id of a lower one."""

@@ -1,4 +1,4 @@
-"""Who answers for a trial: through signals and kills at every moment."""
+"""Who answers for a trial: through signals, kills, and other processes that end it."""
 
 import os
 import signal
@@ -12,11 +12,17 @@ from nas.commands import main
 from nas.search import processes, worker
 from nas.search.objective import Objective
 from nas.search.open_rungs import OpenRungs
+from nas.search.open_study import load_ledger
+from nas.search.prepare import prepare
+from nas.search.request import make_request
 from nas.study.ledger import Ledger
 from nas.study.liveness import heartbeat
+from nas.study.storage import open_storage
 from tests.support.searching import (
+    PATIENCE_SECONDS,
     Running,
     assert_sound,
+    hold,
     wait_until,
     words,
 )
@@ -56,6 +62,7 @@ def around_the_first(monkeypatch, owner, name, begin, end):
         (worker, "_next", signal.SIGTERM),
         (Ledger, "begin", signal.SIGTERM),
         (Objective, "_is_to_be_stopped", signal.SIGTERM),  # reads the store
+        (Ledger, "tell", signal.SIGTERM),
         pytest.param(Objective, "describe", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(OpenRungs, "promote", signal.SIGINT, marks=pytest.mark.slow),
         pytest.param(Objective, "_prepare_folder", signal.SIGINT, marks=pytest.mark.slow),
@@ -185,3 +192,75 @@ def test_what_the_process_of_the_last_trial_left_goes_with_the_next_command(
     assert len(folder.trials()) == 2
     assert not list(folder.study_folder.path.rglob("checkpoint.pt"))
     assert lock_files(folder) == set()
+
+
+def ledger_of(folder):
+    """The trials as another process sees them that may end them."""
+    search = prepare(make_request({"study": folder.study_folder.name}))
+    return load_ledger(search, open_storage(search.url, search.folder.journal))
+
+
+def wait_at(owner, name, reached, gate):
+    """In the child: wait once, where a function has ended."""
+    real = getattr(owner, name)
+
+    def real_and_wait(*args, **more):
+        result = real(*args, **more)
+        if not reached.exists():
+            reached.touch()
+            wait_until(gate.exists)
+        return result
+
+    setattr(owner, name, real_and_wait)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Objective, "finish"),  # between the last write and the tell
+        (Objective, "describe"),  # in the middle of the claim
+        (Ledger, "begin"),
+        pytest.param(Objective, "_prepare_folder", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("is_given_back", [False, True])
+def test_a_trial_that_another_process_fails_is_said_in_a_line_and_the_worker_goes_on(
+    folder, images, tmp_path, owner, name, is_given_back
+):
+    reached, gate = tmp_path / "reached", tmp_path / "gate"
+    child = Running(
+        words(images, trials=2), tmp_path / "out", partial(wait_at, owner, name, reached, gate)
+    )
+    wait_until(reached.exists)
+    assert running(folder) == [0]
+    if is_given_back:
+        ledger_of(folder).requeue(0, "killed")
+    else:
+        folder.study().tell(0, state=TrialState.FAIL)
+    gate.touch()
+    assert child.wait() == 0, child.errors()
+    assert child.errors().count("trial 0 was given to another process\n") == 1
+    assert "Traceback" not in child.errors()
+    trials = folder.trials()
+    assert trials[0].state == TrialState.FAIL
+    heirs = [trial for trial in trials if trial.user_attrs.get("resumes") == 0]
+    assert len(heirs) == is_given_back
+    assert len([trial for trial in trials if trial.state == TrialState.COMPLETE]) == 2
+    assert lock_files(folder) == set()
+
+
+def test_a_trial_that_was_trained_elsewhere_meanwhile_has_no_folder_and_ends_no_worker(
+    folder, images, tmp_path
+):
+    argv, gate = words(images, trials=1, epochs=3), tmp_path / "gate"
+    child = Running(argv, tmp_path / "out", partial(hold, gate, "trials/0"))
+    folder.wait_for(lambda trials: trials and len(trials[0].intermediate_values) == 2)
+    ledger_of(folder).requeue(0, "killed")
+    assert main(argv) == 0
+    assert not folder.study_folder.trial(0).exists()
+    gate.touch()
+    assert child.wait(PATIENCE_SECONDS) == 0, child.errors()
+    assert "trial 0 was given to another process\n" in child.errors()
+    assert [trial.state for trial in folder.trials()][:1] == [TrialState.FAIL]
+    assert_sound(folder, 1)
+    assert not folder.study_folder.trial(0).exists()
