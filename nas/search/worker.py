@@ -9,6 +9,7 @@ for them: should one die, its network is still there to be trained.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
@@ -22,6 +23,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.errors import BrokenCaptureError, StorageError
+from nas.locks import LEASE_SECONDS, Stall, clock_of
 from nas.network.architecture import Architecture
 from nas.results.forecast import Forecast
 from nas.results.spending import SECONDS_PER_HOUR
@@ -33,8 +35,10 @@ from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, TARGET, WORKER
 from nas.study.ledger import Ledger
-from nas.study.lineage import INTERRUPTED, num_claimed
-from nas.study.liveness import is_elsewhere
+from nas.study.lineage import INTERRUPTED, MACHINE, num_claimed
+from nas.study.liveness import is_elsewhere, last_sign, name_process
+
+logger = logging.getLogger(__name__)
 
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"
@@ -58,6 +62,7 @@ class WorkerContext:
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
         began: Value of `time.monotonic` when the worker began.
+        stalls: How long each running trial's process has shown no life, by rung and number.
     """
 
     rungs: OpenRungs
@@ -67,6 +72,7 @@ class WorkerContext:
     device_seconds_left: Callable[[], float]
     on_change: Callable[[str], None]
     began: float = field(default_factory=time.monotonic)
+    stalls: dict[tuple[str, int], Stall] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,8 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     """
     rungs = context.rungs
     rungs.open()
+    for ledger in rungs.ledgers.values():
+        _requeue_stalled(context, ledger)
     state = rungs.read()
     work = _list_work(rungs, state)
     # with work left at the end two machines promoted one network, and one is refused
@@ -158,6 +166,22 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
             return TIME_LIMIT
         fitting[0] = True  # no run of this length could hold any: it is begun, and resumed
     return _claim(context, state, *work[fitting.index(True)])
+
+
+def _requeue_stalled(context: WorkerContext, ledger: Ledger) -> None:
+    """Say which processes show no life; requeue the trials of those whose lease has expired.
+
+    One that was stopped and goes on finds its trial ended at its next write.
+    """
+    for trial in ledger.trials(TrialState.RUNNING):
+        seen_at = last_sign(trial, ledger.folder.workers)
+        stall = context.stalls.setdefault((ledger.study.study_name, trial.number), Stall())
+        if seen_at is None or not (passed := stall.look(seen_at)):
+            continue
+        reason = f"{MACHINE}{name_process(trial)} shows no life since {clock_of(seen_at)}"
+        logger.warning("trial %d: %s", trial.number, reason)
+        if passed == LEASE_SECONDS:
+            ledger.requeue(trial.number, reason)
 
 
 def _list_work(rungs: OpenRungs, state: StudyRungs) -> list[tuple[int, int]]:
@@ -291,8 +315,7 @@ def _describe_failure(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     is_machines = isinstance(error, (StorageError, OSError, BrokenCaptureError))
-    what = "machine" if is_machines else "error"
-    return f"{what}: {type(error).__name__}: {error}"
+    return f"{MACHINE if is_machines else 'error: '}{type(error).__name__}: {error}"
 
 
 def _is_over(deadline: float | None, after: float = 0.0) -> bool:

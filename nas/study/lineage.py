@@ -10,6 +10,7 @@ from nas.study.attributes import GIVEN_BACK, NUM_PARAMS, REASON, RESUMES
 from nas.study.trials import is_counted
 
 KILLED, INTERRUPTED = "killed", "interrupted"
+MACHINE = "machine: "  # what the reason of its failure begins with
 
 
 def num_claimed(trials: Sequence[FrozenTrial]) -> int:

@@ -9,6 +9,8 @@ nothing is known.
 What a trial says of its process stands in the store, which others may have written: of the files
 it could name, only those that `heartbeat` makes are opened.
 
+A process that is stopped or hangs lives, but its lock file shows no signs of life (`nas.locks`).
+
 Optuna's heartbeat is not used: it works for databases under `study.optimize`, not for a journal.
 """
 
@@ -19,7 +21,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,22 @@ def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
 def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
     lock = trial.user_attrs.get(WORKER, {}).get("lock")
     return workers / lock if isinstance(lock, str) and LOCK_NAME.fullmatch(lock) else None
+
+
+def last_sign(trial: FrozenTrial, workers: Path) -> float | None:
+    """Return when a trial's process last showed life, in seconds as a file's time.
+
+    None where its lock file cannot be seen from here.
+    """
+    path = _lock_path(trial, workers)
+    with suppress(OSError):
+        return path.stat().st_mtime if path is not None else None
+    return None
+
+
+def name_process(trial: FrozenTrial) -> str:
+    """Return which process trains a trial, and on which host."""
+    return "process {pid} on {host}".format(**trial.user_attrs[WORKER])
 
 
 def _is_running(worker: Mapping[str, Any]) -> bool:
