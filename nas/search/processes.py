@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import nas
 from nas.errors import RunError
+from nas.locks import LEASE_SECONDS, Stall, clock_of
 from nas.search.prepare import Search
 from nas.search.worker import BROKEN, ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
 from nas.signals import InterruptGuard
 from nas.study.folder import STORAGE_VARIABLE
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.5
+GRACE_SECONDS = 30.0  # for a worker to save and give back what it trains; then it is killed
+MAX_REPLACED = 3  # killed workers in a row, without a trial that ended in between
 INTERRUPTED_CODE = 130
 PARENT_VARIABLE = "NAS_SEARCH_PID"
 # the first that a worker ended with holds
@@ -34,65 +42,114 @@ class WorkerProcess:
     process: subprocess.Popen[bytes]
     output: IO[bytes]
     errors: IO[bytes]
+    stall: Stall = field(default_factory=Stall)
 
     def text(self, file: IO[bytes]) -> str:
         """Return what was written to one of its files."""
         file.seek(0)
         return file.read().decode(errors="replace").strip()
 
+    @property
+    def cause(self) -> str:
+        """Return why it failed: in a line, unless it is a traceback."""
+        code, text = self.process.returncode, self.text(self.errors)
+        if code < 0:
+            memory = ", as the system does where memory runs out" * (code == -signal.SIGKILL)
+            return f"killed by {signal.Signals(-code).name}{memory}"
+        lines = text.splitlines() or [f"it ended with code {code}"]
+        return text if "Traceback" in text else lines[-1].removeprefix("error: ")
+
 
 def run_processes(
-    search: Search, deadline: float | None, on_poll: Callable[[], None], guard: InterruptGuard
+    search: Search, deadline: float | None, on_poll: Callable[[], int], guard: InterruptGuard
 ) -> str:
     """Run the search's number of workers until all have ended.
 
-    A worker that dies does not end the others: they take over its trial.
+    A worker that dies does not end the others: they take over its trial. One that was killed is
+    replaced, `MAX_REPLACED` times in a row without a trial that ended in between. One that hangs
+    for `LEASE_SECONDS` is killed.
 
     Args:
         search: The search; its study is open.
         deadline: Value of `time.monotonic` after which no trial is begun.
-        on_poll: Called again and again while they run.
+        on_poll: Called again and again while they run; returns how many trials have ended.
         guard: Lets signals in between.
 
     Returns:
         Why they stopped, one of the constants of `nas.search.worker`.
 
     Raises:
-        RunError: No worker ended well; the text of the first that failed is its message.
+        RunError: No worker ended well; the cause of the first that failed is its message.
         KeyboardInterrupt: A signal came; all have ended and requeued what they trained.
     """
-    with _started(search, deadline) as workers:
-        while any(worker.process.poll() is None for worker in workers):
-            on_poll()
+    with _started(search, deadline) as (workers, start):
+        num_ended, num_replaced = on_poll(), 0
+        while any(worker.process.returncode is None for worker in workers):
             with guard.interruptible():
                 time.sleep(POLL_SECONDS)
-        on_poll()
+            before, num_ended = num_ended, on_poll()
+            num_replaced = num_replaced if num_ended == before else 0
+            for worker in list(workers):
+                _kill_stalled(worker, search.folder.workers)
+                if (worker.process.poll() or 0) < 0 and num_replaced < MAX_REPLACED:
+                    num_replaced += 1
+                    count = f"{num_replaced} of {MAX_REPLACED} times in a row"
+                    logger.warning("a worker is replaced, %s: %s", count, worker.cause)
+                    workers.remove(worker)
+                    start()
         return _conclude(workers)
 
 
+def _kill_stalled(worker: WorkerProcess, locks: Path) -> None:
+    """End a worker that shows no life: where it is stopped or hangs, no signal else does."""
+    for path in locks.glob(f"*-{worker.process.pid}-*.lock"):
+        with suppress(FileNotFoundError):
+            seen_at = path.stat().st_mtime
+            if worker.stall.look(seen_at) == LEASE_SECONDS:
+                text = "worker process %d shows no life since %s; it is killed"
+                logger.warning(text, worker.process.pid, clock_of(seen_at))
+                worker.process.kill()
+
+
 @contextmanager
-def _started(search: Search, deadline: float | None) -> Iterator[list[WorkerProcess]]:
-    """Start the workers; none outlives the block."""
+def _started(
+    search: Search, deadline: float | None
+) -> Iterator[tuple[list[WorkerProcess], Callable[[], None]]]:
+    """Start the workers; yield them and what starts one more. None outlives the block."""
     workers: list[WorkerProcess] = []
     with ExitStack() as files:
+        # nothing is written into this pipe: its end is how they see that this process has ended
+        pipe = os.pipe()
+        for end in pipe:
+            files.callback(os.close, end)
+
+        def start() -> None:
+            output = files.enter_context(tempfile.TemporaryFile())
+            errors = files.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(
+                _command(search, deadline),
+                env=_environment(search),
+                stdin=pipe[0],
+                stdout=output,
+                stderr=errors,
+            )
+            workers.append(WorkerProcess(process, output, errors))
+
         try:
             for _ in range(search.workers):
-                output = files.enter_context(tempfile.TemporaryFile())
-                errors = files.enter_context(tempfile.TemporaryFile())
-                process = subprocess.Popen(
-                    _command(search, deadline),
-                    env=_environment(search),
-                    stdout=output,
-                    stderr=errors,
-                )
-                workers.append(WorkerProcess(process, output, errors))
-            yield workers
+                start()
+            yield workers, start
         finally:
             for worker in workers:
                 if worker.process.poll() is None:
                     worker.process.terminate()
+            until = time.monotonic() + GRACE_SECONDS
             for worker in workers:
-                worker.process.wait()
+                try:
+                    worker.process.wait(max(until - time.monotonic(), 0.0))
+                except subprocess.TimeoutExpired:  # stopped, or it hangs
+                    worker.process.kill()
+                    worker.process.wait()
 
 
 def _command(search: Search, deadline: float | None) -> list[str]:
@@ -127,13 +184,10 @@ def _conclude(workers: list[WorkerProcess]) -> str:
     if all(code == INTERRUPTED_CODE for code in codes):
         raise KeyboardInterrupt
     failed = [worker for worker in workers if worker.process.returncode != 0]
-    texts = [worker.text(worker.errors) for worker in failed]
     if len(failed) == len(workers):
-        text = texts[0].removeprefix("error: ") or f"it ended with code {codes[0]}"
-        raise RunError(f"all {len(workers)} workers failed; the first: {text}")
-    for worker, text in zip(failed, texts, strict=True):
-        code = worker.process.returncode
-        print(f"a worker ended with code {code}, the rest went on: {text}", file=sys.stderr)
+        raise RunError(f"all {len(workers)} workers failed; the first: {failed[0].cause}")
+    for worker in failed:
+        print(f"a worker ended, the rest went on: {worker.cause}", file=sys.stderr)
     warnings = [worker.text(worker.errors) for worker in workers if worker not in failed]
     for text in dict.fromkeys(filter(None, warnings)):  # what several say, once
         print(f"a worker said: {text}", file=sys.stderr)
@@ -141,12 +195,14 @@ def _conclude(workers: list[WorkerProcess]) -> str:
     return next((reason for reason in REASONS if reason in ended), FINISHED)
 
 
-def require_parent() -> None:
-    """End a worker whose search was killed; one that was started by hand has none.
+def end_with_parent() -> None:
+    """Let this process end when the search that started it does; by hand, none did."""
 
-    Raises:
-        KeyboardInterrupt: The search that started this process is gone.
-    """
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent is not None and os.getppid() != int(parent):
-        raise KeyboardInterrupt
+    def watch() -> None:
+        os.read(0, 1)  # the other end of the pipe is the search's
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if PARENT_VARIABLE in os.environ:
+        threading.Thread(target=watch, daemon=True).start()

@@ -146,12 +146,13 @@ class Display:
         self._progress = progress
         self._rungs = rungs
 
-    def show(self) -> None:
-        """Show where the study stands."""
+    def show(self) -> int:
+        """Show where the study stands; return how many trials of it and its rungs count."""
         state, search = self._rungs.read(), self._rungs.search
         attrs = self._rungs.first.study.user_attrs
         line = compose_line(state, attrs[TARGET], search.workers)
         self._progress.update(line, [count_funnel(rung.rows) for rung in state.rungs])
+        return sum(rung.num_trained for rung in state.rungs)
 
     def on_change(self, text: str) -> None:
         """Show what a worker of this process says; without a text, where the study stands."""

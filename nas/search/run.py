@@ -22,7 +22,7 @@ from nas.samplers.adapter import BudgetSampler
 from nas.search.open_rungs import OpenRungs
 from nas.search.open_study import load_ledger, open_study
 from nas.search.prepare import Search, prepare, version_notes
-from nas.search.processes import PARENT_VARIABLE, require_parent, run_processes
+from nas.search.processes import PARENT_VARIABLE, end_with_parent, run_processes
 from nas.search.progress import Display, ProgressLine
 from nas.search.request import Request
 from nas.search.worker import WorkerContext, describe_end, run_worker
@@ -78,6 +78,7 @@ def work(request: Request) -> str:
             state is saved.
         NasError: The study is absent or damaged, or a trial failed outside its network.
     """
+    end_with_parent()
     deadline = _deadline(request)
     search = prepare(request)
     if PARENT_VARIABLE not in os.environ:  # else the search that started this one has said it
@@ -91,11 +92,7 @@ def work(request: Request) -> str:
                 f"study {search.folder.name!r} was not begun in full; "
                 "run its `search` command first"
             )
-
-        def on_change(text: str) -> None:
-            require_parent()
-
-        return _train_all(OpenRungs(search, ledger), deadline, on_change, guard)
+        return _train_all(OpenRungs(search, ledger), deadline, lambda text: None, guard)
 
 
 def _train_all(

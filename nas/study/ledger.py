@@ -162,7 +162,8 @@ class Ledger:
 
         The new trial continues the training from the old one's checkpoint. A network whose
         trainings died `MAX_FAILED_ATTEMPTS` times in a row without finishing an epoch is given up:
-        a trial with the worst value, as for one that does not fit in memory.
+        a trial with the worst value, as for one that does not fit in memory. Where it was killed,
+        which no network can help, it only is not trained again: the search would get nowhere.
 
         Returns:
             False of a trial that had ended, by another process.
@@ -170,8 +171,12 @@ class Ledger:
         trials = self.trials()
         deaths = count_failed_attempts(trials, number, reason)
         if deaths >= MAX_FAILED_ATTEMPTS:
-            text = f"given up: died {deaths} times before an epoch ended: {reason}"
-            return self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
+            text = f"died {deaths} times before an epoch ended: {reason}"
+            if reason == KILLED:
+                return self.withdraw(number, f"{KILLED}: given up, {text}")
+            return self._end(
+                number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: f"given up: {text}"}
+            )
         was_running = self.withdraw(number, reason, **{GIVEN_BACK: True})
         self.enqueue_retries()
         return was_running

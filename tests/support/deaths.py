@@ -51,7 +51,7 @@ def die_in_training():
 def expire_soon(seconds=4.0):
     """In the child: take a process that shows no life for some seconds for one that hangs."""
     from nas import locks
-    from nas.search import worker
+    from nas.search import processes, worker
 
-    for module in (locks, worker):
+    for module in (locks, processes, worker):
         module.LEASE_SECONDS = seconds
