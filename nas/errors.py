@@ -12,7 +12,8 @@
     │   └── StudyMismatchError  a study that exists and was defined differently
     └── RunError                exit 1: the call was right and the run failed
         ├── StorageError        a damaged store, no permission, a full disk
-        ├── BrokenCaptureError  a process that a CUDA graph's failed capture has left unusable
+        ├── DeviceError         a process in which the GPU computes no more
+        │   └── BrokenCaptureError  one that a CUDA graph's failed capture has left so
         └── DownloadError       a host that refused, throttled or sent something else
 
 The command line prints the text without a traceback; `--debug` shows the traceback.
@@ -88,7 +89,11 @@ class StorageError(RunError):
     """A damaged store, a missing permission or a full disk."""
 
 
-class BrokenCaptureError(RunError):
+class DeviceError(RunError):
+    """A process in which the GPU computes no more; a fresh one goes on."""
+
+
+class BrokenCaptureError(DeviceError):
     """A capture of a CUDA graph that could not be ended: what is wrong now is the process.
 
     PyTorch ends a capture before it puts allocator and random generator back; where the former

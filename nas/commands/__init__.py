@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nas.errors import BrokenCaptureError, NasError, UsageError, shown, unknown_name
+from nas.errors import BrokenCaptureError, DeviceError, NasError, UsageError, shown, unknown_name
 
 # of NumPy, before it is imported, here and in the processes that a command starts: a sampler's
 # matrices are small, and threads that wait for one another take the cores of the trainings
@@ -79,9 +79,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(interrupt.args[0] if interrupt.args else "interrupted", file=sys.stderr)
         return 130
-    except BrokenCaptureError as error:
-        print(f"note: {error}\ngoing on in a fresh process without graphs", file=sys.stderr)
-        return _begin_again_without_graphs(words, began)
+    except DeviceError as error:
+        has_graphs = not isinstance(error, BrokenCaptureError)
+        how = "" if has_graphs else " without graphs"
+        print(f"note: {error}\ngoing on in a fresh process{how}", file=sys.stderr)
+        return _begin_again(words, began, has_graphs)
     except BrokenPipeError:  # the reader of our output went away, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -100,8 +102,8 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code if isinstance(error, NasError) else 1
 
 
-def _begin_again_without_graphs(words: list[str], began: float) -> NoReturn:
-    """Put a fresh process in the place of this one, with the same words, capturing nothing.
+def _begin_again(words: list[str], began: float, has_graphs: bool) -> NoReturn:
+    """Put a fresh process in the place of this one, with the same words; it may capture nothing.
 
     Its time limit began when this one did. A search and a worker resume by themselves; a full
     training needs `--resume`. With `--restart` it starts over, and nothing is lost: a capture
@@ -113,7 +115,7 @@ def _begin_again_without_graphs(words: list[str], began: float) -> NoReturn:
     if words[0] in ("retrain", "reproduce") and not {"--restart", "--resume"} & set(words):
         words = [*words, "--resume"]
     interpreter = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]  # -m nas, cli.py, ...
-    os.environ |= {GRAPHS_VARIABLE: "0", BEGAN_VARIABLE: str(began)}
+    os.environ |= {BEGAN_VARIABLE: str(began)} | ({} if has_graphs else {GRAPHS_VARIABLE: "0"})
     os.execv(sys.executable, [sys.executable, *interpreter, *words])
 
 

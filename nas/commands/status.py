@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.results.forecast import Forecast
     from nas.results.study_rungs import begun_rungs, rungs_of
     from nas.study.attributes import CHANGES, DEVICE_HOURS, TARGET
+    from nas.study.lineage import is_machines
     from nas.study.trials import count_workers
 
     opened = open_study(args)
@@ -39,6 +40,12 @@ def run(args: argparse.Namespace) -> int:
         "device_hours": attrs.get(DEVICE_HOURS),
         "rungs_seconds_left": forecast.rung_seconds(workers),
         "workers": workers,
+        "machine_failures": [
+            {"trial": row.number, "reason": row.reason}
+            for rung in opened.rungs.rungs
+            for row in rung.rows
+            if row.state == "failed" and is_machines(row.reason or "")
+        ],
         "changes": attrs.get(CHANGES, []),
     }
     if args.format == "json":
@@ -83,6 +90,11 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         f"spent     {spent}{limit}",
         f"saved     {saved}",
     ]
+    if best is not None and summary.broken:
+        lines.append(f"networks  {summary.broken}")
+    if failures := record["machine_failures"]:
+        last = f"the last was trial {failures[-1]['trial']}: {failures[-1]['reason']}"
+        lines.append(f"machine   {len(failures)} of the failed by its doing, {last}")
     if definition.audit:
         lines.append(f"audit     {describe_audit(audit(opened.rows))}")
     if best is None:

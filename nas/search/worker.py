@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from nas.errors import BrokenCaptureError, StorageError
+from nas.errors import DeviceError, RunError, StorageError
 from nas.locks import LEASE_SECONDS, Stall, clock_of
 from nas.network.architecture import Architecture
 from nas.results.forecast import Forecast
@@ -32,14 +31,18 @@ from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
 from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
+from nas.search.prepare import Search
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, TARGET, WORKER
 from nas.study.ledger import Ledger
-from nas.study.lineage import INTERRUPTED, MACHINE, num_claimed
+from nas.study.lineage import INTERRUPTED, MACHINE, count_equal_failures, num_claimed
 from nas.study.liveness import is_elsewhere, last_sign, name_process
+from nas.study.storage import store_errors
+from nas.training.engine import is_device_error
 
 logger = logging.getLogger(__name__)
 
+MAX_EQUAL_FAILURES = 3  # errors of the machine in a row, of whatever networks, that stop a search
 FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
 HOURS_SPENT = "device hours spent"
 BROKEN = "the first trials all broke"
@@ -99,7 +102,7 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
 
     Raises:
         KeyboardInterrupt: A signal came; the running trial was requeued.
-        NasError: A trial failed for a reason outside its network; it was requeued.
+        NasError: Trials failed for a reason outside their networks; they were requeued.
     """
     while True:
         with context.rungs.first.lock(guard):
@@ -263,7 +266,7 @@ def _claim(
         return None
     if trial is None:  # a worker of another machine was faster
         return None
-    with _requeued_on_error(ledger, trial.number):
+    with _requeued_on_error(context.rungs, ledger, trial.number):
         proposal = None if index else context.sampler.proposal(trial.number)
         architecture = objective.describe(trial, proposal)
         refusal = ledger.refusal(trial.number, num_trials)
@@ -285,7 +288,7 @@ def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard
     def on_change(text: str) -> None:
         context.on_change(f"{rung.label} {text}".lstrip())
 
-    with _requeued_on_error(ledger, trial.number):
+    with _requeued_on_error(context.rungs, ledger, trial.number):
         on_change(f"trial {trial.number}: preparing")
         result = objective.train(trial, training.architecture, guard, on_change)
         objective.finish(trial, result)
@@ -294,27 +297,57 @@ def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard
 
 
 @contextmanager
-def _requeued_on_error(ledger: Ledger, number: int) -> Iterator[None]:
+def _requeued_on_error(rungs: OpenRungs, ledger: Ledger, number: int) -> Iterator[None]:
     """Answer for a running trial: whatever goes wrong in the block, it does not stay RUNNING.
 
     Another process may end it meanwhile, which took this one for dead. That shows at the next
     write, into the trial or into its folder, which goes when its network was trained elsewhere:
-    it is said, and no error of this process.
+    it is said, and no error of this process. An error of the machine is said too, until several
+    alike in a row stop the search.
+
+    Raises:
+        DeviceError: The GPU computes no more in this process.
+        RunError: Machine errors stop the search.
     """
     try:
         yield
     except BaseException as error:
-        was_running = ledger.requeue(number, _describe_failure(error))
-        if was_running or not isinstance(error, (UpdateFinishedTrialError, StorageError)):
+        reason = _describe_failure(error, rungs.search)
+        was_running = ledger.requeue(number, reason)
+        if not was_running and isinstance(error, (UpdateFinishedTrialError, StorageError)):
+            logger.warning("trial %d was given to another process", number)
+            return
+        if not reason.startswith(MACHINE) or isinstance(error, DeviceError):
             raise
-        print(f"trial {number} was given to another process", file=sys.stderr)
+        _stop_or_say(rungs, f"trial {number}: {reason}", reason)
+        if is_device_error(error):
+            raise DeviceError(str(error)) from error
 
 
-def _describe_failure(error: BaseException) -> str:
-    """Return a trial's reason: what begins with `error` may be its network's fault."""
+def _stop_or_say(rungs: OpenRungs, text: str, reason: str) -> None:
+    """Say an error of the machine; the last of `MAX_EQUAL_FAILURES` alike stops the search.
+
+    Raises:
+        RunError: It does.
+    """
+    trials = [trial for ledger in rungs.ledgers.values() for trial in ledger.trials()]
+    count = count_equal_failures(trials, reason)
+    if count >= MAX_EQUAL_FAILURES:
+        raise RunError(f"stopped after {count} equal errors of the machine in a row, {text}")
+    logger.warning("%s; its network goes first", text)
+
+
+def _describe_failure(error: BaseException, search: Search) -> str:
+    """Return a trial's reason: the machine's, or what may be its network's fault."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    is_machines = isinstance(error, (StorageError, OSError, BrokenCaptureError))
+    if not isinstance(error, OSError):
+        try:
+            with store_errors(search.folder.path, search.url):
+                raise error
+        except BaseException as told:  # of a database, without what of its URL is secret
+            error = told
+    is_machines = isinstance(error, (StorageError, OSError, DeviceError)) or is_device_error(error)
     return f"{MACHINE if is_machines else 'error: '}{type(error).__name__}: {error}"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import takewhile
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -37,6 +40,27 @@ def ancestors(trials: Sequence[FrozenTrial], number: int) -> list[int]:
     while (older := trials[number].user_attrs.get(RESUMES, -1)) in range(number):
         found.append(number := older)
     return found
+
+
+def is_machines(reason: str) -> bool:
+    """Tell whether a trial failed by its machine's doing: a kill, a GPU, a disk, a database."""
+    return reason.startswith((KILLED, MACHINE))
+
+
+def count_equal_failures(trials: Iterable[FrozenTrial], reason: str) -> int:
+    """Return how many of the trials that ended last, in a row, failed with a machine's reason.
+
+    Their reasons may differ in numbers, as of the trial in a path. Trials that were interrupted
+    or withdrawn say nothing of the machine and are passed over.
+    """
+
+    def text(trial: FrozenTrial) -> str:
+        return re.sub(r"\d+", "", trial.user_attrs.get(REASON, ""))
+
+    telling = [trial for trial in trials if is_counted(trial) or is_machines(text(trial))]
+    telling.sort(key=lambda trial: trial.datetime_complete or datetime.min, reverse=True)
+    wanted = re.sub(r"\d+", "", reason)
+    return len(list(takewhile(lambda trial: text(trial) == wanted, telling)))
 
 
 def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:

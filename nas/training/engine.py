@@ -192,6 +192,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return error.__context__ is not None and is_out_of_memory(error.__context__)
 
 
+def is_device_error(error: BaseException) -> bool:
+    """Tell whether an error is the GPU's: its process computes no more, whatever network comes."""
+    is_told = any(text in str(error) for text in ("CUDA error", "HIP error"))
+    return isinstance(error, RuntimeError) and is_told  # torch.AcceleratorError is one too
+
+
 class NoRoomError(MemoryError):
     """Not even the smallest piece fits in memory; the text is what the last failure said.
 

@@ -74,7 +74,7 @@ def test_a_killed_worker_is_replaced(folder, images, tmp_path):
 
 @pytest.mark.slow
 def test_workers_that_are_killed_again_and_again_end_the_search_with_the_cause(
-    folder, images, tmp_path
+    folder, images, tmp_path, capsys
 ):
     argv = [*words(images, trials=4), "--workers", "2"]
     running = Running(argv, tmp_path / "out", partial(in_workers, die_in_training))
@@ -89,6 +89,9 @@ def test_workers_that_are_killed_again_and_again_end_the_search_with_the_cause(
     trials = assert_sound(folder, 4)
     assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
     assert [trial.number for trial in trials if trial.value == 0.0] == []
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert "of the failed by its doing, the last was trial" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -16,7 +16,12 @@ from nas.study import ledger as claims
 from nas.study.attributes import GIVEN_BACK, ID, NUM_PARAMS, REASON, RESUMES, WORKER
 from nas.study.folder import StudyFolder
 from nas.study.ledger import Ledger
-from nas.study.lineage import ancestors, count_failed_attempts, num_claimed
+from nas.study.lineage import (
+    ancestors,
+    count_equal_failures,
+    count_failed_attempts,
+    num_claimed,
+)
 from nas.study.liveness import heartbeat, is_dead, is_elsewhere
 from nas.study.storage import open_storage
 from tests.support.searching import PATIENCE_SECONDS, Running, wait_until
@@ -178,6 +183,24 @@ def test_deaths_count_while_no_epoch_ends_between_them(ledger):
     assert count_failed_attempts(ledger.trials(), ahead, "killed") == 0
     heir = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=ahead, **begun)
     assert count_failed_attempts(ledger.trials(), heir, "killed") == 1
+
+
+def test_equal_failures_in_a_row_are_the_machine_s_alone_and_end_with_a_trial_that_counts(ledger):
+    def fail(reason):
+        number = add(ledger, TrialState.RUNNING)
+        ledger.withdraw(number, reason)
+
+    fail("machine: OSError: trials/1 is gone")
+    ledger.study.tell(add(ledger, TrialState.RUNNING, x=1), 0.5)
+    fail("machine: OSError: trials/3 is gone")
+    fail("interrupted")
+    fail("repeat of trial 0")
+    fail("machine: OSError: trials/10 is gone")
+    alike, other = "machine: OSError: trials/7 is gone", "machine: OSError: trials/10 is full"
+    assert count_equal_failures(ledger.trials(), alike) == 2
+    assert count_equal_failures(ledger.trials(), other) == 0
+    fail("killed")
+    assert count_equal_failures(ledger.trials(), alike) == 0
 
 
 def _live_and_wait(workers, record_path):
