@@ -31,6 +31,16 @@ def usable_cores(root: Path = Path("/")) -> int:
     return max(1, min([cores, *quotas]))
 
 
+def oom_kills(root: Path = Path("/")) -> int:
+    """Return how many processes Linux has killed for want of memory since it started; else 0.
+
+    Args:
+        root: Where ``proc`` lies.
+    """
+    words = read_text(root / "proc/vmstat").split()
+    return int(words[words.index("oom_kill") + 1]) if "oom_kill" in words else 0
+
+
 def control_groups(root: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of the groups whose limits hold: the process's own, and all above it.
 

@@ -5,7 +5,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from nas.machine import usable_cores
+from nas.machine import oom_kills, usable_cores
 from tests.support.files import write_files
 
 
@@ -54,6 +54,13 @@ def test_in_a_container_of_version_1_the_top_folder_holds_the_quota(tmp_path, si
     assert usable_cores(tmp_path) == 16
     write_files(group, cpuDOTcfs_quota_us="300000\n")
     assert usable_cores(tmp_path) == 3
+
+
+def test_processes_killed_for_want_of_memory_are_counted_by_linux(tmp_path):
+    assert oom_kills(tmp_path) == 0
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/vmstat").write_text("pgfault 7123\noom_kill 3\nnuma_hit 5\n")
+    assert oom_kills(tmp_path) == 3
 
 
 def test_without_control_groups_the_affinity_counts(tmp_path, sixteen_cores):

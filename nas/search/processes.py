@@ -54,8 +54,7 @@ class WorkerProcess:
         """Return why it failed: in a line, unless it is a traceback."""
         code, text = self.process.returncode, self.text(self.errors)
         if code < 0:
-            memory = ", as the system does where memory runs out" * (code == -signal.SIGKILL)
-            return f"killed by {signal.Signals(-code).name}{memory}"
+            return f"killed by {signal.Signals(-code).name}"
         lines = text.splitlines() or [f"it ended with code {code}"]
         return text if "Traceback" in text else lines[-1].removeprefix("error: ")
 

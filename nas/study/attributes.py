@@ -25,7 +25,7 @@ RUNG_OF = "rung_of"  # the study whose rung it is
 # Of a trial. A training is (network id, seed, rung): `ID`, `SEED` and the Optuna study
 ID, SHAPE_ID = "id", "shape_id"
 SEED = "seed"  # of weights and order; absent in older trials: the study's
-WORKER = "worker"  # {"host", "pid", "started_at", "lock"} of the process that trains it
+WORKER = "worker"  # {"host", "pid", "started_at", "lock", "oom_kills"} of its process
 ARCHITECTURE, NOTATION = "architecture", "notation"
 NUM_PARAMS, MACS, ACTIVATIONS = "num_params", "macs", "activations"
 BUDGET_PERCENT = "budget_share"

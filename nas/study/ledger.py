@@ -42,8 +42,8 @@ from nas.study.attributes import (
     WORKER,
 )
 from nas.study.folder import StudyFolder
-from nas.study.lineage import KILLED, count_failed_attempts, list_requeued, num_claimed
-from nas.study.liveness import UNCLAIMED_GRACE, is_dead
+from nas.study.lineage import KILLED, STARVED, count_failed_attempts, list_requeued, num_claimed
+from nas.study.liveness import UNCLAIMED_GRACE, is_dead, ran_out_of_memory
 from nas.study.trials import is_counted
 
 MAX_FAILED_ATTEMPTS = 3  # deaths of a network before its first epoch's end; then it is given up
@@ -162,8 +162,8 @@ class Ledger:
 
         The new trial continues the training from the old one's checkpoint. A network whose
         trainings died `MAX_FAILED_ATTEMPTS` times in a row without finishing an epoch is given up:
-        a trial with the worst value, as for one that does not fit in memory. Where it was killed,
-        which no network can help, it only is not trained again: the search would get nowhere.
+        a trial with the worst value, as for one that does not fit in memory. Killed for want of
+        memory it is only left: with more memory it might have been trained.
 
         Returns:
             False of a trial that had ended, by another process.
@@ -171,12 +171,11 @@ class Ledger:
         trials = self.trials()
         deaths = count_failed_attempts(trials, number, reason)
         if deaths >= MAX_FAILED_ATTEMPTS:
-            text = f"died {deaths} times before an epoch ended: {reason}"
-            if reason == KILLED:
-                return self.withdraw(number, f"{KILLED}: given up, {text}")
-            return self._end(
-                number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: f"given up: {text}"}
-            )
+            if reason == STARVED:
+                text = f"{reason}, {deaths} times before an epoch ended: given up"
+                return self.withdraw(number, text)
+            text = f"given up: died {deaths} times before an epoch ended: {reason}"
+            return self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
         was_running = self.withdraw(number, reason, **{GIVEN_BACK: True})
         self.enqueue_retries()
         return was_running
@@ -211,7 +210,7 @@ class Ledger:
             trial for trial in self.trials(TrialState.RUNNING) if is_dead(trial, workers, grace)
         ]
         for trial in dead:
-            self.requeue(trial.number, KILLED)
+            self.requeue(trial.number, STARVED if ran_out_of_memory(trial) else KILLED)
         self.enqueue_retries()  # whoever requeued may have been killed half-way
         return [trial.number for trial in dead]
 

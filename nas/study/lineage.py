@@ -13,6 +13,7 @@ from nas.study.attributes import GIVEN_BACK, NUM_PARAMS, REASON, RESUMES
 from nas.study.trials import is_counted
 
 KILLED, INTERRUPTED = "killed", "interrupted"
+STARVED = "killed: the system ran out of memory"
 MACHINE = "machine: "  # what the reason of its failure begins with
 
 
@@ -66,8 +67,8 @@ def count_equal_failures(trials: Iterable[FrozenTrial], reason: str) -> int:
 def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
     """Return how often in a row a network's training died without finishing an epoch.
 
-    A death is a kill or an error of the training. Interrupts, errors of the store and whatever
-    happened before the training began are not deaths.
+    A death is an error of the training, or a kill for want of memory. Other kills, interrupts,
+    errors of the machine and whatever happened before the training began are not deaths.
 
     Args:
         trials: All trials.
@@ -80,7 +81,7 @@ def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: st
     deaths = 0
     for index, text in enumerate(reasons):
         has_begun = NUM_PARAMS in trials[chain[index]].user_attrs
-        is_death = has_begun and (text == KILLED or text.startswith("error"))
+        is_death = has_begun and (text == STARVED or text.startswith("error"))
         if not is_death or lengths[index] > lengths[index + 1]:
             break
         deaths += 1

@@ -16,6 +16,7 @@ Optuna's heartbeat is not used: it works for databases under `study.optimize`, n
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -30,6 +31,7 @@ import psutil
 from optuna.trial import FrozenTrial
 
 from nas.locks import holding, is_held
+from nas.machine import oom_kills
 from nas.study.attributes import WORKER
 
 LOCK_NAME = re.compile(r"[^/\0]+-\d+-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
@@ -53,7 +55,8 @@ def heartbeat(workers: Path) -> Iterator[dict[str, Any]]:
     name = f"{host}-{pid}-{uuid.uuid4().hex[:8]}.lock"
     with holding(workers / name):
         started_at = psutil.Process(pid).create_time()
-        yield {"host": host, "pid": pid, "started_at": started_at, "lock": name}
+        own = {"host": host, "pid": pid, "started_at": started_at, "lock": name}
+        yield {**own, "oom_kills": oom_kills()}  # of the machine, before
 
 
 def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRACE) -> bool:
@@ -86,6 +89,13 @@ def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
 def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
     lock = trial.user_attrs.get(WORKER, {}).get("lock")
     return workers / lock if isinstance(lock, str) and LOCK_NAME.fullmatch(lock) else None
+
+
+def ran_out_of_memory(trial: FrozenTrial) -> bool:
+    """Tell whether the system killed processes for want of memory since a dead one's start."""
+    worker = trial.user_attrs.get(WORKER, {})
+    before = worker.get("oom_kills", math.inf)
+    return worker.get("host") == socket.gethostname() and oom_kills() > before
 
 
 def last_sign(trial: FrozenTrial, workers: Path) -> float | None:

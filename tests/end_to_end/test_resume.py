@@ -13,9 +13,10 @@ from optuna.trial import TrialState
 
 from nas.commands import main
 from nas.results.spending import account
+from nas.study import liveness
 from nas.study.storage import open_storage
 from nas.training.state import load_checkpoint
-from tests.support.deaths import die_at_write, die_in_training
+from tests.support.deaths import die_at_write, die_for_want_of_memory, die_in_training
 from tests.support.searching import (
     Folder,
     Running,
@@ -304,16 +305,31 @@ def test_a_trial_on_another_machine_is_left_alone_and_said(folder, images, capsy
     assert "run on other machines" in capsys.readouterr().err
 
 
-def test_a_network_that_is_killed_again_and_again_is_left_and_not_counted(
-    folder, images, tmp_path
-):
+def test_a_network_that_is_killed_again_and_again_is_trained_at_last(folder, images, tmp_path):
     argv = words(images, trials=2, epochs=1)
-    for _ in range(3):
+    for _ in range(4):
         running = Running(argv, tmp_path / "out", die_in_training)
         assert running.wait() == -signal.SIGKILL, running.errors()
     assert main(argv) == 0
     trials = assert_sound(folder, 2)
+    assert [t.user_attrs["reason"] for t in trials if t.state == TrialState.FAIL] == ["killed"] * 4
+    assert not [t for t in trials if t.state == TrialState.COMPLETE and "reason" in t.user_attrs]
+
+
+def test_a_network_that_the_system_kills_for_want_of_memory_is_left_and_not_counted(
+    folder, images, tmp_path, monkeypatch
+):
+    argv, count = words(images, trials=2, epochs=1), tmp_path / "count"
+    count.write_text("7")
+    for _ in range(3):
+        running = Running(argv, tmp_path / "out", partial(die_for_want_of_memory, count))
+        assert running.wait() == -signal.SIGKILL, running.errors()
+    monkeypatch.setattr(liveness, "oom_kills", lambda: int(count.read_text()))
+    assert main(argv) == 0
+    trials = assert_sound(folder, 2)
     reasons = [t.user_attrs["reason"] for t in trials if t.state == TrialState.FAIL]
-    assert reasons[:2] == ["killed"] * 2
-    assert reasons[2:] == ["killed: given up, died 3 times before an epoch ended: killed"]
+    assert reasons[:2] == ["killed: the system ran out of memory"] * 2
+    assert reasons[2:] == [
+        "killed: the system ran out of memory, 3 times before an epoch ended: given up"
+    ]
     assert not [t for t in trials if t.state == TrialState.COMPLETE and "reason" in t.user_attrs]

@@ -17,6 +17,7 @@ from nas.study.attributes import GIVEN_BACK, ID, NUM_PARAMS, REASON, RESUMES, WO
 from nas.study.folder import StudyFolder
 from nas.study.ledger import Ledger
 from nas.study.lineage import (
+    STARVED,
     ancestors,
     count_equal_failures,
     count_failed_attempts,
@@ -173,16 +174,17 @@ def test_a_trial_continues_earlier_ones_alone_whatever_it_says(ledger):
 
 def test_deaths_count_while_no_epoch_ends_between_them(ledger):
     begun = {NUM_PARAMS: 10}
-    first = add(ledger, TrialState.FAIL, x=1, reason="killed", **begun)
+    first = add(ledger, TrialState.FAIL, x=1, reason=STARVED, **begun)
     second = add(ledger, TrialState.FAIL, x=1, reason="error: Boom", resumes=first, **begun)
     third = add(ledger, TrialState.RUNNING, x=1, resumes=second, **begun)
-    assert count_failed_attempts(ledger.trials(), third, "killed") == 3
+    assert count_failed_attempts(ledger.trials(), third, STARVED) == 3
+    assert count_failed_attempts(ledger.trials(), third, "killed") == 0
     assert count_failed_attempts(ledger.trials(), third, "interrupted") == 0
     assert count_failed_attempts(ledger.trials(), third, "machine: disk full") == 0
     ahead = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=second, **begun)
-    assert count_failed_attempts(ledger.trials(), ahead, "killed") == 0
+    assert count_failed_attempts(ledger.trials(), ahead, STARVED) == 0
     heir = add(ledger, TrialState.RUNNING, x=1, steps=1, resumes=ahead, **begun)
-    assert count_failed_attempts(ledger.trials(), heir, "killed") == 1
+    assert count_failed_attempts(ledger.trials(), heir, STARVED) == 1
 
 
 def test_equal_failures_in_a_row_are_the_machine_s_alone_and_end_with_a_trial_that_counts(ledger):

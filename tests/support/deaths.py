@@ -42,10 +42,26 @@ def die_after_promotion():
 
 
 def die_in_training():
-    """In the child: what the kernel does to a process that asks for too much memory."""
+    """In the child: die when a training is to begin."""
     from nas.search import objective
 
     objective.train = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_for_want_of_memory(count):
+    """In the child: what the kernel does to a process that asks for too much memory.
+
+    The file `count` has the kernel's count of such kills, as /proc/vmstat does.
+    """
+    from nas.search import objective
+    from nas.study import liveness
+
+    def train(*args, **kwargs):
+        count.write_text(str(int(count.read_text()) + 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    liveness.oom_kills = lambda: int(count.read_text())
+    objective.train = train
 
 
 def expire_soon(seconds=4.0):
