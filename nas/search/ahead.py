@@ -19,7 +19,7 @@ from nas.search.sizing import NUM_SHALLOW_OF, workers_for
 from nas.search.workers import pays_off
 from nas.study.attributes import RUNGS, TARGET
 from nas.study.rungs import NONE_YET, RungSpec, check_rungs
-from nas.study.storage import has_study, load_study, open_storage, store_file
+from nas.study.storage import has_study, load_study, open_storage, refuse_missing, store_file
 
 if TYPE_CHECKING:
     from nas.search.prepare import Search
@@ -30,13 +30,15 @@ def read_ahead(search: Search) -> StudyRungs | None:
 
     Raises:
         UsageError: The rungs do not train fewer networks for longer than the search.
-        StorageError: The store is damaged, unreachable, or may not be read.
+        StorageError: The store is damaged, unreachable, or may not be read, or another program
+            renamed or deleted the study in it.
     """
     definition, journal = search.definition, search.folder.journal
     path = store_file(search.url, journal)
     if path is not None and not path.is_file():
         return None
     storage = open_storage(search.url, journal)
+    refuse_missing(search.folder, definition.name, storage)
     if not has_study(definition.name, storage):
         return None
     study = load_study(definition.name, storage)

@@ -28,8 +28,9 @@ from nas.study.storage import (
     ensure_study,
     has_study,
     let_readers_and_writers_meet,
-    load_study,
+    load_whole_study,
     open_storage,
+    refuse_missing,
     store_errors,
     store_file,
 )
@@ -106,27 +107,22 @@ def _create(search: Search) -> BaseStorage:
 def _open_existing(search: Search) -> BaseStorage:
     """Open the store of a study; one that was killed before it had trials is begun anew."""
     definition, folder = search.definition, search.folder
-    has_trials = folder.trials.is_dir() and any(folder.trials.iterdir())
+    has_trials = definition.name in folder.trained_studies(definition.name)
     if search.url is None and has_trials and not folder.journal.exists():
         raise StorageError(
             f"{folder.journal} is gone, and with it what the trials in {folder.trials} reached; "
             "restore it from a copy, or start a study under another name"
         )
     storage = open_storage(search.url, folder.journal)
-    if not has_study(definition.name, storage):
-        if has_trials:
-            raise StorageError(
-                f"the store has no study {definition.name!r}, but {folder.trials} has its trials; "
-                "restore the store, or start a study under another name"
-            )
-        ensure_study(definition.name, storage)
+    refuse_missing(folder, definition.name, storage)
+    ensure_study(definition.name, storage)
     return storage
 
 
 def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
     """Return the trials of a study whose store is open."""
     return Ledger(
-        load_study(search.definition.name, storage),
+        load_whole_study(search.folder, search.definition.name, storage),
         storage,
         search.folder,
         frozenset(search.space.distributions),

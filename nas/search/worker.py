@@ -286,6 +286,7 @@ def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard
     ledger, objective = context.rungs.ledgers[rung.study], context.rungs.objective(rung)
 
     def on_change(text: str) -> None:
+        ledger.trials(TrialState.RUNNING)  # a study that another program deleted ends it here
         context.on_change(f"{rung.label} {text}".lstrip())
 
     with _requeued_on_error(context.rungs, ledger, trial.number):

@@ -73,6 +73,12 @@ class StudyFolder:
         """Return the file that the processes of a study lock in turn."""
         return self.workers / "turn.lock"
 
+    def trained_studies(self, name: str) -> dict[str, Path]:
+        """Return which Optuna studies have trials here, and where: the study's own and rungs'."""
+        rungs = {f"{name}@{path.name}": path for path in self.path.glob("rungs/*")}
+        owners = {name: self.path / "trials", **rungs}
+        return {study: path for study, path in owners.items() if any(path.glob("*"))}
+
     def trial(self, number: int) -> Path:
         """Return the folder of a trial."""
         return self.trials / str(number)

@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.errors import StorageError, UsageError
 from nas.study.definition import StudyDefinition
-from nas.study.folder import STORAGE_VARIABLE
+from nas.study.folder import STORAGE_VARIABLE, StudyFolder, fresh_name
 from nas.study.journal import MendingJournal
 
 if TYPE_CHECKING:
@@ -154,11 +154,12 @@ def store_errors(study: Path, url: str | None) -> Iterator[None]:
     """Turn what a store or a full disk raises into one `StorageError`.
 
     Args:
-        study: The folder of the study that is being written, for the message.
+        study: The folder of the study that is being written.
         url: Its store; None is the journal.
 
     Raises:
-        StorageError: The disk is full, a permission is missing, or the database failed.
+        StorageError: The disk is full, a permission is missing, the database failed, or another
+            program took the study or a rung away.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -169,6 +170,11 @@ def store_errors(study: Path, url: str | None) -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError) as error:
         reason = _reason(error.__cause__ or error, url)
         raise StorageError(f"the database of the study {study} failed: {reason}") from None
+    except KeyError:  # of a study or trial; or a fault of ours, which is shown as one
+        folder = StudyFolder(study)
+        name, storage = folder.load().name, open_storage(url, folder.journal)
+        load_whole_study(folder, name, storage)
+        raise
 
 
 def storage_url(given: str | None, definition: StudyDefinition | None) -> str | None:
@@ -205,6 +211,45 @@ def _reason(error: BaseException, url: str | None) -> str:
     pieces = {*hidden, *re.findall(r"\w+", " ".join(hidden))}
     pattern = "|".join(map(re.escape, sorted(pieces, key=len, reverse=True)))
     return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", "***", line) if pieces else line
+
+
+def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None:
+    """Refuse a store without a study, or without one of its rungs, whose trials the folder has.
+
+    Another program renamed or deleted it; optuna-dashboard renames by a copy and a deletion.
+
+    Args:
+        folder: The study's folder.
+        name: Its name; that of its folder may have been changed.
+        storage: Its open store.
+
+    Raises:
+        StorageError: It is missing.
+    """
+    for study, trials in folder.trained_studies(name).items():
+        if has_study(study, storage):
+            continue
+        found = (item.study_name for item in storage.get_all_studies())
+        others = " or ".join(repr(o) for o in found if not f"{o}@".startswith(f"{name}@"))
+        # a journal is one study's alone: what else it has is the renamed one
+        renamed = f" to {others}" if others and isinstance(storage, JournalStorage) else ""
+        again = "" if study == name else f", remove {trials} to have them trained again"
+        raise StorageError(
+            f"the store has no study {study!r}, but {trials} has its trials: another program "
+            f"deleted it, or renamed it{renamed}; rename it back, restore the "
+            f"store from a copy{again}, or begin another study with --study "
+            f"{fresh_name(folder.path.parent, name)}"
+        )
+
+
+def load_whole_study(folder: StudyFolder, name: str, storage: BaseStorage) -> optuna.Study:
+    """Load an Optuna study that exists, none of its rungs missing.
+
+    Raises:
+        StorageError: The study or a rung is missing, or the store is damaged.
+    """
+    refuse_missing(folder, name, storage)
+    return load_study(name, storage)
 
 
 def load_study(
