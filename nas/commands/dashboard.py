@@ -1,8 +1,8 @@
 """Open optuna-dashboard on a study, in the browser of this machine.
 
-It is served on 127.0.0.1 alone and cannot change the study, unless --write lets it. The address
-is printed; Ctrl-C stops it. A search may go on meanwhile: the page shows its trials as they come.
-From another machine, forward the port: ssh -L 8080:127.0.0.1:8080 HOST
+It is served on 127.0.0.1 alone and changes nothing; --write lets it write notes, and nothing else.
+The address is printed; Ctrl-C stops it. A search may go on meanwhile: the page shows its trials as
+they come. From another machine, forward the port: ssh -L 8080:127.0.0.1:8080 HOST
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8080, metavar="N", help="port (default: 8080; 0: any free)"
     )
-    add_flags(parser, ("--write", "let the page rename, annotate and delete"))
+    add_flags(parser, ("--write", "let the page write notes"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--port must be 0 to {MAX_PORT}, but got {args.port}")
     opened = open_study(args)
     server = make_dashboard(opened.storage, args.port, allow_writing=args.write)
-    mode = "changes allowed" if args.write else "read-only"
+    mode = "notes may be written" if args.write else "read-only"
     name, port = opened.definition.name, server.server_port
     print_lines(f"study {name}: http://127.0.0.1:{port}/  ({mode})")
     print("Ctrl-C stops it.", file=sys.stderr)

@@ -3,14 +3,17 @@
 import http.client
 import json
 import os
-import shutil
+import re
+import signal
 import socket
 import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
+import optuna_dashboard
 import pytest
 from optuna.trial import TrialState
 
@@ -19,21 +22,21 @@ from nas.commands.dashboard_server import HOST, guard, make_dashboard
 from nas.errors import RunError
 from nas.study.folder import StudyFolder
 from nas.study.storage import open_storage
-from tests.support.small_study import add_trial, create_study, net, searched_studies, snapshot
-
-CHROMIUM = shutil.which("chromium")
-BROWSER_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1600",
-    "--virtual-time-budget=20000",
+from tests.support.browser import BROWSER_FLAGS, CHROMIUM, Browser
+from tests.support.searching import Running, wait_until
+from tests.support.small_study import (
+    SEARCH,
+    add_trial,
+    copy_studies,
+    create_study,
+    net,
+    searched_studies,
+    snapshot,
 )
+
+STUDY = "tiny-8k-digits"
+JSON = {"Content-Type": "application/json"}
+STATIC = Path(optuna_dashboard.__file__).parent / "public"
 
 
 @contextmanager
@@ -52,13 +55,32 @@ def served(folder, allow_writing=False):
 
 def request(port, method="GET", path="/api/studies", body=None, **headers):
     """Status and body of one request; the Host header is the address unless one is given."""
+    answer = respond(port, method, path, body, headers)
+    return answer.status, answer.content
+
+
+def respond(port, method, path, body=None, headers=None):
+    """The answer to one request, its body as `content`."""
     connection = http.client.HTTPConnection(HOST, port, timeout=120)
     try:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.read()
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        answer.content = answer.read()
+        return answer
     finally:
         connection.close()
+
+
+def reason(answer):
+    """Why a request was refused, as the page reads it: every answer's body is JSON."""
+    status, content = answer
+    assert status == 403
+    return json.loads(content)["reason"]
+
+
+def write_note(port, text, version=1, path="/api/studies/0/note", **headers):
+    note = json.dumps({"body": text, "version": version})
+    return request(port, "PUT", path, note, **JSON, **headers)
 
 
 @pytest.fixture
@@ -111,23 +133,128 @@ def test_without_write_only_reading_requests_pass(mixed, method):
     assert snapshot(mixed.path) == before
 
 
-def test_with_write_the_page_may_change_and_other_pages_may_not(mixed):
-    note = json.dumps({"body": "ours", "version": 1})
+def test_a_note_that_is_not_saved_is_answered_with_the_reason_and_the_option(mixed):
+    with served(mixed) as port:
+        for path in ("/api/studies/0/note", "/api/studies/0/3/note"):
+            text = "x" * 2**20  # more than the server reads at once
+            answer = write_note(port, text, path=path, Origin=f"http://{HOST}:{port}")
+            assert re.search(r"read-only.*--write", reason(answer))
+
+
+def test_with_write_notes_are_saved_but_not_for_other_pages(mixed):
     with served(mixed, allow_writing=True) as port:
-        path, json_type = "/api/studies/0/note", {"Content-Type": "application/json"}
-        for origin in ("http://evil.example", "null", f"https://127.0.0.1:{port}"):
-            assert request(port, "PUT", path, note, Origin=origin, **json_type)[0] == 403
-            assert request(port, "DELETE", "/api/studies/0", Origin=origin)[0] == 403
-        own = f"http://127.0.0.1:{port}"
-        assert request(port, "PUT", path, note, Origin=own, **json_type)[0] == 204
-        assert b"ours" in request(port, path="/api/studies/0")[1]
+        for origin in ("http://evil.example", "null", f"https://{HOST}:{port}", f"http://{HOST}"):
+            assert "another page" in reason(write_note(port, "theirs", Origin=origin))
+        assert "another page" in reason(write_note(port, "theirs"))  # no browser leaves it out
+        for name in (HOST, "localhost"):
+            own = {"Host": f"{name}:{port}", "Origin": f"http://{name}:{port}"}
+            for path in ("/api/studies/0", "/api/studies/0/3"):
+                text, version = f"ours at {path} by {name}", 1 + (name != HOST)
+                # the page reads JSON out of every answer
+                assert write_note(port, text, version, f"{path}/note", **own) == (200, b"{}")
+                assert text.encode() in request(port, path="/api/studies/0")[1]
+        assert b"theirs" not in request(port, path="/api/studies/0")[1]
+
+
+def test_with_write_every_other_write_of_the_dashboard_is_refused_with_the_reason(mixed):
+    app = optuna_dashboard.wsgi(open_storage(None, mixed.journal))
+    routes = {(route.method, re.sub("<[^>]+>", "0", route.rule)) for route in app.routes}
+    writes = {(method, path) for method, path in routes if method != "GET"}
+    assert writes >= {
+        ("POST", "/api/studies"),
+        ("POST", "/api/studies/0/rename"),
+        ("DELETE", "/api/studies/0"),
+        ("POST", "/api/trials/0/tell"),
+        ("POST", "/api/trials/0/user-attrs"),
+    }
+    notes = {("PUT", "/api/studies/0/note"), ("PUT", "/api/studies/0/0/note")}
+    assert notes < writes
+    body = {"study_name": "x", "directions": ["maximize"], "state": "Fail", "user_attrs": {"a": 1}}
+    before = snapshot(mixed.path)
+    with served(mixed, allow_writing=True) as port:
+        own = {"Origin": f"http://{HOST}:{port}", **JSON}
+        for method, path in sorted(writes - notes):
+            for own_path in (path, path.replace("/trials/0/", "/trials/6/")):  # which runs
+                answer = request(port, method, own_path, json.dumps(body), **own)
+                assert "only notes" in reason(answer), own_path
+    assert snapshot(mixed.path) == before
+
+
+def test_notes_written_by_the_real_process_change_nothing_that_a_command_says(tmp_path, capsys):
+    studies = copy_studies(tmp_path / "studies")
+    lines = [
+        [*command, "--studies", str(studies)]
+        for command in (["status"], ["best"], ["show", "0"], SEARCH)
+    ]
+
+    def said():
+        texts = []
+        for line in lines:
+            assert main(line) == 0
+            texts.append(capsys.readouterr().out)
+        return texts
+
+    before = said()
+    line = ["dashboard", "--studies", str(studies), "--port", "0", "--write"]
+    running = Running(line, tmp_path / "dashboard")
+    wait_until(lambda: (tmp_path / "dashboard.out").exists() and "(notes" in running.text())
+    port = int(re.search(rf"{STUDY}: http://{HOST}:(\d+)/", running.text())[1])
+    own = {"Origin": f"http://{HOST}:{port}"}
+    for path in ("/api/studies/0/note", "/api/studies/0/2/note"):
+        assert write_note(port, "**bold** " * 1000, path=path, **own)[0] == 200
+    running.signal(signal.SIGINT)
+    assert running.wait() == 0
+    assert running.errors() == f"study: {STUDY}\nCtrl-C stops it.\n"
+    assert said() == before
+
+
+@pytest.mark.parametrize("encoding", [None, "identity", "gzip"])
+def test_the_page_s_files_are_served_whatever_encoding_is_accepted(mixed, encoding):
+    with served(mixed) as port:
+        for path, file in (
+            ("/static/bundle.js", STATIC / "bundle.js"),
+            ("/favicon.ico", STATIC.parent / "img" / "favicon.ico"),
+        ):
+            connection = http.client.HTTPConnection(HOST, port, timeout=120)
+            connection.putrequest("GET", path, skip_accept_encoding=True)
+            if encoding is not None:
+                connection.putheader("Accept-Encoding", encoding)
+            connection.endheaders()
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            assert answer.status == 200
+            assert int(answer.headers["Content-Length"]) == len(content)
+            if encoding == "gzip":
+                file = file.with_name(f"{file.name}.gz")
+            assert content == file.read_bytes()
+
+
+@pytest.mark.parametrize("allow_writing", [False, True])
+def test_no_answer_may_be_shown_in_another_page_s_frame(mixed, allow_writing):
+    with served(mixed, allow_writing) as port:
+        for method, path in (
+            *(("GET", path) for path in ("/dashboard/", "/dashboard/studies/0", "/api/studies")),
+            *(("GET", "/static/bundle.js"), ("GET", "/nowhere"), ("HEAD", "/dashboard/")),
+            ("DELETE", "/api/studies/0"),
+        ):
+            policies = respond(port, method, path).headers.get_all("Content-Security-Policy")
+            assert "frame-ancestors 'none'" in policies, path
+        page = respond(port, "GET", "/dashboard/")
+        assert len(page.headers.get_all("Content-Security-Policy")) == 2  # the dashboard's own too
 
 
 def test_port_80_is_left_out_of_a_host_header():
     answers = []
-    application = guard(lambda environ, start: [b"page"], 80, allow_writing=False)
-    environ = {"HTTP_HOST": "localhost", "REQUEST_METHOD": "GET"}
+
+    def page(environ, start):
+        start("200 OK", [])
+        return [b"page"]
+
+    application = guard(page, 80, allow_writing=False)
+    environ = {"HTTP_HOST": "localhost", "REQUEST_METHOD": "GET", "PATH_INFO": "/"}
     assert application(environ, lambda *status: answers.append(status)) == [b"page"]
+    assert answers[0][0] == "200 OK"
 
 
 def test_it_listens_on_loopback_alone(mixed):
@@ -196,7 +323,52 @@ def test_every_page_of_a_study_shows_its_trials_in_a_real_browser(which, page, m
             assert state in document, state
 
 
+SHOWN = "[...document.querySelectorAll('button')].filter(b => b.checkVisibility())"
+
+
+def press(browser, icon):
+    """Click the button of an icon, once it is there and shown."""
+    found = f"""{SHOWN}.find(b => b.querySelector("[data-testid='{icon}Icon']"))"""
+    browser.wait_for(f"(b => b && !b.disabled && (b.click(), true))({found})")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("allow_writing", [False, True])
+def test_a_browser_shows_what_became_of_a_note_and_offers_no_write_that_is_refused(
+    mixed, allow_writing, tmp_path
+):
+    page = "(document.body?.innerText ?? '')"
+    shots = os.environ.get("NAS_SCREENSHOTS")
+    mode = "write" if allow_writing else "read"
+    with served(mixed, allow_writing) as port, Browser(tmp_path / "profile") as browser:
+        address = f"http://{HOST}:{port}/dashboard"
+        for number, path in enumerate(("/studies/0/note", "/studies/0/trials?numbers=6")):
+            browser.open(address + path)
+            press(browser, "Edit")
+            browser.wait_for("(t => t && (t.focus(), true))(document.querySelector('textarea'))")
+            browser.type("a note of ours")
+            press(browser, "Save")
+            said = "Success to save" if allow_writing else "restart with: python cli.py dashboard"
+            browser.wait_for(f"{page}.includes('{said}')")
+            if shots:
+                time.sleep(1)  # for what slides in
+                browser.picture(f"{shots}/note-{number}-{mode}.png")
+            # what was typed and not saved stays
+            browser.wait_for(f"!!document.querySelector('textarea') == {int(not allow_writing)}")
+        assert "Running" in browser.evaluate(page)
+        assert not browser.evaluate(f"{SHOWN}.some(b => b.innerText.match(/fail trial/i))")
+        browser.open(address)
+        browser.wait_for(f"{page}.includes('mixed')")
+        names = browser.evaluate(f"{SHOWN}.map(b => b.innerText + b.ariaLabel)")
+        assert any(re.search("reload", name, re.I) for name in names), names
+        assert not [name for name in names if re.search("create|rename|delete", name, re.I)]
+        if shots:
+            browser.picture(f"{shots}/list-{mode}.png")
+
+
 def browse(address, profile, *flags):
     """What a new headless Chromium writes to its standard output for an address."""
-    line = [CHROMIUM, *BROWSER_FLAGS, f"--user-data-dir={profile}", *flags, address]
+    line = [CHROMIUM, *BROWSER_FLAGS, "--virtual-time-budget=20000"]
+    line += [f"--user-data-dir={profile}", *flags, address]
     return subprocess.run(line, capture_output=True, text=True, timeout=600, check=True).stdout
