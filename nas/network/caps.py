@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 from nas.errors import BudgetError
 from nas.fields import POSITIVE, checked_field, validate_fields
@@ -99,10 +100,10 @@ def parse_count(text: str, name: str = "budget") -> int:
     match = _COUNT_PATTERN.fullmatch(text.strip().lower())
     if match is None:
         raise _refusal(name, text)
-    value = Decimal(match[1]) * _SCALES[match[2]]
+    value = Fraction(Decimal(match[1])) * _SCALES[match[2]]  # exact, however many digits
     if value > MAX_COUNT:
         raise BudgetError(f"{name} must be at most {MAX_COUNT:.0e}, but got {text!r}")
-    if value < 1 or value % 1 != 0:
+    if value < 1 or value.denominator != 1:
         raise _refusal(name, text)
     return int(value)
 

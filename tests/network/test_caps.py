@@ -1,4 +1,5 @@
 import ast
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import BudgetError, UsageError
-from nas.network.caps import Caps, format_count, format_percent, parse_count
+from nas.network.caps import Caps, format_count, format_percent, parse_budgets, parse_count
 from nas.network.complexity import Complexity
+from tests.support.damage import CASES, assert_is_a_message, damaged_texts
 
 NAS = Path(__file__).resolve().parents[2] / "nas"
 FINAL = Complexity(num_params=4_997_194, macs=177_139_392, activations=376_768)
@@ -170,3 +172,23 @@ def judges_of_fit():
 
 def test_whether_a_network_fits_is_decided_in_one_file():
     assert set(judges_of_fit()) == {"network/caps.py"}
+
+
+def value_of(text):
+    """What a count means, by the standard library's exact fractions."""
+    text = text.strip().lower().replace("_", "")
+    scale = {"k": 10**3, "m": 10**6, "g": 10**9}.get(text[-1:], 1)
+    return Fraction(text.rstrip("kmg")) * scale
+
+
+@CASES
+@given(damaged_texts(["5e6", "5M", "1.5M", "300k", "5_000_000", "4.997194M", "0.3e6,1e6,5e6"]))
+def test_damaged_budgets_are_read_exactly_or_answered_with_one_message(text):
+    for parse in (lambda text: (parse_count(text),), parse_budgets):
+        try:
+            budgets = parse(text)
+        except BudgetError as error:
+            assert_is_a_message(error)
+            continue
+        assert all(isinstance(budget, int) and 1 <= budget <= 10**18 for budget in budgets)
+        assert list(budgets) == sorted(value_of(part) for part in text.split(","))
