@@ -35,16 +35,22 @@ class NasError(Exception):
 
     exit_code = 1
     line_breaks = "\n"  # that a text may have
+    most_characters: int | None = None
 
     def __str__(self) -> str:
-        """Return the text, as `printable` makes it."""
-        return printable(super().__str__(), self.line_breaks)
+        """Return the text, as `printable` makes it; one that quotes too much loses its middle."""
+        text, most = super().__str__(), self.most_characters
+        if most is not None and len(text) > most:
+            text = f"{text[: most - 300]} ... {text[-300:]}"
+        return printable(text, self.line_breaks)
 
 
 class UsageError(NasError):
-    """A wrong call; nothing was changed."""
+    """A wrong call; nothing was changed. It quotes what was given, so its text is one line."""
 
     exit_code = 2
+    line_breaks = ""
+    most_characters = 1_000
 
 
 class UnknownNameError(UsageError):
@@ -68,9 +74,7 @@ class SpaceError(UsageError):
 
 
 class DataError(UsageError):
-    """A data set that is absent or unusable; it names files, so its text is one line."""
-
-    line_breaks = ""
+    """A data set that is absent or unusable."""
 
 
 class RecipeError(UsageError):
@@ -87,6 +91,8 @@ class RunError(NasError):
 
 class StorageError(RunError):
     """A damaged store, a missing permission or a full disk."""
+
+    most_characters = 1_000
 
 
 class DeviceError(RunError):

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import ArchitectureError
+from nas.errors import ArchitectureError, UsageError
 from nas.network.architecture import Architecture, InputSpec, Stage, Stem, implied_strides
+from nas.network.complexity import count
+from nas.network.presets import PRESETS
+from tests.support.damage import CASES, assert_is_a_message, damaged_texts, damaged_values
 from tests.support.reference import architectures, stages
 
 ONE_STAGE = {"kind": "basic", "depth": 1, "width": 8, "stride": 1}
@@ -180,3 +183,34 @@ def test_a_damaged_record_names_what_is_wrong(record, message):
 def test_text_that_is_no_json_is_refused():
     with pytest.raises(ArchitectureError, match="must be JSON"):
         Architecture.from_json("{stem")
+
+
+NETS = [PRESETS[name].architecture for name in ("final", "row1", "row6", "row8")]
+RECORDS = [NET, *(net.to_dict() for net in NETS)]
+
+
+@CASES
+@given(damaged_texts([*(net.to_notation() for net in NETS), "[[Basic,3,64,null,5],[Basic,1,8]]"]))
+def test_a_damaged_notation_is_a_network_or_one_message(text):
+    try:
+        architecture = Architecture.from_notation(text)
+        count(architecture)
+    except UsageError as error:
+        assert_is_a_message(error)
+        return
+    assert Architecture.from_notation(architecture.to_notation()) == architecture
+
+
+@CASES
+@given(
+    damaged_texts([json.dumps(record) for record in RECORDS])
+    | damaged_values(RECORDS).map(json.dumps)
+)
+def test_a_damaged_file_of_an_architecture_is_a_network_or_one_message(text):
+    try:
+        architecture = Architecture.from_json(text)
+        count(architecture)
+    except UsageError as error:
+        assert_is_a_message(error)
+        return
+    assert Architecture.from_json(architecture.to_json()) == architecture

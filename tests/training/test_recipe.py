@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.errors import RecipeError, UnknownNameError
+from nas.errors import RecipeError, UnknownNameError, UsageError
 from nas.training.recipe import RECIPES, Recipe, get_recipe
 from nas.training.schedule import SCHEDULES
+from tests.support.damage import CASES, assert_is_a_message, damaged_texts, damaged_values
 
 SHORT = RECIPES["short"]
 
@@ -152,3 +153,29 @@ def test_lengths_are_shares_of_the_image():
 def test_the_recipe_needs_no_torch():
     code = "import sys, nas.training.recipe, nas.training.result; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+OVERRIDES = ["learning_rate=0.05", "batch_size=64", "cycles=1e1", "dropout=none", "flip=no"]
+OVERRIDES += ["schedule=one_cycle", "momentum_dip=0.1", "floor_learning_rate=1e-4", "mixing=ricap"]
+
+
+@CASES
+@given(st.lists(damaged_texts(OVERRIDES) | st.sampled_from(OVERRIDES), min_size=1, max_size=3))
+def test_damaged_overrides_are_a_recipe_or_one_message(overrides):
+    try:
+        changed = SHORT.with_overrides(overrides)
+    except UsageError as error:
+        assert_is_a_message(error)
+        return
+    assert Recipe.from_dict(json.loads(json.dumps(changed.to_dict()))) == changed
+
+
+@CASES
+@given(damaged_values([recipe.to_dict() for recipe in RECIPES.values()]))
+def test_a_damaged_record_is_a_recipe_or_one_message(record):
+    try:
+        recipe = Recipe.from_dict(record)
+    except UsageError as error:
+        assert_is_a_message(error)
+        return
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
