@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from nas.errors import StorageError
+from nas.fields import read_fields
 from nas.files import write_atomically
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.model import build_model, scale_branches
@@ -126,15 +127,35 @@ class TrainState:
     def _take_over(self, record: dict[str, Any], spec: TrainSpec) -> None:
         _require_same("job", record["job"], spec.to_dict())
         self.model.load_state_dict(record["model"])
-        self.optimizer.load_state_dict(record["optimizer"])
-        for weight, values in self.optimizer.state.items():  # PyTorch does not compare these
-            for value in values.values():
-                if isinstance(value, Tensor) and value.shape not in ((), weight.shape):
-                    raise StorageError("its optimizer is that of other weights")
+        own = self.optimizer.state_dict()  # its rates and flags are the recipe's, not the file's
+        self.optimizer.load_state_dict({**own, "state": record["optimizer"]["state"]})
         if self.average:
             self.average.shadow.load_state_dict(record["average"])
-        self.micro_batch = min(self.micro_batch, record["micro_batch"])
-        self.curve = [EpochRecord(**epoch) for epoch in record["curve"]]
+        micro_batch = record["micro_batch"]
+        if type(micro_batch) is not int or micro_batch < 1:
+            raise StorageError(f"its micro_batch is {micro_batch!r}")
+        self.micro_batch = min(self.micro_batch, micro_batch)
+        epochs = [
+            read_fields(EpochRecord, "an epoch", epoch, StorageError) for epoch in record["curve"]
+        ]
+        self.curve = [EpochRecord(**epoch) for epoch in epochs]
+        if [epoch.epoch for epoch in self.curve] != list(range(1, self.epoch + 1)):
+            raise StorageError("its epochs are not 1, 2, 3, ...")
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """Refuse what PyTorch takes over and stumbles on in the next step, or begins anew."""
+        states = self.optimizer.state
+        num_weights = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        is_whole = len(states) == (num_weights if self.curve else 0)
+        is_even = len({frozenset(values) for values in states.values()}) <= 1
+        fits = all(
+            isinstance(value, Tensor) and value.shape in ((), weight.shape)
+            for weight, values in states.items()
+            for value in values.values()
+        )
+        if not (is_whole and is_even and fits):
+            raise StorageError("its optimizer is that of other weights")
 
 
 def make_state(

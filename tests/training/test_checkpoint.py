@@ -8,10 +8,15 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas.errors import StorageError
+from nas.network.architecture import Architecture, Stage, Stem
 from nas.training.loop import train
+from nas.training.result import Ending
 from nas.training.state import CheckpointPace, load_checkpoint, save_checkpoint
+from tests.support.damage import CASES, damaged_bytes, damaged_values
 from tests.support.small_training import CPU, make_batches, make_train_spec
 
 
@@ -121,3 +126,47 @@ def test_a_checkpoint_is_written_every_epoch_or_where_it_is_cheap_or_after_twent
     assert written_at(True, 0.05, 2.6, 3) == [1, 2, 3]
     # 2 s are 2% of 100 s: the twenty seconds come first
     assert written_at(True, 2.0, 5.0, 9) == [1, 5, 9]
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A training of two epochs, and its checkpoint after the first."""
+    net = Architecture(Stem("conv3x3", 4), (Stage("basic", 1, 4, 1),))
+    spec = make_train_spec("modern", epochs=2, net=net)
+    path, batches = tmp_path_factory.mktemp("begun") / "c.pt", make_batches(spec, 32, 32)
+    train(spec, batches, CPU, on_epoch=lambda r: r.epoch == 1, checkpoint_path=path)
+    return spec, path
+
+
+@CASES
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_the_same_or_refused(begun, data):
+    content = begun[1].read_bytes()
+    damaged = data.draw(damaged_bytes(content))
+    path = begun[1].with_name("damaged.pt")
+    path.write_bytes(damaged)
+    if damaged == content:
+        return
+    with pytest.raises(StorageError, match="its checksum is wrong"):
+        load_checkpoint(path)
+
+
+@pytest.mark.slow
+@CASES
+@given(data=st.data())
+def test_from_a_checkpoint_with_other_content_a_training_reaches_its_end(begun, data):
+    spec, path = begun
+    record = load_checkpoint(path)
+    del record["format_version"]
+    other = path.with_name("other.pt")
+    save_checkpoint(other, data.draw(damaged_values([record])))
+    epochs = []
+    result = train(
+        spec,
+        make_batches(spec, num_train=32, num_val=32),
+        CPU,
+        on_epoch=lambda record: epochs.append(record.epoch),
+        checkpoint_path=other,
+        resume=True,
+    )
+    assert epochs == [1, 2] or result.status is Ending.DIVERGED  # a loss that is no number
