@@ -141,9 +141,9 @@ class StudyDefinition:
         try:
             if budgets:
                 require_budgets([parse_count(str(budget), "targets") for budget in budgets])
-            Recipe.from_dict(definition.recipe)
+            recipe = Recipe.from_dict(definition.recipe)
         except UsageError as error:
             raise ValueError(str(error)) from error
         if budgets and (list(budgets) != sorted(budgets) or budgets[-1] != definition.budget):
             raise ValueError("targets must rise to the budget")
-        return definition
+        return replace(definition, recipe=recipe.to_dict())  # with the fields that came later

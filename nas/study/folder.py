@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nas.errors import StorageError, StudyMismatchError, UsageError, unknown_name
+from nas.errors import StorageError, StudyMismatchError, UsageError, shown, unknown_name
 from nas.files import write_text_atomically
 from nas.study.definition import StudyDefinition
 from nas.study.rungs import RungSpec
@@ -94,7 +94,9 @@ class StudyFolder:
             StorageError: The file is absent, damaged, of a newer version, or may not be read.
         """
         try:
-            return StudyDefinition.from_json(self.definition.read_text())
+            definition = StudyDefinition.from_json(self.definition.read_text())
+            require_name(definition.name)
+            return definition
         except FileNotFoundError as error:
             raise StorageError(
                 f"{self.path} holds a journal but no {DEFINITION_FILE}; restore the file from a "
@@ -102,7 +104,7 @@ class StudyFolder:
             ) from error
         except OSError as error:
             raise StorageError(f"cannot read {self.definition}: {error.strerror}") from error
-        except (ValueError, TypeError, RecursionError) as error:
+        except (UsageError, ValueError, TypeError, RecursionError) as error:
             raise StorageError(
                 f"{self.definition} is damaged and was left as it is: {error}; restore it from a "
                 "copy, or start a study under another name"
@@ -141,7 +143,7 @@ def require_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}", name):
         raise UsageError(
             "a study's name has letters, digits, '.', '_', '-' and '@', at most 100 and first a "
-            f"letter or digit, but got {name!r}"
+            f"letter or digit, but got {shown(name)}"
         )
     return name
 

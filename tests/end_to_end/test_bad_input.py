@@ -5,9 +5,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 from PIL import Image
 
 from nas.commands import main
+from tests.support.damage import CASES, answer, damaged_words
 from tests.support.small_study import SPACE, copy_studies, snapshot
 
 BUDGETS = ["0", "-5", "2.5", "nan", "inf", "many", "", " ", "5e", "1e30", "٣"]
@@ -300,3 +302,58 @@ def test_a_place_that_cannot_be_written_is_one_message(refused, tmp_path):
     for words in (f"{NEW} --trials 1 --epochs 1", "retrain --arch [[Basic,1,8]] --dataset digits"):
         message = refused([*words.split(), "--studies", str(place)], code=1)
         assert str(Path(place)) in message
+
+
+CALLS = [  # each answers; what of it is damaged answers too
+    "count final --stem conv3x3 --image-size 32 --classes 10 --total --format json",
+    "count [[Basic,3,64,0.1],[Bottleneck,2,256]] --channels 1",
+    "show row1 --stem conv5x5",
+    f"show 0 --study {STUDY}",
+    f"spaces {SPACE} --budget 8k --dataset digits --trials 9 --epochs 2",
+    "spaces resnet_small --max-macs 5M --image-size 16 --format json",
+    "presets --format json",
+    f"status --study {STUDY} --format json",
+    "best --top 3 --budget 8k --format text",
+]
+TRAINING_CALLS = [
+    f"{SEARCH} --budget 8k --trials 9 --workers 2",
+    f"{NEW} --trials 24 --epochs 2 --sampler tpe --pruner median --audit 0.1 --rungs 4x9,2x30",
+    f"{SEARCH} --targets 4k,8k --hours 1 --gpu-hours 2 --max-macs 1e6 --seed 3 --study other",
+    f"{NEW} --recipe modern --set batch_size=64 --set dropout=0.1 --time-limit 2h --no-baselines",
+    "retrain --arch [[Basic,1,8]] --dataset digits --epochs 1 --device cpu --seed 3",
+    f"retrain --best --budget 8k --study {STUDY} --recipe short --set learning_rate=0.1",
+]
+
+
+@pytest.fixture(scope="module")
+def answered(real_studies, tmp_path_factory):
+    """Call with words; whatever comes of them, no study is other than it was."""
+    place = tmp_path_factory.mktemp("place")
+    before = snapshot(real_studies)
+
+    def call(words):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NAS_STUDIES", str(real_studies))
+            patch.setenv("NAS_CACHE", str(place / "cache"))
+            patch.chdir(place)
+            answer(words)
+        assert snapshot(real_studies) == before
+        assert not [path for path in place.iterdir() if path.name != "cache"]
+
+    return call
+
+
+@CASES
+@given(words=damaged_words(CALLS))
+def test_a_damaged_call_is_answered_and_changes_nothing(answered, words):
+    answered(words)
+
+
+@pytest.mark.slow
+@CASES
+@given(words=damaged_words(TRAINING_CALLS))
+def test_a_damaged_call_that_would_train_is_answered_and_changes_nothing(answered, words):
+    if words[0] == "search":
+        answered([*words, "--dry-run"])
+    else:
+        answered([*words, "--studies", os.devnull])  # where nothing can be kept

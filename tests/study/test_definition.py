@@ -3,24 +3,43 @@
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas.commands import main
-from nas.errors import UsageError
-from nas.study.folder import default_name, find_study, fresh_name, require_name
+from nas.errors import StorageError, UsageError
+from nas.study.definition import StudyDefinition
+from nas.study.folder import (
+    StudyFolder,
+    default_name,
+    find_study,
+    fresh_name,
+    require_name,
+)
+from tests.support.damage import (
+    CASES,
+    answer,
+    assert_is_a_message,
+    damaged_bytes,
+    damaged_texts,
+    damaged_values,
+)
 from tests.support.searching import (
     TINY,
     Folder,
+    FullDisk,
     Running,
     assert_sound,
     snapshot,
+    without_rights,
     words,
     write_images,
 )
+from tests.support.small_study import definition
 
 
 @pytest.fixture(scope="module")
@@ -308,14 +327,6 @@ def test_a_journal_without_its_definition_is_said(own, images, capsys):
     assert snapshot(own.path) == before
 
 
-def without_rights():
-    """In the child: root obeys the permission bits too."""
-    import ctypes
-
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    assert ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()) == 0
-
-
 @pytest.mark.parametrize("closed", ["studies", "study", "definition", "journal"])
 def test_without_the_permission_nothing_is_written_and_that_is_said(own, images, tmp_path, closed):
     path = {
@@ -340,19 +351,6 @@ def test_without_the_permission_nothing_is_written_and_that_is_said(own, images,
     assert "ermission" in error
     assert "Traceback" not in running.errors()
     assert snapshot(own.path) == before
-
-
-class FullDisk:
-    """In the child: no file grows beyond so many bytes."""
-
-    def __init__(self, num_bytes):
-        self.num_bytes = num_bytes
-
-    def __call__(self):
-        import resource
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
 
 
 def test_a_new_study_for_which_the_disk_is_too_full_leaves_nothing(folder, images, tmp_path):
@@ -434,3 +432,44 @@ def test_the_study_that_was_written_last_is_the_one_meant(tmp_path):
     with pytest.raises(UsageError, match=r"unknown study 'd'.*a, b, c"):
         find_study(tmp_path, "d")
     assert fresh_name(tmp_path, "a") == "a-2"
+
+
+DEFINITIONS = [
+    definition().to_json(),
+    definition(budget=9_000, targets=(3_000, 9_000), space_lists={"num_stages": [1, 2]}).to_json(),
+]
+DAMAGED = (
+    damaged_values([json.loads(text) for text in DEFINITIONS]).map(json.dumps)
+    | damaged_texts(DEFINITIONS)
+).map(lambda text: text.encode(errors="surrogatepass")) | damaged_bytes(DEFINITIONS[0].encode())
+
+
+@CASES
+@given(DAMAGED)
+def test_a_damaged_definition_is_a_study_or_one_message(tmp_path_factory, content):
+    folder = StudyFolder(tmp_path_factory.getbasetemp() / "damaged")
+    folder.path.mkdir(exist_ok=True)
+    folder.definition.write_bytes(content)
+    try:
+        found = folder.load()
+    except StorageError as error:
+        assert_is_a_message(error)
+        return
+    assert StudyDefinition.from_json(found.to_json()).to_json() == found.to_json()
+
+
+@pytest.mark.slow
+@CASES
+@given(data=st.data())
+def test_about_a_damaged_definition_every_command_answers_with_words(begun, images, data):
+    path = begun / "tiny-8k-folder" / "study.json"
+    whole = path.read_bytes()
+    record = data.draw(damaged_values([json.loads(whole)]))
+    path.write_text(json.dumps(record))
+    before = snapshot(begun)
+    try:
+        for command in (["status"], ["best"], ["show", "0"], words(images, "--dry-run")):
+            answer([*command, "--studies", str(begun)])
+            assert snapshot(begun) == before
+    finally:
+        path.write_bytes(whole)

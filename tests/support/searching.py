@@ -5,10 +5,12 @@ milliseconds where a fresh Python takes seconds.
 """
 
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import sys
 import time
@@ -65,7 +67,7 @@ def words(images, *more, trials=3, epochs=1, budget=BUDGET, space=TINY):
 def _main(argv, environment, output, pause):
     """In the child: run a command in a process group of its own, its output in files."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
     os.environ.update(environment)
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
@@ -158,6 +160,23 @@ def in_workers(prepare):
 
     processes._command = prepared
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+
+
+def without_rights():
+    """In the child: root obeys the permission bits too."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    assert ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()) == 0
+
+
+class FullDisk:
+    """In the child: no file grows beyond so many bytes."""
+
+    def __init__(self, num_bytes):
+        self.num_bytes = num_bytes
+
+    def __call__(self):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.num_bytes))
 
 
 def training(trials):
