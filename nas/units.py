@@ -12,6 +12,7 @@ _DURATION_PATTERN = re.compile(
     re.ASCII,
 )
 _SECONDS = (86_400, 3_600, 60, 1)
+MOST_HOURS = 1e6  # a century
 
 
 def parse_duration(text: str, name: str = "time limit") -> float:
@@ -46,7 +47,7 @@ def parse_hours(text: str, name: str = "gpu-hours", has_none: bool = True) -> fl
         has_none: Whether it may be ``none``.
 
     Raises:
-        UsageError: The text is no number, or none above zero.
+        UsageError: The text is no number, none above zero, or more than `MOST_HOURS`.
     """
     if has_none and text.strip().lower() == "none":
         return math.inf
@@ -54,10 +55,10 @@ def parse_hours(text: str, name: str = "gpu-hours", has_none: bool = True) -> fl
         hours = float(text)
     except ValueError:
         hours = math.nan
-    if not 0.0 < hours < math.inf:
+    if not 0.0 < hours <= MOST_HOURS:
         unlimited = ", or none for no limit" if has_none else ""
         raise UsageError(
-            f"{name} must be a number of hours above zero{unlimited}, "
+            f"{name} must be a number of hours above zero, at most {MOST_HOURS:g}{unlimited}, "
             f"but got {text!r}; write it as 8 or 0.5"
         )
     return hours

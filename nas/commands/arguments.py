@@ -181,8 +181,23 @@ def require_at_least(args: argparse.Namespace, least: int, *names: str) -> None:
     Raises:
         UsageError: An argument is below `least`.
     """
+    _require(args, lambda value: value >= least, f"at least {least}", names)
+
+
+def require_at_most(args: argparse.Namespace, most: int, *names: str) -> None:
+    """Refuse an argument above its highest value: so many would take all there is.
+
+    Raises:
+        UsageError: An argument is above `most`.
+    """
+    _require(args, lambda value: value <= most, f"at most {most}", names)
+
+
+def _require(
+    args: argparse.Namespace, holds: Callable[[int], bool], rule: str, names: Iterable[str]
+) -> None:
     for name in names:
         value = getattr(args, name)
-        if value is not None and value < least:
+        if value is not None and not holds(value):
             option = name.replace("_", "-")
-            raise UsageError(f"--{option} must be at least {least}, but got {value}")
+            raise UsageError(f"--{option} must be {rule}, but got {value}")

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     arguments.require_at_least(args, MIN_STEPS, "steps")
+    arguments.require_at_most(args, 1_000_000, "steps")
     arguments.require_at_least(args, 1, "image_size")
     arguments.require_at_least(args, 0, "seed")
     for name in ("low", "high"):

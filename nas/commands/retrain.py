@@ -83,6 +83,7 @@ def _check(args: argparse.Namespace) -> str:
 
     arguments.require_at_least(args, 1, "epochs", "seeds", "image_size")
     arguments.require_at_least(args, 0, "seed")
+    arguments.require_at_most(args, 1_000, "seeds")
     if args.budget is not None and not args.best:
         raise UsageError("--budget goes with --best: it limits which trial is the best")
     if args.stem is not None and args.arch is None:

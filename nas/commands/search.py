@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepare, say what will happen, search, say what was found."""
     arguments.require_at_least(args, 1, "epochs", "workers", "image_size")
     arguments.require_at_least(args, 0, "seed")
+    arguments.require_at_most(args, 1_000, "workers")
     _take_budgets(args)
     from nas.search.request import make_request
 

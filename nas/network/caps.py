@@ -135,9 +135,11 @@ def require_budgets(budgets: Sequence[int]) -> None:
 
 
 def format_count(value: int) -> str:
-    """Return three significant digits: ``950``, ``272k``, ``5.00M``, ``177M``."""
+    """Return three significant digits: ``950``, ``272k``, ``5.00M``, ``177M``, ``3.24e+25``."""
     if value < 1000:
         return str(value)
+    if value >= 10**21:  # beyond the letters
+        return f"{value:.2e}"
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     thousands, digits_before = divmod(int(exponent), 3)
     scaled = Decimal(mantissa).scaleb(digits_before)

@@ -81,6 +81,8 @@ def test_the_message_names_what_was_counted():
         (4_997_194, "5.00M"),
         (177_139_392, "177M"),
         (1_234_567_890, "1.23G"),
+        (10**18, "1.00E"),
+        (3 * 10**30, "3.00e+30"),  # of 1e18 trials: a question is answered whatever its size
     ],
 )
 def test_counts_are_shown_with_three_digits(value, text):
