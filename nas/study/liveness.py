@@ -95,7 +95,7 @@ def ran_out_of_memory(trial: FrozenTrial) -> bool:
     """Tell whether the system killed processes for want of memory since a dead one's start."""
     worker = trial.user_attrs.get(WORKER, {})
     before = worker.get("oom_kills", math.inf)
-    return worker.get("host") == socket.gethostname() and oom_kills() > before
+    return bool(worker.get("host") == socket.gethostname() and oom_kills() > before)
 
 
 def last_sign(trial: FrozenTrial, workers: Path) -> float | None:
