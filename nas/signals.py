@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from nas.errors import BrokenCaptureError
+from nas.errors import DeviceError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -56,7 +56,7 @@ class InterruptGuard:
         """
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed: what signal() gave
-        if self._requested and kind is not None and issubclass(kind, BrokenCaptureError):
+        if self._requested and kind is not None and issubclass(kind, DeviceError):
             raise KeyboardInterrupt
 
     @contextmanager

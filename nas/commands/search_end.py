@@ -24,17 +24,17 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     from nas.results.audit import audit, describe_audit
     from nas.results.budgets import describe_budgets
     from nas.results.spending import describe_spending
-    from nas.search import worker
+    from nas.search import limits, worker
 
     definition, summary = opened.definition, opened.summary
-    code = 0 if summary.best is not None or reason in (worker.TIME_LIMIT, worker.ELSEWHERE) else 1
+    code = 0 if summary.best is not None or reason in (limits.TIME_LIMIT, worker.ELSEWHERE) else 1
     if args.format == "json":
         print_json({"stopped": reason, **opened.record()})
         return code
     ends = {
         worker.FINISHED: "finished, the study has its trials",
-        worker.TIME_LIMIT: "the time limit is reached; the same command goes on",
-        worker.HOURS_SPENT: "the study's device hours are spent; a larger --gpu-hours goes on",
+        limits.TIME_LIMIT: "the time limit is reached; the same command goes on",
+        limits.HOURS_SPENT: "the study's device hours are spent; a larger --gpu-hours goes on",
         worker.EXHAUSTED: "finished, every architecture within the budget was tried",
         worker.BROKEN: f"stopped for good, {worker.BROKEN}",
         worker.ELSEWHERE: "nothing left to begin here, the last trials run on other machines",

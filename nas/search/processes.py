@@ -19,8 +19,9 @@ from typing import IO
 import nas
 from nas.errors import RunError
 from nas.locks import LEASE_SECONDS, Stall, clock_of
+from nas.search.limits import HOURS_SPENT, TIME_LIMIT
 from nas.search.prepare import Search
-from nas.search.worker import BROKEN, ELSEWHERE, EXHAUSTED, FINISHED, HOURS_SPENT, TIME_LIMIT
+from nas.search.worker import BROKEN, ELSEWHERE, EXHAUSTED, FINISHED
 from nas.signals import InterruptGuard
 from nas.study.folder import STORAGE_VARIABLE
 

@@ -19,6 +19,7 @@ from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import spend, upper_rungs
 from nas.samplers import make_sampler
 from nas.samplers.adapter import BudgetSampler
+from nas.search.limits import Limits
 from nas.search.open_rungs import OpenRungs
 from nas.search.open_study import load_ledger, open_study
 from nas.search.prepare import Search, prepare, version_notes
@@ -104,7 +105,7 @@ def _train_all(
     """Train what the search and its rungs lack; return why that was the end."""
     sampler, left = _set_sampler(rungs), partial(_device_seconds_left, rungs)
     with heartbeat(rungs.search.folder.workers) as worker:
-        context = WorkerContext(rungs, worker, sampler, deadline, left, on_change)
+        context = WorkerContext(rungs, worker, sampler, Limits(deadline, left), on_change)
         return run_worker(context, guard)
 
 

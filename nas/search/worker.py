@@ -12,39 +12,32 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from nas.errors import DeviceError, RunError, StorageError
 from nas.locks import LEASE_SECONDS, Stall, clock_of
 from nas.network.architecture import Architecture
 from nas.results.forecast import Forecast
-from nas.results.spending import SECONDS_PER_HOUR
 from nas.results.study_rungs import Rung, StudyRungs
 from nas.samplers.adapter import BudgetSampler
 from nas.samplers.contract import SpaceExhausted
+from nas.search.failures import requeued_on_error
+from nas.search.limits import HOURS_SPENT, TIME_LIMIT, Limits
 from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
-from nas.search.prepare import Search
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, TARGET, WORKER
 from nas.study.ledger import Ledger
-from nas.study.lineage import INTERRUPTED, MACHINE, count_equal_failures, num_claimed
+from nas.study.lineage import MACHINE, num_claimed
 from nas.study.liveness import is_elsewhere, last_sign, name_process
-from nas.study.storage import store_errors
-from nas.training.engine import is_device_error
 
 logger = logging.getLogger(__name__)
 
-MAX_EQUAL_FAILURES = 3  # errors of the machine in a row, of whatever networks, that stop a search
-FINISHED, TIME_LIMIT, EXHAUSTED = "finished", "time limit", "every architecture tried"
-HOURS_SPENT = "device hours spent"
+FINISHED, EXHAUSTED = "finished", "every architecture tried"
 BROKEN = "the first trials all broke"
 ELSEWHERE = "the last trials run on other machines"
 WAITING = "waiting for the trials of other processes"  # of this machine
@@ -59,22 +52,17 @@ class WorkerContext:
         rungs: The study and its rungs.
         worker: What its trials say of this process.
         sampler: The study's sampler.
-        deadline: Value of `time.monotonic` by which trials are to have ended; None is never.
-        device_seconds_left: Tells how much of the study's device time is left; infinity is no
-            limit.
+        limits: Until when, and for how long.
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
-        began: Value of `time.monotonic` when the worker began.
         stalls: How long each running trial's process has shown no life, by rung and number.
     """
 
     rungs: OpenRungs
     worker: Mapping[str, Any]
     sampler: BudgetSampler
-    deadline: float | None
-    device_seconds_left: Callable[[], float]
+    limits: Limits
     on_change: Callable[[str], None]
-    began: float = field(default_factory=time.monotonic)
     stalls: dict[tuple[str, int], Stall] = field(default_factory=dict)
 
 
@@ -111,7 +99,7 @@ def run_worker(context: WorkerContext, guard: InterruptGuard) -> str:
             _train(context, step, guard)
             context.on_change("")
         elif step == WAITING:
-            if _is_over(context.deadline):
+            if context.limits.is_over():
                 return TIME_LIMIT
             context.on_change(WAITING)
             with guard.interruptible():
@@ -134,7 +122,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
 
     None means that something changed which calls for another look.
     """
-    rungs = context.rungs
+    rungs, limits = context.rungs, context.limits
     rungs.open()
     for ledger in rungs.ledgers.values():
         _requeue_stalled(context, ledger)
@@ -147,7 +135,7 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     if (0, -1) in work and not has_waiting and context.sampler.is_exhausted(rungs.first.study):
         _record_exhausted(rungs)
         return None
-    closing = _closing_limit(context, state)
+    closing = limits.closing(state, rungs.first.study.user_attrs.get(DEVICE_HOURS))
     if closing is not None:
         closed = state.closed()
         climbing = [item for item in _list_work(rungs, closed) if item[0]]
@@ -155,17 +143,17 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
         work = climbing or (_list_next_best(state) if closed.has_ended else [])
     if not work:
         return WAITING if _others_train_here(rungs) else closing or ELSEWHERE
-    if _is_over(context.deadline):
+    if limits.is_over():
         return TIME_LIMIT
-    if context.device_seconds_left() <= 0:
+    if limits.device_seconds_left() <= 0:
         return HOURS_SPENT
-    if context.deadline is None:
+    if limits.deadline is None:
         return _claim(context, state, *work[0])
     forecast = Forecast(state)
     seconds = [forecast.training_seconds(*item) or 0.0 for item in work]
-    fitting = [not _is_over(context.deadline, after) for after in seconds]
+    fitting = [not limits.is_over(after) for after in seconds]
     if not any(fitting):
-        if any(context.began + after <= context.deadline for after in seconds):
+        if any(limits.began + after <= limits.deadline for after in seconds):
             return TIME_LIMIT
         fitting[0] = True  # no run of this length could hold any: it is begun, and resumed
     return _claim(context, state, *work[fitting.index(True)])
@@ -218,30 +206,6 @@ def _record_exhausted(rungs: OpenRungs) -> None:
     rungs.first.study.set_user_attr(NUM_NETWORKS, num_networks)
 
 
-def _closing_limit(context: WorkerContext, state: StudyRungs) -> str | None:
-    """Return the limit before which what one more trial may find could not climb to the top.
-
-    Before it does, the rungs need the time for what they would lack if the search ended now. A
-    run that is too short for all of this closes nothing: it is one of many.
-    """
-    first, hours = state.rungs[0], context.rungs.first.study.user_attrs.get(DEVICE_HOURS)
-    if first.has_ended or not state.upper or (context.deadline is None and hours is None):
-        return None
-    climb = Forecast(state).climb_seconds() or 0.0
-    closed = Forecast(state.closed())
-    num_running = sum(row.state == "running" for rung in state.rungs for row in rung.rows)
-    limits = []  # each with its whole, what is left of it, and what is needed
-    if context.deadline is not None:
-        whole, left = context.deadline - context.began, context.deadline - time.monotonic()
-        needed = climb + sum(closed.rung_seconds(num_running + 1) or [])
-        limits.append((TIME_LIMIT, whole, left, needed))
-    if hours is not None:
-        left, needed = context.device_seconds_left(), climb + sum(closed.rung_seconds() or [])
-        limits.append((HOURS_SPENT, hours * SECONDS_PER_HOUR, left, needed))
-    reached = (name for name, whole, left, needed in limits if left < needed <= whole)
-    return next(reached, None)
-
-
 def _others_train_here(rungs: OpenRungs) -> bool:
     """Tell whether a process that can be seen from here is training for this study."""
     return any(
@@ -266,7 +230,7 @@ def _claim(
         return None
     if trial is None:  # a worker of another machine was faster
         return None
-    with _requeued_on_error(context.rungs, ledger, trial.number):
+    with requeued_on_error(context.rungs, ledger, trial.number):
         proposal = None if index else context.sampler.proposal(trial.number)
         architecture = objective.describe(trial, proposal)
         refusal = ledger.refusal(trial.number, num_trials)
@@ -289,69 +253,9 @@ def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard
         ledger.trials(TrialState.RUNNING)  # a study that another program deleted ends it here
         context.on_change(f"{rung.label} {text}".lstrip())
 
-    with _requeued_on_error(context.rungs, ledger, trial.number):
+    with requeued_on_error(context.rungs, ledger, trial.number):
         on_change(f"trial {trial.number}: preparing")
         result = objective.train(trial, training.architecture, guard, on_change)
         objective.finish(trial, result)
         ledger.tell(trial.number, *told(result))
     objective.clear(ledger.study)
-
-
-@contextmanager
-def _requeued_on_error(rungs: OpenRungs, ledger: Ledger, number: int) -> Iterator[None]:
-    """Answer for a running trial: whatever goes wrong in the block, it does not stay RUNNING.
-
-    Another process may end it meanwhile, which took this one for dead. That shows at the next
-    write, into the trial or into its folder, which goes when its network was trained elsewhere:
-    it is said, and no error of this process. An error of the machine is said too, until several
-    alike in a row stop the search.
-
-    Raises:
-        DeviceError: The GPU computes no more in this process.
-        RunError: Machine errors stop the search.
-    """
-    try:
-        yield
-    except BaseException as error:
-        reason = _describe_failure(error, rungs.search)
-        was_running = ledger.requeue(number, reason)
-        if not was_running and isinstance(error, (UpdateFinishedTrialError, StorageError)):
-            logger.warning("trial %d was given to another process", number)
-            return
-        if not reason.startswith(MACHINE) or isinstance(error, DeviceError):
-            raise
-        _stop_or_say(rungs, f"trial {number}: {reason}", reason)
-        if is_device_error(error):
-            raise DeviceError(str(error)) from error
-
-
-def _stop_or_say(rungs: OpenRungs, text: str, reason: str) -> None:
-    """Say an error of the machine; the last of `MAX_EQUAL_FAILURES` alike stops the search.
-
-    Raises:
-        RunError: It does.
-    """
-    trials = [trial for ledger in rungs.ledgers.values() for trial in ledger.trials()]
-    count = count_equal_failures(trials, reason)
-    if count >= MAX_EQUAL_FAILURES:
-        raise RunError(f"stopped after {count} equal errors of the machine in a row, {text}")
-    logger.warning("%s; its network goes first", text)
-
-
-def _describe_failure(error: BaseException, search: Search) -> str:
-    """Return a trial's reason: the machine's, or what may be its network's fault."""
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
-    if not isinstance(error, OSError):
-        try:
-            with store_errors(search.folder.path, search.url):
-                raise error
-        except BaseException as told:  # of a database, without what of its URL is secret
-            error = told
-    is_machines = isinstance(error, (StorageError, OSError, DeviceError)) or is_device_error(error)
-    return f"{MACHINE if is_machines else 'error: '}{type(error).__name__}: {error}"
-
-
-def _is_over(deadline: float | None, after: float = 0.0) -> bool:
-    """Tell whether the deadline will have passed after so many seconds."""
-    return deadline is not None and time.monotonic() + after >= deadline

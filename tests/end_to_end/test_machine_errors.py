@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from nas.commands import main
-from nas.search import objective, worker
+from nas.search import objective
+from nas.search.failures import describe_failure
 from tests.support.searching import assert_sound, words
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +166,7 @@ def test_the_reason_of_a_database_s_error_is_the_machine_s_and_keeps_its_secrets
         error = StorageInternalError(text)
         error.__cause__ = OperationalError("SELECT 1", {}, Exception(text))
     search = SimpleNamespace(url=url, folder=SimpleNamespace(path=tmp_path))
-    reason = worker._describe_failure(error, search)
+    reason = describe_failure(error, search)
     assert reason.startswith("machine: StorageError: the database of the study ")
     assert "db.example failed" in reason
     assert "opensesame" not in reason
@@ -185,4 +186,4 @@ def test_the_reason_of_a_database_s_error_is_the_machine_s_and_keeps_its_secrets
 )
 def test_whose_fault_an_error_is(tmp_path, error, beginning):
     search = SimpleNamespace(url=None, folder=SimpleNamespace(path=tmp_path))
-    assert worker._describe_failure(error, search).startswith(beginning)
+    assert describe_failure(error, search).startswith(beginning)
