@@ -80,8 +80,8 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         f"search    {definition.space}, at most {definition.budget:,} parameters, "
         f"{definition.dataset}, sampler {opened.study.user_attrs.get(SAMPLER)}, "
         f"pruner {definition.pruner}",
-        f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images, "
-        f"{plan.device}",
+        f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images"
+        f"{f' in {plan.folds} folds' * (plan.folds > 1)}, {plan.device}",
         f"trained   {funnel.trained} of {record['target_trials']}: {funnel.complete} to the end, "
         f"{funnel.pruned} pruned; {funnel.broken} broken",
         f"rejected  {funnel.num_over_budget} over budget and {funnel.num_repeats} repeats, "

@@ -166,7 +166,7 @@ def fingerprint(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) ->
 
 
 def select(split: LabelledImages, indices: Tensor) -> LabelledImages:
-    """Return the images at `indices` (int64, (M,)), in that order."""
+    """Return the images at `indices` (int64, (M,)), in that order, or where they are true."""
     return LabelledImages(split.images[indices], split.labels[indices], split.class_names)
 
 

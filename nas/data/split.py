@@ -8,6 +8,7 @@ no split that outlives an upgrade.
 
 from __future__ import annotations
 
+import math
 import random
 from fractions import Fraction
 
@@ -44,13 +45,7 @@ def stratified_split(
     """
     if not 0.0 < fraction < 1.0:
         raise DataError(f"a split's fraction must be in (0, 1), but got {fraction!r}")
-    counts = _class_counts(labels)
-    poor = [label for label, count in counts.items() if count < 2]
-    if poor:
-        raise DataError(
-            f"a stratified split needs at least 2 images in every class, but class {poor[0]} has "
-            f"1 ({len(poor)} such classes); add images or leave the class out"
-        )
+    counts = _splittable_counts(labels)
     total = round(Fraction(str(fraction)) * len(labels))
     limits = {label: count - 1 for label, count in counts.items()}
     second = _pick(labels, _allocate(counts, limits, total), f"split/{purpose}/{seed}")
@@ -100,10 +95,46 @@ def train_and_val(data: Dataset, seed: int) -> tuple[LabelledImages, LabelledIma
     return select(data.train, train), select(data.train, val)
 
 
-def num_train(data: Dataset) -> int:
-    """Return how many images `train_and_val` gives to train on; the same for every seed."""
+def split_folds(data: Dataset, seed: int, folds: int) -> list[Dataset]:
+    """Split a data set several times, so that each image is validated on in one split.
+
+    Of any two splits, the validation images differ in number by one at most, in all and of each
+    class; the first has the fewest to train on. Every class is trained on in each.
+
+    Args:
+        data: As it was loaded.
+        seed: Any whole number; it decides all splits.
+        folds: How many; 1 gives the data set as it is, which `train_and_val` splits.
+
+    Raises:
+        DataError: There are more folds than images, a class has fewer than two, or the data set
+            has a validation split of its own.
+    """
+    if folds == 1:
+        return [data]
+    labels = data.train.labels
+    if data.val is not None or folds > len(labels):
+        raise DataError(
+            f"--folds {folds} splits the training images itself: it needs {folds} of them or more "
+            f"(here {len(labels):,}) and no validation split beside them (val/)"
+        )
+    _splittable_counts(labels)
+    draws = _draws(len(labels), f"folds/{seed}")
+    order = torch.from_numpy(np.lexsort((draws, labels.numpy())))  # by class, then by lot
+    found = []
+    for fold in range(folds):
+        is_val = torch.zeros(len(labels), dtype=torch.bool)
+        is_val[order[fold::folds]] = True  # dealt out like cards
+        found.append(data.with_splits(select(data.train, ~is_val), select(data.train, is_val)))
+    return found
+
+
+def num_train(data: Dataset, folds: int = 1) -> int:
+    """Return the fewest images that a split gives to train on; the same for every seed."""
     if data.val is not None:
         return len(data.train)
+    if folds > 1:
+        return len(data.train) - math.ceil(len(data.train) / folds)
     return len(stratified_split(data.train.labels, VAL_FRACTION, seed=0)[0])
 
 
@@ -127,6 +158,17 @@ def _class_counts(labels: Tensor) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
+def _splittable_counts(labels: Tensor) -> dict[int, int]:
+    counts = _class_counts(labels)
+    poor = [label for label, count in counts.items() if count < 2]
+    if poor:
+        raise DataError(
+            f"a stratified split needs at least 2 images in every class, but class {poor[0]} has "
+            f"1 ({len(poor)} such classes); add images or leave the class out"
+        )
+    return counts
+
+
 def _allocate(counts: dict[int, int], limits: dict[int, int], total: int) -> dict[int, int]:
     """Share `total` among classes by largest remainder, at least 1 and at most its limit each."""
     num_images = sum(counts.values())
@@ -146,9 +188,12 @@ def _allocate(counts: dict[int, int], limits: dict[int, int], total: int) -> dic
 
 def _pick(labels: Tensor, shares: dict[int, int], key: str) -> Tensor:
     """Return, for each class, the images with the lowest draws; ascending indices."""
-    generator = random.Random(key)
-    draws = np.array([generator.random() for _ in range(len(labels))])
-    order = torch.from_numpy(np.argsort(draws, kind="stable"))
+    order = torch.from_numpy(np.argsort(_draws(len(labels), key), kind="stable"))
     ordered_labels = labels[order]
     picked = [order[ordered_labels == label][:share] for label, share in shares.items()]
     return torch.cat(picked).sort().values
+
+
+def _draws(num: int, key: str) -> np.ndarray:
+    generator = random.Random(key)
+    return np.array([generator.random() for _ in range(num)])

@@ -82,7 +82,8 @@ class Rung:
     @property
     def epoch_cost(self) -> float:
         """Return what an epoch costs, in training images; a pass forward is a third of one."""
-        return self.images + self.definition.plan.val_images / 3
+        plan = self.definition.plan
+        return plan.folds * self.images + plan.val_images / 3
 
     @property
     def num_trained(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from nas.study.lineage import ancestors, list_requeued
 from nas.study.trials import rank
 from nas.training.batches import make_batches
 from nas.training.engine import Engine, free_memory
-from nas.training.loop import TrainSpec, train
+from nas.training.loop import TrainSpec, fold_path, train
 from nas.training.recipe import Recipe
 from nas.training.result import Ending, EpochRecord, TrainResult
 from nas.training.tracking import TrackedRun, Trackers
@@ -50,7 +50,7 @@ class Objective:
         definition: The study.
         folder: Its folder.
         space: What the networks are chosen from.
-        splits: Returns the images on the device, without the test split.
+        splits: Returns the images on the device, without the test split, of every fold.
         estimates: Says which trials are the best, whose folders stay.
         track: The trackers of every trial, by name.
         left_out: Those of them that failed: no further trial tries them.
@@ -59,7 +59,7 @@ class Objective:
     definition: StudyDefinition
     folder: StudyFolder
     space: SearchSpace
-    splits: Callable[[], Dataset]
+    splits: Callable[[], Sequence[Dataset]]
     estimates: EstimateReader
     track: tuple[str, ...] = ()
     left_out: set[str] = field(default_factory=set)
@@ -165,10 +165,12 @@ class Objective:
 
         try:
             with guard.interruptible(), trackers:
+                first, *folds = [make_batches(data, recipe, seed) for data in self.splits()]
                 result = train(
                     spec,
-                    make_batches(self.splits(), recipe, seed),
+                    first,
                     Engine(plan.device, plan.num_threads, bfloat16=plan.bfloat16),
+                    folds=folds,
                     on_epoch=on_epoch,
                     checkpoint_path=own / CHECKPOINT_FILE,
                     resume=True,
@@ -212,9 +214,10 @@ class Objective:
             if trial.number not in kept:
                 shutil.rmtree(own, ignore_errors=True)
                 continue
-            (own / CHECKPOINT_FILE).unlink(missing_ok=True)
-            for name in (CHECKPOINT_FILE, CURVE_FILE):
-                remove_leftovers(own / name)
+            for path in self._checkpoints(trial.number):
+                path.unlink(missing_ok=True)
+                remove_leftovers(path)
+            remove_leftovers(own / CURVE_FILE)
 
     def _is_to_be_stopped(self, trial: optuna.Trial, epoch: int) -> bool:
         """Ask the pruner; a trial that it would stop and that is audited runs on, marked."""
@@ -241,12 +244,17 @@ class Objective:
         """Make the trial's folder, with the checkpoint of the nearest trial that it continues."""
         own = self.folder.trial(trial.number)
         own.mkdir(parents=True, exist_ok=True)
-        checkpoint = own / CHECKPOINT_FILE
         for number in ancestors(trial.study.get_trials(deepcopy=False), trial.number):
-            older = self.folder.trial(number) / CHECKPOINT_FILE
-            if not checkpoint.exists() and older.exists():
-                older.replace(checkpoint)
+            pairs = zip(self._checkpoints(trial.number), self._checkpoints(number), strict=True)
+            for checkpoint, older in pairs:
+                if not checkpoint.exists() and older.exists():
+                    older.replace(checkpoint)
         return own
+
+    def _checkpoints(self, number: int) -> list[Path]:
+        """Return where the checkpoints of a trial are, those of its folds."""
+        first = self.folder.trial(number) / CHECKPOINT_FILE
+        return [fold_path(first, fold) for fold in range(self.definition.plan.folds)]
 
 
 def told(result: TrainResult) -> tuple[TrialState, float | None]:

@@ -48,7 +48,7 @@ class OpenRungs:
         self.ledgers = {search.definition.name: ledger}  # by Optuna study
         self._estimates = make_estimates(search.definition, ledger.storage)
         self._objectives: dict[str, Objective] = {}
-        self._splits: dict[int, Dataset] = {}  # by training images
+        self._splits: dict[int, list[Dataset]] = {}  # by training images: one a fold
 
     @property
     def first(self) -> Ledger:
@@ -110,13 +110,14 @@ class OpenRungs:
             )
         return self._objectives[rung.study]
 
-    def _place_splits(self, train_images: int) -> Dataset:
+    def _place_splits(self, train_images: int) -> list[Dataset]:
         """Return the images on the device, placed when they are first trained on."""
         if train_images not in self._splits:
             plan, seed = self.search.definition.plan, self.search.definition.seed
-            self._splits[train_images] = place_search_splits(
-                self.search.data, seed, train_images, plan.val_images, plan.device
-            )
+            self._splits[train_images] = [
+                place_search_splits(data, seed, train_images, val_images, plan.device)
+                for data, val_images in self.search.folds()
+            ]
         return self._splits[train_images]
 
     def _open_rung(self, name: str, spec: RungSpec) -> Ledger:

@@ -3,8 +3,10 @@
 On a GPU a candidate sees the whole training split. On a CPU it sees as many images as its seconds
 hold twice: for the same time many images few times rank networks better than few images often, as
 they leave as many to validate on (`benchmarks/fidelity_plans.py`), and once leaves nothing to
-prune. Where there are no more images, it sees them more often. The plan is chosen once, from the
-measured speed of a few networks of the space (`nas.training.timing`), and kept in `study.json`.
+prune. Where there are no more images, it sees them more often; where there are so few that one
+split cannot tell networks apart, it is trained on several (`benchmarks/folds.py`). The plan is
+chosen once, from the measured speed of a few networks of the space (`nas.training.timing`), and
+kept in `study.json`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from nas.statistics import resolvable_difference
 from nas.study.definition import GPU_EPOCHS, Plan
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
@@ -26,6 +29,8 @@ MIN_CPU_EPOCHS, MAX_CPU_EPOCHS = 2, 10
 CPU_TRIAL_SECONDS = 40.0  # at least, where there are images and epochs for it
 MANY_TRIALS = 200  # after so many the sampler gains little
 MIN_CPU_IMAGES, MIN_CPU_VAL_IMAGES = 500, 200
+# where one split resolves no less than this near that accuracy, a new study has so many folds
+WORST_RESOLUTION, TYPICAL_ACCURACY, FOLDS = 0.1, 0.9, 5
 RUNG_FACTOR = 3  # between two rungs: in the number of networks, and at least in the cost of each
 MOST_FACTOR = 5  # in the cost, where it takes more to reach `GOOD_IMAGES`
 FIRST_FRACTION = 6  # one in so many of the search climbs: each rung takes half its time
@@ -42,8 +47,14 @@ GPU_BATCH = 512  # of a search: below, kernel launches take the time
 
 def trial_seconds(speed: Speed, plan: Plan) -> float:
     """Return the seconds of a trial that runs to its end."""
-    per_epoch = plan.train_images * speed.train_seconds + plan.val_images * speed.val_seconds
+    num_trained = plan.folds * plan.train_images  # the folds share the validation images
+    per_epoch = num_trained * speed.train_seconds + plan.val_images * speed.val_seconds
     return plan.epochs * per_epoch
+
+
+def choose_folds(num_val: int) -> int:
+    """Return the folds of a new study, by the images that a single split validates on."""
+    return FOLDS if resolvable_difference(TYPICAL_ACCURACY, num_val) > WORST_RESOLUTION else 1
 
 
 def choose_plan(
@@ -54,17 +65,19 @@ def choose_plan(
     num_classes: int,
     epochs: int | None = None,
     seconds: float = CPU_TRIAL_SECONDS,
+    folds: int = 1,
 ) -> Plan:
     """Return the plan of a new study.
 
     Args:
         engine: The device.
         speed: Mean speed of a few networks of the space.
-        num_train: Images of the training split.
-        num_val: Images of the validation split.
+        num_train: Images of the training split, of every fold.
+        num_val: Images of the validation split, of all folds.
         num_classes: Classes; a slice has an image of each.
         epochs: Epochs a trial, where the user gave them.
-        seconds: What a trial is to take on a CPU.
+        seconds: What a trial is to take on a CPU, each fold of it.
+        folds: Splits that it is trained on.
     """
     train_images, val_images = num_train, num_val
     if not engine.is_cuda:
@@ -72,7 +85,8 @@ def choose_plan(
         passes = seconds / (speed.train_seconds + speed.val_seconds / 2)
         affordable = _round_down(passes / (epochs or MIN_CPU_EPOCHS))
         train_images = min(num_train, max(affordable, MIN_CPU_IMAGES, 2 * num_classes))
-        val_images = min(num_val, max(train_images // 2, MIN_CPU_VAL_IMAGES, num_classes))
+        if folds == 1:
+            val_images = min(num_val, max(train_images // 2, MIN_CPU_VAL_IMAGES, num_classes))
         fitting = min(max(int(passes / train_images), MIN_CPU_EPOCHS), MAX_CPU_EPOCHS)
         epochs = epochs or fitting
     return Plan(
@@ -82,6 +96,7 @@ def choose_plan(
         val_images,
         epochs or GPU_EPOCHS,
         engine.prefers_bfloat16,
+        folds,
     )
 
 

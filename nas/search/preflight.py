@@ -11,7 +11,10 @@ from nas.results.forecast import Forecast
 from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.ahead import read_ahead
 from nas.search.plan import (
+    FOLDS,
     GOOD_TAU,
+    TYPICAL_ACCURACY,
+    choose_folds,
     expected_tau,
     is_measured,
     seconds_to_rank,
@@ -25,8 +28,6 @@ from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
 from nas.units import format_duration
 
-TYPICAL_ACCURACY = 0.9
-
 
 def describe_search(search: Search) -> list[str]:
     """Return the preflight of a search, one line each; nothing is written.
@@ -35,8 +36,7 @@ def describe_search(search: Search) -> list[str]:
         UsageError: The rungs do not train fewer networks for longer than the search.
         StorageError: The store is damaged, unreachable, or may not be read.
     """
-    definition, plan = search.definition, search.definition.plan
-    recipe = definition.recipe
+    definition, recipe = search.definition, search.definition.recipe
     lines = [
         f"study     {definition.name} ({'new' if search.is_new else 'exists, resumed'})",
         f"space     {_describe_space(search.space)}",
@@ -45,9 +45,7 @@ def describe_search(search: Search) -> list[str]:
         f"{recipe['floor_learning_rate']:g} from {recipe['learning_rate']:g}, "
         f"batch {recipe['batch_size']}",
         f"pruner    {_describe_pruner(definition.pruner, definition.audit)}",
-        f"resolves  {100 * resolvable_difference(TYPICAL_ACCURACY, plan.val_images):.1f} points "
-        f"between two networks near {100 * TYPICAL_ACCURACY:.0f}% "
-        f"({plan.val_images:,} validation images, 95%)",
+        f"resolves  {_describe_resolution(search)}",
     ]
     if definition.targets:
         budgets = ", ".join(f"{budget:,}" for budget in definition.targets)
@@ -78,11 +76,29 @@ def _describe_plan(search: Search) -> str:
     total = len(data.train) + (len(data.val) if data.val is not None else 0)
     used = plan.train_images + plan.val_images
     what = "the whole training split" if used == total else f"a stratified slice of {total:,}"
+    if plan.folds > 1:
+        what = f"{plan.folds} folds: each of {plan.val_images:,} images validates once"
     return (
         f"{_describe_workers(search)}: {plan.epochs} epochs on {plan.train_images:,} + "
-        f"{plan.val_images:,} images of {definition.dataset} ({what}), "
+        f"{plan.val_images // plan.folds:,} images of {definition.dataset} ({what}), "
         f"{definition.image_size}x{definition.image_size}"
     )
+
+
+def _describe_resolution(search: Search) -> str:
+    """Return what difference the validation images resolve, and what would resolve a smaller."""
+    plan, data = search.definition.plan, search.data
+    text = (
+        f"{100 * resolvable_difference(TYPICAL_ACCURACY, plan.val_images):.1f} points between two "
+        f"networks near {100 * TYPICAL_ACCURACY:.0f}% ({plan.val_images:,} validation images, 95%)"
+    )
+    if choose_folds(plan.val_images) == 1:
+        return text
+    text += ": too few to name a best; "
+    if plan.folds > 1 or data.val is not None:
+        return f"{text}more images would help"
+    finer = 100 * resolvable_difference(TYPICAL_ACCURACY, data.num_images)
+    return f"{text}--folds {FOLDS} resolves {finer:.1f}"
 
 
 def _describe_workers(search: Search) -> str:
@@ -136,7 +152,7 @@ def _describe_rungs(search: Search) -> list[str]:
 def _describe_ranking(search: Search) -> list[str]:
     """Return how trainings as long as these have ranked networks; nothing of a whole data set."""
     plan, sizing, asked = search.definition.plan, search.sizing, search.asked
-    if sizing is None or not is_measured(plan.train_images, num_train(search.data)):
+    if sizing is None or not is_measured(plan.train_images, num_train(search.data, plan.folds)):
         return []
     seen = [plan.epochs * plan.train_images]
     seen += [

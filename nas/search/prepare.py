@@ -15,7 +15,7 @@ import optuna
 
 from nas.data.datasets import DATASETS, load_training
 from nas.data.images import Dataset
-from nas.data.split import VAL_FRACTION, num_train
+from nas.data.split import VAL_FRACTION, num_train, split_folds
 from nas.errors import SpaceError, StorageError, UsageError, unknown_name
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
@@ -74,6 +74,14 @@ class Search:
         """Tell whether the study does not exist yet."""
         return self.sizing is not None
 
+    def folds(self) -> list[tuple[Dataset, int]]:
+        """Return the data of every fold, with how many images it is validated on."""
+        plan = self.definition.plan
+        if plan.folds == 1:
+            return [(self.data, plan.val_images)]
+        split = split_folds(self.data, self.definition.seed, plan.folds)
+        return [(data, data.num_images - len(data.train)) for data in split]
+
 
 def prepare(request: Request) -> Search:
     """Check a request, load its data and choose its plan; nothing is written.
@@ -91,7 +99,8 @@ def prepare(request: Request) -> Search:
     search = _prepare_resume(request) if request.folder.exists else _prepare_new(request)
     plan, rungs = search.definition.plan, search.request.rungs or ()
     sizes = {plan.train_images, *(rung.images or plan.train_images for rung in rungs)}
-    require_subsets(search.data, search.definition.seed, sizes, plan.val_images)
+    for data, val_images in search.folds():
+        require_subsets(data, search.definition.seed, sizes, val_images)
     return search
 
 
@@ -134,6 +143,7 @@ def _prepare_new(request: Request) -> Search:
     spread(space, new.get("targets", ()))  # refuses a budget that no network keeps
     baselines = find_baselines(loaded, space) if new["known"] else {}
     sizing = size_trials(request, device, space, data, baselines)
+    folds = sizing.plan.folds
     found_out = {
         **asdict(data.input_spec),
         **loaded.to_dict(),
@@ -142,7 +152,7 @@ def _prepare_new(request: Request) -> Search:
         "space_hash": loaded.content_hash,
         "data_dir": str(request.data) if request.data else None,
         "data_fingerprint": data.fingerprint,
-        "val_fraction": VAL_FRACTION,
+        "val_fraction": VAL_FRACTION if folds == 1 else 1 / folds,
         "recipe": sizing.recipe.to_dict(),
         "storage": shown,
         "plan": sizing.plan,
@@ -152,7 +162,7 @@ def _prepare_new(request: Request) -> Search:
     }
     definition = StudyDefinition(**{**new, **found_out})
     num_networks = space.num_feasible()
-    fitted = complete_request(request, sizing, num_train(data), num_networks)
+    fitted = complete_request(request, sizing, num_train(data, folds), num_networks)
     search = Search(request, fitted, definition, folder, url, space, data, baselines)
     wanted_rungs(search, {})  # refuses rungs that cannot be
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)
@@ -221,6 +231,8 @@ def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> 
         given["storage"] = shown_url(request.storage)
     if request.epochs is not None:
         given["plan.epochs"] = request.epochs
+    if request.folds is not None:
+        given["plan.folds"] = request.folds
     if request.device is not None:
         given["plan.device"] = choose_device(request.device)
     asked = Recipe.from_dict(existing.recipe).with_overrides(request.overrides).to_dict()

@@ -43,6 +43,7 @@ class Request:
         data: Where the data are, an absolute path.
         device: Where its trials train; a field of the plan.
         epochs: Of every trial; a field of the plan.
+        folds: Splits that it is trained on; a field of the plan.
         overrides: Of the recipe, as ``field=value``.
         sampler: What proposes.
         trials: The trials it is to have in total.
@@ -61,6 +62,7 @@ class Request:
     data: Path | None = None
     device: str | None = None
     epochs: int | None = None
+    folds: int | None = None
     overrides: tuple[str, ...] = ()
     sampler: str | None = None
     trials: int | None = None

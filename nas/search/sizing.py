@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from nas.data.images import Dataset
-from nas.data.split import train_and_val
+from nas.data.split import num_train, train_and_val
 from nas.machine import usable_cores
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
@@ -20,6 +20,7 @@ from nas.results.spending import SECONDS_PER_HOUR
 from nas.search.plan import (
     GPU_BATCH,
     MORE_RUNGS,
+    choose_folds,
     choose_plan,
     default_rungs,
     seconds_a_trial,
@@ -103,9 +104,11 @@ def size_trials(
         baselines: The networks that are trained first.
     """
     seed, spec, is_gpu = request.new["seed"], data.input_spec, device != "cpu"
-    train, val = train_and_val(data, seed)
+    num_val = len(train_and_val(data, seed)[1])
+    folds = request.folds or (choose_folds(num_val) if data.val is None else 1)
+    sizes = num_train(data, folds), num_val if folds == 1 else data.num_images, spec.num_classes
     row, largest = get_recipe(request.new["recipe_name"]), GPU_BATCH if is_gpu else 0
-    recipe = fit_recipe(row, request.overrides, len(train), largest, request.epochs or GPU_EPOCHS)
+    recipe = fit_recipe(row, request.overrides, sizes[0], largest, request.epochs or GPU_EPOCHS)
     rng = np.random.default_rng(seed)
     drawn = [space.decode(space.sample(rng)) for _ in range(NUM_SIZING_DRAWS)]
     units = [cost_units(network, spec, is_gpu) for network in drawn]
@@ -127,8 +130,7 @@ def size_trials(
     num_rungs = len(request.rungs) if request.rungs is not None else None
     device_seconds = (request.hours or 0.0) * SECONDS_PER_HOUR * workers
     seconds = seconds_a_trial(device_seconds, request.trials, num_rungs)
-    sizes = len(train), len(val), spec.num_classes
-    plan = choose_plan(engine, speed, *sizes, request.epochs, seconds)
+    plan = choose_plan(engine, speed, *sizes, request.epochs, seconds, folds)
     sizing = Sizing(
         plan,
         fit_recipe(row, request.overrides, plan.train_images, largest, plan.epochs),

@@ -29,10 +29,12 @@ class Plan:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         num_threads: CPU threads of a training; results repeat bit for bit at equal counts.
         train_images: Images of the stratified training slice.
-        val_images: Images of the stratified validation slice.
+        val_images: Images of the stratified validation slice; with folds, all that are split.
         epochs: Epochs of every trial, over which its schedule is annealed to zero.
         bfloat16: What the recipe's precision `auto` means; see
             `nas.training.timing.choose_bfloat16`.
+        folds: Stratified splits that each candidate is trained on, which together validate on
+            each image once; an accuracy is the mean over them. 1 is one split, of `val_fraction`.
 
     Raises:
         UsageError: A value is out of its range.
@@ -44,6 +46,7 @@ class Plan:
     val_images: int = checked_field(POSITIVE)
     epochs: int = checked_field(Range(1, 10**6))
     bfloat16: bool = False
+    folds: int = checked_field(Range(1, 1000), 1)
 
     def __post_init__(self) -> None:
         validate_fields(self, UsageError)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +19,7 @@ from nas.training.batches import Batches
 from nas.training.engine import Engine, NoRoomError, halving
 from nas.training.open_training import Training, open_training
 from nas.training.result import Ending, EpochRecord, TrainResult
-from nas.training.state import CheckpointPace, TrainSpec, TrainState
+from nas.training.state import CheckpointPace, TrainSpec
 
 __all__ = ["Batches", "OnEpoch", "TrainSpec", "train"]
 
@@ -30,6 +33,7 @@ def train(
     batches: Batches,
     engine: Engine,
     *,
+    folds: Sequence[Batches] = (),
     on_epoch: OnEpoch | None = None,
     on_resumed: OnEpoch | None = None,
     checkpoint_path: Path | None = None,
@@ -46,14 +50,19 @@ def train(
     fit in memory, once gradients have been accumulated over pieces down to
     `SMALLEST_MICRO_BATCH` images; each halving starts the training again.
 
+    With folds the network is trained from the same weights on each split by itself, epoch by
+    epoch in turn, and the figures of an epoch are the means over the splits.
+
     Args:
         spec: What is trained and how.
         batches: The data.
         engine: What it runs on.
+        folds: Further splits of the data.
         on_epoch: Called after every epoch, once a checkpoint that is due is written; returns True
             to stop there.
         on_resumed: Called first, for the epochs that a checkpoint has; None is `on_epoch`.
         checkpoint_path: Where the state is written at `pace` and at every stop; None writes none.
+            That of the folds is written beside it, see `fold_path`.
         resume: Go on from `checkpoint_path` if there is such a file. One that is damaged or does
             not fit is said in a line, and the training begins anew.
         pace: How often; None is after every epoch on a CPU and by time on a GPU.
@@ -62,12 +71,16 @@ def train(
         StorageError: The checkpoint cannot be written.
     """
     pace = pace or CheckpointPace(by_time=engine.is_cuda)
-    checkpoint = checkpoint_path if resume else None
+    data = [batches, *folds]
+    paths = [checkpoint_path and fold_path(checkpoint_path, fold) for fold in range(len(data))]
 
     def attempt(micro_batch: int) -> TrainResult:
         with engine.applied():
-            training = open_training(spec, batches, engine, micro_batch, checkpoint)
-            return _run(training, on_resumed or on_epoch, on_epoch, checkpoint_path, pace)
+            trainings = [
+                open_training(spec, item, engine, micro_batch, path if resume else None)
+                for item, path in zip(data, paths, strict=True)
+            ]
+            return _run(trainings, on_resumed or on_epoch, on_epoch, paths, pace)
 
     batch_size = spec.recipe.batch_size
     try:
@@ -77,45 +90,70 @@ def train(
         return TrainResult(Ending.OUT_OF_MEMORY, error.reason, (), 0.0, 0.0, error.size, threads)
 
 
+def fold_path(path: Path, fold: int) -> Path:
+    """Return where the checkpoint of a fold lies, from 0, beside that of the first."""
+    return path.with_stem(f"{path.stem}-{fold}") if fold else path
+
+
 def _run(
-    training: Training,
+    trainings: Sequence[Training],
     on_resumed: OnEpoch | None,
     on_epoch: OnEpoch | None,
-    checkpoint_path: Path | None,
+    paths: Sequence[Path | None],
     pace: CheckpointPace,
 ) -> TrainResult:
-    """Run the epochs that are not done yet."""
-    spec, state = training.spec, training.state
-    clock, written = Clock(state.elapsed_seconds), state.epoch
+    """Run the epochs that are not done yet, each on every fold."""
+    spec, states = trainings[0].spec, [training.state for training in trainings]
+    clock = Clock(max(state.elapsed_seconds for state in states))
+    written = [state.epoch for state in states]
 
-    def keep(is_stop: bool = False) -> None:
-        nonlocal written
-        if checkpoint_path is not None and written < state.epoch and (is_stop or pace.is_due()):
+    def keep(fold: int, is_stop: bool = False) -> None:
+        path, state = paths[fold], states[fold]
+        if path is not None and written[fold] < state.epoch and (is_stop or pace.is_due()):
             with pace.writing():
-                state.save(checkpoint_path, spec)
-            written = state.epoch
+                state.save(path, spec)
+            written[fold] = state.epoch
 
-    stop = _report(on_resumed, state.curve)
-    while not (status := _ending(state, spec, stop)):
-        record = _train_epoch(training, clock)
-        state.curve.append(record)
-        keep()
+    def keep_all() -> None:
+        for fold in range(len(states)):
+            keep(fold, is_stop=True)
+
+    # a kill may have left some folds an epoch behind
+    curve = [_mean(records) for records in zip(*(state.curve for state in states), strict=False)]
+    stop = _report(on_resumed, curve)
+    while not (status := _ending(curve, spec, stop)):
+        for fold, training in enumerate(trainings):
+            if training.state.epoch == len(curve):
+                training.state.curve.append(_train_epoch(training, clock))
+                keep(fold)
+        curve.append(_mean([state.curve[len(curve)] for state in states]))
         try:
-            stop = _report(on_epoch, [record])
+            stop = _report(on_epoch, curve[-1:])
         except KeyboardInterrupt:
-            keep(is_stop=True)
+            keep_all()
             raise
-    keep(is_stop=True)
+    keep_all()
     return TrainResult(
         status,
-        _reason(status, state, spec),
-        tuple(state.curve),
-        state.elapsed_seconds,
+        _reason(status, curve, spec),
+        tuple(curve),
+        curve[-1].elapsed_seconds,
         clock.images_per_second,
-        state.micro_batch,
+        min(state.micro_batch for state in states),
         torch.get_num_threads(),
-        state.result_model.eval() if status is Ending.FINISHED else None,
+        states[0].result_model.eval() if status is Ending.FINISHED else None,
     )
+
+
+def _mean(records: Sequence[EpochRecord]) -> EpochRecord:
+    """Return one epoch's means over the folds; rate and time are the last fold's."""
+    if len(records) == 1:
+        return records[0]
+    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    means: dict[str, Any] = {
+        name: statistics.fmean(getattr(item, name) for item in records) for name in names
+    }
+    return replace(records[-1], **means)
 
 
 def _train_epoch(training: Training, clock: Clock) -> EpochRecord:
@@ -169,27 +207,27 @@ class Clock:
         return self._num_images / self._training_seconds if self._num_images else 0.0
 
 
-def _report(on_epoch: OnEpoch | None, records: list[EpochRecord]) -> bool:
+def _report(on_epoch: OnEpoch | None, records: Sequence[EpochRecord]) -> bool:
     """Call back for each record up to one that is told to stop."""
     return on_epoch is not None and any(on_epoch(record) for record in records)
 
 
-def _ending(state: TrainState, spec: TrainSpec, stop: bool) -> Ending | None:
+def _ending(curve: Sequence[EpochRecord], spec: TrainSpec, stop: bool) -> Ending | None:
     """Return how the training ended, or None while it goes on."""
-    last = state.curve[-1] if state.curve else None
+    last = curve[-1] if curve else None
     if last and not all(math.isfinite(loss) for loss in _losses(last)):
         return Ending.DIVERGED
-    if state.epoch >= spec.epochs:
+    if len(curve) >= spec.epochs:
         return Ending.FINISHED
     return Ending.STOPPED if stop else None
 
 
-def _reason(status: Ending, state: TrainState, spec: TrainSpec) -> str | None:
+def _reason(status: Ending, curve: Sequence[EpochRecord], spec: TrainSpec) -> str | None:
     if status is Ending.DIVERGED:
-        losses = ", ".join(f"{loss:g}" for loss in _losses(state.curve[-1]))
-        return f"diverged in epoch {state.epoch} of {spec.epochs}: loss {losses}"
+        losses = ", ".join(f"{loss:g}" for loss in _losses(curve[-1]))
+        return f"diverged in epoch {len(curve)} of {spec.epochs}: loss {losses}"
     if status is Ending.STOPPED:
-        return f"stopped on request after epoch {state.epoch} of {spec.epochs}"
+        return f"stopped on request after epoch {len(curve)} of {spec.epochs}"
     return None
 
 

@@ -80,7 +80,7 @@ class TrainResult:
         micro_batch: Images a forward pass; less than the recipe's batch where that did not fit.
         num_threads: CPU threads that were used.
         model: The trained network in evaluation mode, the weight average where the recipe has
-            one; None where the training did not finish.
+            one, of several folds the first's; None where the training did not finish.
     """
 
     status: Ending

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.data.split import set_aside, stratified_split, stratified_subset
+from nas.data.images import Dataset, LabelledImages, Normalisation
+from nas.data.split import (
+    num_train,
+    set_aside,
+    split_folds,
+    stratified_split,
+    stratified_subset,
+)
 from nas.errors import DataError
 
 BALANCED = torch.arange(10).repeat(100)  # 100 images in each of 10 classes
@@ -79,6 +86,65 @@ def test_images_are_picked_uniformly():
     # chi-squared with 990 degrees of freedom (each class's sum is fixed) has deviation 44.5
     statistic = float(((counts - 40).square() / 36).sum()) * 990 / 1000
     assert abs(statistic - 990) < 5 * 44.5
+
+
+def data_of(labels, val=None):
+    """Images whose only pixel is their number."""
+    pixels = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1)
+    names = tuple(map(str, range(int(labels.max()) + 1)))
+    split = LabelledImages(pixels, labels, names)
+    return Dataset(split, val and split, Normalisation((0.5,), (0.5,)))
+
+
+def numbers(split):
+    return split.images.flatten().tolist()
+
+
+@given(class_sizes.filter(lambda sizes: sum(sizes) <= 256), st.integers(2, 12), st.integers(0, 99))
+def test_folds_validate_on_every_image_once_and_train_on_the_others(sizes, folds, seed):
+    labels = labels_of(sizes)
+    folds = min(folds, len(labels))
+    splits = split_folds(data_of(labels), seed, folds)
+    assert len(splits) == folds
+    validated = [number for fold in splits for number in numbers(fold.val)]
+    assert sorted(validated) == list(range(len(labels)))
+    for fold in splits:
+        assert sorted(numbers(fold.train) + numbers(fold.val)) == list(range(len(labels)))
+        assert torch.equal(labels[numbers(fold.val)], fold.val.labels)
+        assert set(fold.train.labels.tolist()) == set(range(len(sizes)))
+        assert fold.fingerprint == splits[0].fingerprint
+    by_class = [Counter(fold.val.labels.tolist()) for fold in splits]
+    for label in range(len(sizes)):
+        counts = [counter[label] for counter in by_class]
+        assert max(counts) - min(counts) <= 1
+    assert len({len(fold.val) for fold in splits}) <= 2
+    assert min(len(fold.train) for fold in splits) == num_train(data_of(labels), folds)
+
+
+def test_the_seed_decides_the_folds():
+    data = data_of(torch.arange(4).repeat(50))
+    first, again, other = (split_folds(data, seed, 5) for seed in (1, 1, 2))
+    assert [numbers(fold.val) for fold in first] == [numbers(fold.val) for fold in again]
+    assert [numbers(fold.val) for fold in first] != [numbers(fold.val) for fold in other]
+
+
+def test_one_fold_is_the_data_as_they_are():
+    data = data_of(torch.tensor([0, 0, 1]))
+    assert split_folds(data, 0, 1) == [data]
+
+
+@pytest.mark.parametrize(
+    ("labels", "folds", "val", "message"),
+    [
+        ([0, 0, 1, 1], 5, None, "needs 5 of them or more (here 4)"),
+        ([0, 0, 1], 2, None, "at least 2 images in every class"),
+        ([0, 0, 1, 1], 2, True, "no validation split beside them"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(labels, folds, val, message):
+    with pytest.raises(DataError) as refused:
+        split_folds(data_of(torch.tensor(labels), val), 0, folds)
+    assert message in str(refused.value)
 
 
 def test_what_is_set_aside_is_a_fifth_and_always_the_same():

@@ -12,6 +12,7 @@ from nas.search.plan import (
     GOOD_IMAGES,
     GOOD_TAU,
     TAUS,
+    choose_folds,
     choose_plan,
     default_rungs,
     expected_tau,
@@ -185,3 +186,18 @@ def test_rungs_cost_three_times_as_much_each_and_train_a_sixth_then_a_third():
     assert default_rungs(plan, 45_000, 17) == ()
     whole = Plan("cuda", 1, train_images=45_000, val_images=5_000, epochs=10)
     assert default_rungs(whole, 45_000, 54) == (RungSpec(9, 30), RungSpec(3, 90))
+
+
+def test_folds_are_proposed_where_one_split_tells_no_10_points_apart():
+    # near 90%, by the plain binomial error: 1.96 x sqrt(2 x .9 x .1 / n), 10 points at n = 69
+    binomial = {n: 1.96 * math.sqrt(2 * 0.9 * 0.1 / n) for n in (16, 50, 90, 144, 5_000)}
+    for num_val, resolved in binomial.items():
+        assert choose_folds(num_val) == (5 if resolved > 0.1 else 1)
+
+
+def test_the_seconds_of_a_trial_count_every_fold():
+    speed = Speed(0.01, 0.003)
+    plan = choose_plan(CPU, speed, 160, 200, 10, epochs=10, folds=5)
+    # 10 epochs of 5 x 160 images trained on, and of 200 that are validated on once
+    assert trial_seconds(speed, plan) == pytest.approx(10 * (5 * 160 * 0.01 + 200 * 0.003))
+    assert (plan.train_images, plan.val_images, plan.folds) == (160, 200, 5)

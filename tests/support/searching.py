@@ -60,7 +60,8 @@ def words(images, *more, trials=3, epochs=1, budget=BUDGET, space=TINY):
     return [
         *("search", "--space", space, "--budget", str(budget), "--dataset", "folder"),
         *("--data", str(images), "--image-size", "8"),
-        *("--trials", str(trials), "--epochs", str(epochs), "--workers", "1", *map(str, more)),
+        *("--trials", str(trials), "--epochs", str(epochs), "--workers", "1"),
+        *("--folds", "1", *map(str, more)),
     ]
 
 

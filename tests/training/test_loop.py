@@ -306,6 +306,101 @@ def test_a_resume_reports_the_epochs_that_were_done(tmp_path):
     assert [[record.epoch for record in records] for records in (done, new)] == [[1, 2], [3]]
 
 
+class Counted:
+    """Validation batches that count how often they were gone through, or raise instead."""
+
+    def __init__(self, batches, raises_at=None):
+        self.batches, self.raises_at, self.passes = batches, raises_at, 0
+
+    def __iter__(self):
+        self.passes += 1
+        if self.passes == self.raises_at:
+            raise Killed
+        return iter(self.batches)
+
+
+def three_folds(spec, **raises_at):
+    """Three disjoint parts of the digits, each with what it is validated on."""
+    augmentation = Augmentation()
+    return [
+        Batches(
+            DeviceLoader(part(first, first + 200), NORMALISATION, 32, augmentation, seed=0),
+            Counted(
+                EvalLoader(part(first + 200, first + 250), NORMALISATION, 64),
+                raises_at.get(f"fold{first // 250}"),
+            ),
+        )
+        for first in (0, 250, 500)
+    ]
+
+
+def test_the_figures_of_folds_are_the_means_of_trainings_on_each():
+    spec = make_train_spec(epochs=3)
+    alone = [train(spec, fold, CPU).curve for fold in three_folds(spec)]
+    first, *others = three_folds(spec)
+    together = train(spec, first, CPU, folds=others)
+    assert together.status == "finished"
+    assert len({curve[-1].val_accuracy for curve in alone}) > 1  # else a mean shows nothing
+    for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+        values = np.array([[getattr(record, name) for record in curve] for curve in alone])
+        found = [getattr(record, name) for record in together.curve]
+        assert found == pytest.approx(values.mean(axis=0).tolist(), rel=1e-12)
+    assert together.val_accuracy == together.curve[-1].val_accuracy
+    times = [record.elapsed_seconds for record in together.curve]
+    assert times == sorted(times)
+
+
+def test_folds_that_were_killed_in_an_epoch_lose_that_of_one_fold_alone(tmp_path):
+    spec, path = make_train_spec(epochs=4), tmp_path / "checkpoint.pt"
+    first, *others = three_folds(spec)
+    expected = train(spec, first, CPU, folds=others)
+    first, *others = three_folds(spec, fold1=3)
+    with pytest.raises(Killed):
+        train(spec, first, CPU, folds=others, checkpoint_path=path)
+    epochs = [len(load_checkpoint(p)["curve"]) for p in sorted(tmp_path.glob("checkpoint*.pt"))]
+    assert sorted(epochs) == [2, 2, 3]
+    first, *others = three_folds(spec)
+    done, new = [], []
+    resumed = train(
+        *(spec, first, CPU),
+        folds=others,
+        checkpoint_path=path,
+        resume=True,
+        on_resumed=done.append,
+        on_epoch=new.append,
+    )
+    assert figures(resumed) == figures(expected)
+    assert [[record.epoch for record in records] for records in (done, new)] == [[1, 2], [3, 4]]
+    assert [fold.val.passes for fold in (first, *others)] == [1, 2, 2]
+
+
+def test_a_damaged_checkpoint_of_one_fold_costs_that_fold_alone(tmp_path, caplog):
+    spec, path = make_train_spec(epochs=3), tmp_path / "checkpoint.pt"
+    first, *others = three_folds(spec)
+    stop = lambda record: record.epoch == 2  # noqa: E731
+    train(spec, first, CPU, folds=others, checkpoint_path=path, on_epoch=stop)
+    path.write_bytes(path.read_bytes()[:-100])
+    first, *others = three_folds(spec)
+    resumed = train(spec, first, CPU, folds=others, checkpoint_path=path, resume=True)
+    assert "begins anew" in caplog.text
+    assert [fold.val.passes for fold in (first, *others)] == [3, 1, 1]
+    first, *others = three_folds(spec)
+    assert figures(resumed) == figures(train(spec, first, CPU, folds=others))
+
+
+def test_a_stop_ends_all_folds_and_one_that_diverges_breaks_the_training():
+    spec = make_train_spec(epochs=4)
+    first, *others = three_folds(spec)
+    stopped = train(spec, first, CPU, folds=others, on_epoch=lambda record: record.epoch == 2)
+    assert (stopped.status, len(stopped.curve)) == ("stopped", 2)
+    assert [fold.val.passes for fold in (first, *others)] == [2, 2, 2]
+    first, bad, last = three_folds(spec)
+    bad.train._scale_and_shift = (torch.tensor(float("nan")), torch.tensor(0.0))
+    broken = train(spec, first, CPU, folds=[bad, last])
+    assert (broken.status, len(broken.curve)) == ("diverged", 1)
+    assert "diverged in epoch 1 of 4" in broken.reason
+
+
 def test_global_random_state_has_no_part(whole):
     torch.manual_seed(123)
     expected = torch.rand(1)
