@@ -111,10 +111,11 @@ def networks(spec: InputSpec, max_params: int) -> Iterator[tuple[int, str, Archi
     """
     for number, (factor, *pair) in enumerate(_PAIRS):
         for shape in pair:
-            yield number, factor, _widest(shape, spec, max_params)
+            yield number, factor, widest(shape, spec, max_params)
 
 
-def _widest(shape: str, spec: InputSpec, max_params: int) -> Architecture:
+def widest(shape: str, spec: InputSpec, max_params: int) -> Architecture:
+    """Return the network of a shape, as in `_PAIRS`, that is as wide as its budget allows."""
     stem, kind, *lists = shape.split()
     depths, ratios = ([int(number) for number in text.split("-")] for text in lists)
     step = 4 if kind == "bottleneck" else 2

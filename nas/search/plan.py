@@ -29,8 +29,10 @@ MIN_CPU_EPOCHS, MAX_CPU_EPOCHS = 2, 10
 CPU_TRIAL_SECONDS = 40.0  # at least, where there are images and epochs for it
 MANY_TRIALS = 200  # after so many the sampler gains little
 MIN_CPU_IMAGES, MIN_CPU_VAL_IMAGES = 500, 200
-# where one split resolves no less than this near that accuracy, a new study has so many folds
-WORST_RESOLUTION, TYPICAL_ACCURACY, FOLDS = 0.1, 0.9, 5
+# where one split resolves no less than this near that accuracy, a new study has so many folds, of
+# so many epochs where there is time: of 10 on 180 images, more images to validate on ranked no
+# better, of 50 they did (LOG.md, 2026-11-27)
+WORST_RESOLUTION, TYPICAL_ACCURACY, FOLDS, FOLD_EPOCHS = 0.1, 0.9, 5, 50
 RUNG_FACTOR = 3  # between two rungs: in the number of networks, and at least in the cost of each
 MOST_FACTOR = 5  # in the cost, where it takes more to reach `GOOD_IMAGES`
 FIRST_FRACTION = 6  # one in so many of the search climbs: each rung takes half its time
@@ -76,25 +78,27 @@ def choose_plan(
         num_val: Images of the validation split, of all folds.
         num_classes: Classes; a slice has an image of each.
         epochs: Epochs a trial, where the user gave them.
-        seconds: What a trial is to take on a CPU, each fold of it.
+        seconds: What a trial is to take on a CPU.
         folds: Splits that it is trained on.
     """
     train_images, val_images = num_train, num_val
     if not engine.is_cuda:
+        least, most = MIN_CPU_EPOCHS, MAX_CPU_EPOCHS
+        if folds > 1:
+            least, most = MAX_CPU_EPOCHS, FOLD_EPOCHS
         # an epoch validates on half as many images as it trains on
-        passes = seconds / (speed.train_seconds + speed.val_seconds / 2)
-        affordable = _round_down(passes / (epochs or MIN_CPU_EPOCHS))
+        passes = seconds / folds / (speed.train_seconds + speed.val_seconds / 2)
+        affordable = _round_down(passes / (epochs or least))
         train_images = min(num_train, max(affordable, MIN_CPU_IMAGES, 2 * num_classes))
         if folds == 1:
             val_images = min(num_val, max(train_images // 2, MIN_CPU_VAL_IMAGES, num_classes))
-        fitting = min(max(int(passes / train_images), MIN_CPU_EPOCHS), MAX_CPU_EPOCHS)
-        epochs = epochs or fitting
+        epochs = epochs or min(max(int(passes / train_images), least), most)
     return Plan(
         engine.device,
         engine.num_threads or torch.get_num_threads(),
         train_images,
         val_images,
-        epochs or GPU_EPOCHS,
+        epochs or (GPU_EPOCHS if folds == 1 else FOLD_EPOCHS),
         engine.prefers_bfloat16,
         folds,
     )

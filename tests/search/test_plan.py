@@ -195,6 +195,13 @@ def test_folds_are_proposed_where_one_split_tells_no_10_points_apart():
         assert choose_folds(num_val) == (5 if resolved > 0.1 else 1)
 
 
+def test_folds_have_50_epochs_where_their_seconds_hold_them_and_never_below_10():
+    for seconds, epochs in ((1e-5, 50), (0.002, 25), (1.0, 10)):  # of an image trained on
+        plan = choose_plan(CPU, Speed(seconds, 0.0), 160, 200, 10, folds=5)
+        assert plan.epochs == epochs  # 40 s a trial, of 5 x 160 images an epoch
+    assert choose_plan(Engine("cuda", 2), Speed(1.0, 1.0), 160, 200, 10, folds=5).epochs == 50
+
+
 def test_the_seconds_of_a_trial_count_every_fold():
     speed = Speed(0.01, 0.003)
     plan = choose_plan(CPU, speed, 160, 200, 10, epochs=10, folds=5)
