@@ -14,6 +14,7 @@ always. What damages files alone begins with a search in one process, which star
 """
 
 import argparse
+import logging
 import os
 import random
 import shutil
@@ -26,6 +27,7 @@ import traceback
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 import psutil
 from optuna.trial import TrialState
@@ -511,9 +513,9 @@ class Storm:
         )
         try:
             strike(own)
-        except Exception:
+        except Exception as error:
             (path / "failure.log").write_text(traceback.format_exc())
-            self.failures.append((kind, path, traceback.format_exc().splitlines()[-1]))
+            self.failures.append((kind, path, shorten(f"{type(error).__name__}: {error}", 300)))
             print(f"{kind} round {number} failed: {path}", file=sys.stderr)
         else:
             shutil.rmtree(path)
@@ -541,6 +543,7 @@ def main():
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
+    logging.getLogger("nas.study.journal").setLevel(logging.ERROR)  # of every line that is cut
     storm = Storm(seed)
     print(f"seed {seed}; {args.rounds} rounds of each kind", flush=True)
     seconds = storm.run(args.kinds, args.rounds)
@@ -549,11 +552,13 @@ def main():
     for kind in args.kinds:
         print(f"{kind:<22}{args.rounds:>7}{failed.count(kind):>10}{seconds[kind]:>9.0f}")
     for kind, path, text in storm.failures:
-        print(f"{kind}: {text[:300]}\n  kept: {path}")
+        print(f"{kind}: {text}\n  kept: {path}")
     if not storm.failures:
         shutil.rmtree(storm.path)
     return bool(storm.failures)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tests.support import storm  # by its name, under which workers find what is theirs
+
+    sys.exit(storm.main())
