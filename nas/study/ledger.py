@@ -116,7 +116,9 @@ class Ledger:
             return None
         except BaseException as error:
             attrs = {} if number is None else {GIVEN_BACK: True}
-            self.withdraw(self.storage.get_trial(trial_id).number, f"not begun: {error}", **attrs)
+            # not its text: a database's may hold what is secret in a URL
+            reason = f"not begun: {type(error).__name__}"
+            self.withdraw(self.storage.get_trial(trial_id).number, reason, **attrs)
             raise
 
     def refusal(self, number: int, num_trials: float) -> str | None:
