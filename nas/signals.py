@@ -18,6 +18,7 @@ from types import FrameType
 from nas.errors import DeviceError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FORCED = 5  # so many signals act wherever they come: what is saved may hang
 
 
 class InterruptGuard:
@@ -38,7 +39,7 @@ class InterruptGuard:
 
     def __init__(self) -> None:
         self._is_open = False
-        self._requested = False
+        self._num_requested = 0
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> InterruptGuard:
@@ -56,7 +57,7 @@ class InterruptGuard:
         """
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed: what signal() gave
-        if self._requested and kind is not None and issubclass(kind, DeviceError):
+        if self._num_requested and kind is not None and issubclass(kind, DeviceError):
             raise KeyboardInterrupt
 
     @contextmanager
@@ -102,13 +103,14 @@ class InterruptGuard:
         Raises:
             KeyboardInterrupt: One did, now or earlier.
         """
-        if self._requested:
+        if self._num_requested:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._requested = True
+        self._num_requested += 1
         # a further one does not interrupt what is saved and given back because of the first
-        if self._is_open and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        is_ending = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        if (self._is_open and not is_ending) or self._num_requested >= FORCED:
             raise KeyboardInterrupt
 
 

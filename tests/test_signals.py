@@ -72,6 +72,26 @@ def test_a_further_signal_does_not_interrupt_what_the_first_one_made_necessary()
     assert saved == ["a checkpoint"]
 
 
+def test_the_fifth_signal_ends_what_hangs_while_it_is_saved():
+    held = []
+
+    def save_for_ever():
+        while True:
+            send()
+            held.append("a further signal")
+
+    def train(guard):
+        try:
+            with guard.interruptible():
+                send()
+        finally:
+            save_for_ever()
+
+    with InterruptGuard() as guard, pytest.raises(KeyboardInterrupt):
+        train(guard)
+    assert len(held) == 3
+
+
 def test_a_deferred_block_ends_first_and_then_raises():
     done = []
 

@@ -34,6 +34,7 @@ NOTES_ONLY = (
     "only notes are written here: a search finds its study by its name, and its trials are its "
     "own. Ctrl-C in its terminal stops it; to remove a study, remove its folder"
 )
+MOST_BYTES = 10_000_000  # of a refused request that are read
 FRAMES = ("Content-Security-Policy", "frame-ancestors 'none'")  # beside the dashboard's own
 # of what is always refused; icons have no other label
 HIDDEN = (
@@ -135,7 +136,7 @@ def _refuse(
     """Answer with a reason, as the dashboard does: its page shows it."""
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdecimal():  # what is not read resets the connection, and the answer with it
-        environ["wsgi.input"].read(int(length))
+        environ["wsgi.input"].read(min(int(length), MOST_BYTES))
     start_response(status, [("Content-Type", "application/json"), FRAMES])
     return [json.dumps({"reason": reason}).encode()]
 

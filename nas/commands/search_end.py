@@ -19,7 +19,7 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     Args:
         args: The arguments of `search`.
         opened: The study.
-        reason: Why it stopped, one of the constants of `nas.search.worker`.
+        reason: Why it stopped, one of the constants of `nas.search.worker` and `limits`.
     """
     from nas.results.audit import audit, describe_audit
     from nas.results.budgets import describe_budgets

@@ -93,8 +93,9 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     if best is not None and summary.broken:
         lines.append(f"networks  {summary.broken}")
     if failures := record["machine_failures"]:
-        last = f"the last was trial {failures[-1]['trial']}: {failures[-1]['reason']}"
-        lines.append(f"machine   {len(failures)} of the failed by its doing, {last}")
+        text = "failures were" if len(failures) > 1 else "failure was"
+        last = f"trial {failures[-1]['trial']}: {failures[-1]['reason']}"
+        lines.append(f"machine   {len(failures)} {text} the machine's, not a network's; {last}")
     if definition.audit:
         lines.append(f"audit     {describe_audit(audit(opened.rows))}")
     if best is None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.data.images import Dataset
-from nas.errors import ArchitectureError, InfeasibleError
+from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps, format_percent
@@ -183,7 +184,8 @@ class Objective:
                     "num_params": trial.user_attrs[names.NUM_PARAMS],
                 }
         except KeyboardInterrupt:
-            write_seconds()
+            with suppress(StorageError):  # whoever holds the store may be stopped
+                write_seconds()
             raise
         return result
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -76,7 +78,7 @@ def run_processes(
         guard: Lets signals in between.
 
     Returns:
-        Why they stopped, one of the constants of `nas.search.worker`.
+        Why they stopped, one of the constants of `nas.search.worker` and `limits`.
 
     Raises:
         RunError: No worker ended well; the cause of the first that failed is its message.
@@ -90,8 +92,9 @@ def run_processes(
             before, num_ended = num_ended, on_poll()
             num_replaced = num_replaced if num_ended == before else 0
             for worker in list(workers):
-                _kill_stalled(worker, search.folder.workers)
-                if (worker.process.poll() or 0) < 0 and num_replaced < MAX_REPLACED:
+                if worker.process.poll() is None:
+                    _kill_stalled(worker, search.folder.workers)
+                elif worker.process.returncode < 0 and num_replaced < MAX_REPLACED:
                     num_replaced += 1
                     count = f"{num_replaced} of {MAX_REPLACED} times in a row"
                     logger.warning("a worker is replaced, %s: %s", count, worker.cause)
@@ -102,7 +105,7 @@ def run_processes(
 
 def _kill_stalled(worker: WorkerProcess, locks: Path) -> None:
     """End a worker that shows no life: where it is stopped or hangs, no signal else does."""
-    for path in locks.glob(f"*-{worker.process.pid}-*.lock"):
+    for path in locks.glob(f"{glob.escape(socket.gethostname())}-{worker.process.pid}-*.lock"):
         with suppress(FileNotFoundError):
             seen_at = path.stat().st_mtime
             if worker.stall.look(seen_at) == LEASE_SECONDS:

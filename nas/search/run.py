@@ -44,7 +44,7 @@ def run(search: Search, console: Any) -> str:
         console: The rich console of the progress line.
 
     Returns:
-        Why it stopped, one of the constants of `nas.search.worker`.
+        Why it stopped, one of the constants of `nas.search.worker` and `limits`.
 
     Raises:
         KeyboardInterrupt: A signal came; the state is saved.
@@ -72,7 +72,7 @@ def work(request: Request) -> str:
     """Work on a study that exists as one more process, without a progress line.
 
     Returns:
-        Why it stopped, one of the constants of `nas.search.worker`.
+        Why it stopped, one of the constants of `nas.search.worker` and `limits`.
 
     Raises:
         KeyboardInterrupt: A signal came, or the search that started this process is gone; the

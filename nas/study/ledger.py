@@ -46,6 +46,7 @@ from nas.study.lineage import KILLED, STARVED, count_failed_attempts, list_reque
 from nas.study.liveness import UNCLAIMED_GRACE, is_dead, ran_out_of_memory
 from nas.study.trials import is_counted
 
+MAX_KILLS = 10  # of a network before its first epoch's end; then it is left
 MAX_FAILED_ATTEMPTS = 3  # deaths of a network before its first epoch's end; then it is given up
 WORST_ACCURACY = 0.0
 # what a network that is enqueued again keeps
@@ -165,17 +166,20 @@ class Ledger:
         The new trial continues the training from the old one's checkpoint. A network whose
         trainings died `MAX_FAILED_ATTEMPTS` times in a row without finishing an epoch is given up:
         a trial with the worst value, as for one that does not fit in memory. Killed for want of
-        memory it is only left: with more memory it might have been trained.
+        memory it is only left: with more memory it might have been trained. So is one that was
+        killed `MAX_KILLS` times for whatever reason: it may crash the process that trains it.
 
         Returns:
             False of a trial that had ended, by another process.
         """
         trials = self.trials()
         deaths = count_failed_attempts(trials, number, reason)
-        if deaths >= MAX_FAILED_ATTEMPTS:
-            if reason == STARVED:
-                text = f"{reason}, {deaths} times before an epoch ended: given up"
+        if reason.startswith(KILLED):
+            kills = count_failed_attempts(trials, number, reason, with_kills=True)
+            if deaths >= MAX_FAILED_ATTEMPTS or kills >= MAX_KILLS:
+                text = f"{reason}, {kills} times before an epoch ended: given up"
                 return self.withdraw(number, text)
+        elif deaths >= MAX_FAILED_ATTEMPTS:
             text = f"given up: died {deaths} times before an epoch ended: {reason}"
             return self._end(number, TrialState.COMPLETE, WORST_ACCURACY, {REASON: text})
         was_running = self.withdraw(number, reason, **{GIVEN_BACK: True})

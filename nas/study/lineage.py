@@ -64,7 +64,9 @@ def count_equal_failures(trials: Iterable[FrozenTrial], reason: str) -> int:
     return len(list(takewhile(lambda trial: text(trial) == wanted, telling)))
 
 
-def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: str) -> int:
+def count_failed_attempts(
+    trials: Sequence[FrozenTrial], number: int, reason: str, *, with_kills: bool = False
+) -> int:
     """Return how often in a row a network's training died without finishing an epoch.
 
     A death is an error of the training, or a kill for want of memory. Other kills, interrupts,
@@ -74,6 +76,7 @@ def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: st
         trials: All trials.
         number: The trial that is being requeued.
         reason: Why.
+        with_kills: Whether any kill is a death.
     """
     chain = [number, *ancestors(trials, number)]
     reasons = [reason, *(trials[item].user_attrs.get(REASON, "") for item in chain[1:])]
@@ -81,8 +84,8 @@ def count_failed_attempts(trials: Sequence[FrozenTrial], number: int, reason: st
     deaths = 0
     for index, text in enumerate(reasons):
         has_begun = NUM_PARAMS in trials[chain[index]].user_attrs
-        is_death = has_begun and (text == STARVED or text.startswith("error"))
-        if not is_death or lengths[index] > lengths[index + 1]:
+        is_death = text == STARVED or text.startswith("error") or (with_kills and text == KILLED)
+        if not (has_begun and is_death) or lengths[index] > lengths[index + 1]:
             break
         deaths += 1
     return deaths

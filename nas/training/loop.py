@@ -107,16 +107,13 @@ def _run(
     clock = Clock(max(state.elapsed_seconds for state in states))
     written = [state.epoch for state in states]
 
-    def keep(fold: int, is_stop: bool = False) -> None:
-        path, state = paths[fold], states[fold]
-        if path is not None and written[fold] < state.epoch and (is_stop or pace.is_due()):
-            with pace.writing():
-                state.save(path, spec)
-            written[fold] = state.epoch
-
-    def keep_all() -> None:
-        for fold in range(len(states)):
-            keep(fold, is_stop=True)
+    def keep(first: int = 0, end: int = len(states)) -> None:
+        with pace.writing():
+            for fold in range(first, end):
+                path, state = paths[fold], states[fold]
+                if path is not None and written[fold] < state.epoch:
+                    state.save(path, spec)
+                    written[fold] = state.epoch
 
     # a kill may have left some folds an epoch behind
     curve = [_mean(records) for records in zip(*(state.curve for state in states), strict=False)]
@@ -125,14 +122,17 @@ def _run(
         for fold, training in enumerate(trainings):
             if training.state.epoch == len(curve):
                 training.state.curve.append(_train_epoch(training, clock))
-                keep(fold)
+                if not pace.by_time:
+                    keep(fold, fold + 1)
+        if pace.by_time and pace.is_due():  # one by one, the same fold would always be the due one
+            keep()
         curve.append(_mean([state.curve[len(curve)] for state in states]))
         try:
             stop = _report(on_epoch, curve[-1:])
         except KeyboardInterrupt:
-            keep_all()
+            keep()
             raise
-    keep_all()
+    keep()
     return TrainResult(
         status,
         _reason(status, curve, spec),

@@ -208,14 +208,14 @@ class CheckpointPace:
             by_time: A GPU's epochs take seconds and its checkpoints a tenth of one.
             now: Returns the time in seconds.
         """
-        self._by_time, self._now = by_time, now
+        self.by_time, self._now = by_time, now
         self._written_at, self._cost_seconds = now(), 0.0
 
     def is_due(self) -> bool:
         """Tell whether to write now."""
         since = self._now() - self._written_at
         is_cheap = self._cost_seconds < MOST_WRITING * since
-        return not self._by_time or is_cheap or since >= MOST_SECONDS_LOST
+        return not self.by_time or is_cheap or since >= MOST_SECONDS_LOST
 
     @contextmanager
     def writing(self) -> Iterator[None]:

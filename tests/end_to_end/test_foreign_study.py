@@ -19,8 +19,9 @@ from tests.support.searching import TINY, assert_sound, snapshot, words
 def begun(tmp_path_factory, images):
     """The folder of a study of one trial; not to be changed."""
     path = tmp_path_factory.mktemp("begun")
-    os.environ["NAS_CACHE"] = str(images / "cache")
-    assert main([*words(images, trials=1), "--studies", str(path)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(images / "cache"))
+        assert main([*words(images, trials=1), "--studies", str(path)]) == 0
     return path
 
 

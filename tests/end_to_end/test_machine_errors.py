@@ -73,7 +73,7 @@ def test_after_a_cuda_error_a_fresh_process_goes_on(folder, images, tmp_path, ca
     assert heir.user_attrs["id"] == trials[0].user_attrs["id"]
     assert main(["status"]) == 0
     shown = capsys.readouterr().out
-    assert "machine   1 of the failed by its doing, the last was trial 0: machine: " in shown
+    assert "machine   1 failure was the machine's, not a network's; trial 0: machine: " in shown
     assert CUDA_ERROR in shown
     assert main(["status", "--format", "json"]) == 0
     (failure,) = json.loads(capsys.readouterr().out)["machine_failures"]

@@ -46,8 +46,10 @@ from tests.support.small_study import definition
 def begun(tmp_path_factory, images):
     """The folder of a study of one trial; not to be changed."""
     path = tmp_path_factory.mktemp("begun")
-    os.environ["NAS_CACHE"] = str(images / "cache")
-    assert main([*words(images, trials=1), "--studies", str(path), "--set", "momentum=0.8"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(images / "cache"))
+        argv = [*words(images, trials=1), "--studies", str(path), "--set", "momentum=0.8"]
+        assert main(argv) == 0
     return path
 
 

@@ -187,6 +187,19 @@ def test_deaths_count_while_no_epoch_ends_between_them(ledger):
     assert count_failed_attempts(ledger.trials(), heir, STARVED) == 1
 
 
+def test_a_network_that_is_killed_ten_times_before_an_epoch_is_left(ledger):
+    attrs = {ID: "a", NUM_PARAMS: 10}
+    number = add(ledger, TrialState.FAIL, x=1, reason="killed", **attrs)
+    for _ in range(8):
+        number = add(ledger, TrialState.FAIL, x=1, reason="killed", resumes=number, **attrs)
+    last = add(ledger, TrialState.RUNNING, x=1, resumes=number, **attrs)
+    assert ledger.requeue(last, "killed")
+    left = ledger.trials()[last]
+    assert left.state == TrialState.FAIL
+    assert left.user_attrs["reason"] == "killed, 10 times before an epoch ended: given up"
+    assert not ledger.trials(TrialState.WAITING)
+
+
 def test_equal_failures_in_a_row_are_the_machine_s_alone_and_end_with_a_trial_that_counts(ledger):
     def fail(reason):
         number = add(ledger, TrialState.RUNNING)

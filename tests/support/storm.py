@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,7 @@ class Round:
         self.num_records = num_records
         self.running = None
         self.num_commands = 0
+        self.has_struck = True  # unless all had ended before, or there was nothing to strike
         path.mkdir()
         self.open(path / "studies")
 
@@ -109,6 +111,7 @@ class Round:
             return len(workers) == 2 or self.has_ended
 
         self.wait_for(are_there)
+        self.has_struck = bool(workers)
         return self.draw.sample(workers, min(len(workers), 1))
 
     @property
@@ -468,6 +471,7 @@ def flip_in_checkpoint(self):
         if trial.state == TrialState.RUNNING
     ]
     flipped = [path for path in running if path.exists()]
+    self.has_struck = bool(flipped)
     for path in flipped:
         flip_bit(path, self.draw)
     self.resume(before, workers=1)
@@ -501,7 +505,7 @@ class Storm:
         self.path = Path(tempfile.mkdtemp(prefix="nas-storm-"))
         self.images = write_images(self.path / "images")
         self.curves = {}
-        self.failures = []
+        self.failures, self.struck = [], Counter()
         os.environ["NAS_CACHE"] = str(self.path / "cache")
         os.environ.pop("NAS_STORAGE", None)
 
@@ -519,6 +523,7 @@ class Storm:
             print(f"{kind} round {number} failed: {path}", file=sys.stderr)
         else:
             shutil.rmtree(path)
+        self.struck[kind] += own.has_struck
 
     def run(self, kinds, rounds):
         """Run them all; the time that each kind took, in seconds."""
@@ -532,6 +537,8 @@ class Storm:
             for number in range(rounds):
                 self.run_round(kind, number, KINDS[kind])
             seconds[kind] = time.monotonic() - began
+            if not self.struck[kind]:
+                self.failures.append((kind, self.path, "no round struck anything"))
         return seconds
 
 
@@ -548,9 +555,10 @@ def main():
     print(f"seed {seed}; {args.rounds} rounds of each kind", flush=True)
     seconds = storm.run(args.kinds, args.rounds)
     failed = [kind for kind, *_ in storm.failures]
-    print(f"{'kind':<22}{'rounds':>7}{'failures':>10}{'seconds':>9}")
+    print(f"{'kind':<22}{'rounds':>7}{'struck':>8}{'failures':>10}{'seconds':>9}")
     for kind in args.kinds:
-        print(f"{kind:<22}{args.rounds:>7}{failed.count(kind):>10}{seconds[kind]:>9.0f}")
+        count = f"{args.rounds:>7}{storm.struck[kind]:>8}{failed.count(kind):>10}"
+        print(f"{kind:<22}{count}{seconds[kind]:>9.0f}")
     for kind, path, text in storm.failures:
         print(f"{kind}: {text}\n  kept: {path}")
     if not storm.failures:

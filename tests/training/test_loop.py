@@ -374,6 +374,25 @@ def test_folds_that_were_killed_in_an_epoch_lose_that_of_one_fold_alone(tmp_path
     assert [fold.val.passes for fold in (first, *others)] == [1, 2, 2]
 
 
+def test_checkpoints_by_time_are_of_all_folds_at_once(tmp_path):
+    spec, path, seconds, done = make_train_spec(epochs=6), tmp_path / "checkpoint.pt", [0.0], []
+
+    def on_epoch(record):
+        seconds[0] += 25.0  # more than a kill may lose
+        if record.epoch == 4:
+            raise Killed
+
+    pace = CheckpointPace(by_time=True, now=lambda: seconds[0])
+    first, *others = three_folds(spec)
+    kept = {"folds": others, "checkpoint_path": path}
+    with pytest.raises(Killed):
+        train(spec, first, CPU, **kept, on_epoch=on_epoch, pace=pace)
+    first, *others = three_folds(spec)
+    again = {"folds": others, "checkpoint_path": path, "resume": True}
+    train(spec, first, CPU, **again, on_resumed=done.append)
+    assert [record.epoch for record in done] == [1, 2, 3, 4]
+
+
 def test_a_damaged_checkpoint_of_one_fold_costs_that_fold_alone(tmp_path, caplog):
     spec, path = make_train_spec(epochs=3), tmp_path / "checkpoint.pt"
     first, *others = three_folds(spec)
