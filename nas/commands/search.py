@@ -64,6 +64,10 @@ GPU_HOURS_HELP = (
 )
 
 
+TRIALS_OF_HELP = (
+    "begin a new study as STUDY was but for another space, budget or cap, and take over those of "
+    "its trials that fit"
+)
 FOLDS_HELP = (
     "train every trial on K stratified splits of the training images, which together validate on "
     "each image once; its accuracy is the mean, it takes K times as long (default: 5 where "
@@ -95,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--space", str, "NAME|FILE", space),
         ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
         ("--folds", int, "K", FOLDS_HELP),
+        ("--trials-of", str, "STUDY", TRIALS_OF_HELP),
         ("--sampler", str, "NAME", _choices("proposes", SAMPLERS, DEFAULT_SAMPLER)),
         ("--pruner", str, "NAME", _choices("stops early", PRUNERS, DEFAULT_PRUNER)),
         ("--audit", parse_fraction, "FRACTION", AUDIT_HELP),

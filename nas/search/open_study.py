@@ -11,9 +11,12 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.trial import create_trial
 
 from nas.errors import StorageError, StudyMismatchError
 from nas.locks import locked
+from nas.network.architecture import Architecture
+from nas.network.caps import format_percent
 from nas.results.estimates import record_features
 from nas.samplers import DEFAULT_SAMPLER
 from nas.search.ahead import wanted_rungs
@@ -28,12 +31,18 @@ from nas.study.storage import (
     ensure_study,
     has_study,
     let_readers_and_writers_meet,
+    load_study,
     load_whole_study,
     open_storage,
     refuse_missing,
+    storage_url,
     store_errors,
     store_file,
 )
+from nas.study.trials import is_counted
+
+# of a trial, what is its process's and its study's, and not taken over
+OWN_ATTRS = (names.WORKER, names.RESUMES, names.DEVICE_SECONDS, names.TARGET_BUDGET)
 
 
 def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
@@ -77,6 +86,7 @@ def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
         wanted = _settle_changes(ledger.study, search)
         for number in ledger.requeue_dead():
             print(f"trial {number} was killed; its network goes first", file=sys.stderr)
+        _take_over_trials(ledger, search)
         _enqueue_baselines(ledger.study, search)
         if names.FEATURES not in ledger.study.user_attrs:
             ledger.study.set_user_attr(names.FEATURES, record_features(search.space))
@@ -155,6 +165,38 @@ def _no_empty_folders(folder: StudyFolder) -> Iterator[None]:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         raise
+
+
+def _take_over_trials(ledger: Ledger, search: Search) -> None:
+    """Add the trials of another study that count, as far as space and caps hold their networks."""
+    study, space, source = ledger.study, search.space, search.asked.trials_of
+    if source is None or study.user_attrs.get(names.KNOWN_ENQUEUED):
+        return
+    folder = StudyFolder(search.folder.path.parent / source)
+    old = folder.load()
+    storage = open_storage(storage_url(search.asked.storage, old), folder.journal)
+    trials = [trial for trial in load_study(old.name, storage).get_trials() if is_counted(trial)]
+    done = {trial.user_attrs.get(names.ID) for trial in ledger.trials()}  # before a kill
+    for trial in trials:
+        attrs = {name: value for name, value in trial.user_attrs.items() if name not in OWN_ATTRS}
+        choices = space.encode(Architecture.from_dict(attrs[names.ARCHITECTURE]))
+        if choices is None or not space.is_feasible(choices) or attrs[names.ID] in done:
+            continue
+        done.add(attrs[names.ID])
+        num_params, budget = attrs[names.NUM_PARAMS], search.definition.budget
+        attrs[names.BUDGET_PERCENT] = format_percent(num_params, budget)
+        study.add_trial(
+            create_trial(
+                state=trial.state,
+                value=trial.value,
+                params={name: choices[name] for name in space.distributions},
+                distributions=space.distributions,
+                user_attrs=attrs,
+                intermediate_values=trial.intermediate_values,
+            )
+        )
+    text = f"{len(done - {None})} of {len(trials)} trials of {source!r} were taken over"
+    print(f"{text}; space and caps lack the others", file=sys.stderr)
 
 
 def _enqueue_baselines(study: optuna.Study, search: Search) -> None:

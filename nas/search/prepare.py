@@ -28,7 +28,7 @@ from nas.search.sizing import Sizing, complete_request, size_trials
 from nas.space import BudgetedSpace, LoadedSpace, list_spaces, load_space
 from nas.space.choices import describe_changes
 from nas.study.definition import StudyDefinition
-from nas.study.folder import StudyFolder, mismatch, refuse_differences
+from nas.study.folder import LEAVE_TRIALS, StudyFolder, mismatch, refuse_differences
 from nas.study.pruners import PRUNERS
 from nas.study.storage import require_optuna_5, shown_url, storage_url
 from nas.training.batches import require_subsets
@@ -143,6 +143,9 @@ def _prepare_new(request: Request) -> Search:
     spread(space, new.get("targets", ()))  # refuses a budget that no network keeps
     baselines = find_baselines(loaded, space) if new["known"] else {}
     sizing = size_trials(request, device, space, data, baselines)
+    if request.trials_of is not None:
+        old = _comparable(request, loaded, data)
+        sizing = replace(sizing, plan=old.plan, recipe=Recipe.from_dict(old.recipe))
     folds = sizing.plan.folds
     found_out = {
         **asdict(data.input_spec),
@@ -168,6 +171,21 @@ def _prepare_new(request: Request) -> Search:
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)
 
 
+def _comparable(request: Request, loaded: LoadedSpace, data: Dataset) -> StudyDefinition:
+    """Return the study whose trials a new one takes over.
+
+    Raises:
+        StudyMismatchError: A request differs in how networks are trained or measured.
+    """
+    folder = StudyFolder(request.folder.path.parent / str(request.trials_of))
+    old = folder.load()
+    given = _given(request, old, loaded)
+    refuse_differences(folder, old, {n: v for n, v in given.items() if n not in LEAVE_TRIALS})
+    if data.fingerprint != old.data_fingerprint:
+        raise mismatch(folder, old, "has trials on other images. Leave --trials-of out")
+    return old
+
+
 def _prepare_resume(request: Request) -> Search:
     folder = request.folder
     existing = folder.load()
@@ -180,7 +198,7 @@ def _prepare_resume(request: Request) -> Search:
         text = f"was begun before its space {existing.space} was changed"
         text += f" ({_space_changes(existing, loaded)})"
         advice = "Undo that" if existing.space_baseline is None else "Leave --space out"
-        raise mismatch(folder, existing, f"{text}. {advice} to resume it")
+        raise mismatch(folder, existing, f"{text}. {advice} to resume it", fits=True)
     if "space" in request.defining and existing.space_baseline is None:
         existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)

@@ -10,7 +10,13 @@ from typing import Any
 from nas.errors import UsageError
 from nas.network.caps import Caps
 from nas.study.definition import StudyDefinition
-from nas.study.folder import StudyFolder, default_name, require_name, studies_folder
+from nas.study.folder import (
+    StudyFolder,
+    default_name,
+    find_study,
+    require_name,
+    studies_folder,
+)
 from nas.study.pruners import DEFAULT_PRUNER
 from nas.study.rungs import RungSpec
 
@@ -45,6 +51,7 @@ class Request:
         epochs: Of every trial; a field of the plan.
         folds: Splits that it is trained on; a field of the plan.
         overrides: Of the recipe, as ``field=value``.
+        trials_of: Another study, whose plan a new one has and whose trials it takes over.
         sampler: What proposes.
         trials: The trials it is to have in total.
         rungs: The rungs above the search.
@@ -64,6 +71,7 @@ class Request:
     epochs: int | None = None
     folds: int | None = None
     overrides: tuple[str, ...] = ()
+    trials_of: str | None = None
     sampler: str | None = None
     trials: int | None = None
     rungs: tuple[RungSpec, ...] | None = None
@@ -122,11 +130,18 @@ def make_request(values: Mapping[str, Any]) -> Request:
     defining = {
         item.name: given[item.name] for item in fields(StudyDefinition) if item.name in given
     }
-    name = given.get("study")
+    name, studies = given.get("study"), studies_folder(given.get("studies"))
+    if "trials_of" in own:
+        old = find_study(studies, own["trials_of"]).load()
+        if "space" not in defining and old.space.endswith(".py"):
+            raise UsageError(f"--trials-of {old.name}: give --space, as a file is not run unasked")
+        defining = {n: getattr(old, n) for n in (*DEFAULTS, "budget", "image_size")} | defining
+        own = ({"data": Path(old.data_dir)} if old.data_dir else {}) | own
     if name is None:
         name = _default_name({**DEFAULTS, **defining})
-    folder = StudyFolder(studies_folder(given.get("studies")) / require_name(name))
-    return Request(folder, defining, **own)
+    if name == own.get("trials_of"):
+        raise UsageError(f"--trials-of {name} is of another study; give a new one by --study NAME")
+    return Request(StudyFolder(studies / require_name(name)), defining, **own)
 
 
 def _default_name(new: Mapping[str, Any]) -> str:

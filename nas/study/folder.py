@@ -188,6 +188,13 @@ def _last_written(study: StudyFolder) -> float:
     return max(path.stat().st_mtime for path in paths if path.exists())
 
 
+# what may differ between two studies whose trials can be compared: which networks are proposed
+LEAVE_TRIALS = {
+    *("space", "budget", "max_macs", "max_activations", "targets"),
+    *("pruner", "over_budget", "known", "audit"),
+}
+
+
 def refuse_differences(
     folder: StudyFolder, existing: StudyDefinition, given: Mapping[str, Any]
 ) -> None:
@@ -204,22 +211,35 @@ def refuse_differences(
             name proposed.
     """
     owners = {"": vars(existing), "plan": vars(existing.plan), "recipe": existing.recipe}
-    options = []
+    options, differing = [], set()
     for name, value in given.items():
         owner, _, field = name.rpartition(".")
         option = f"--set {field}" if owner == "recipe" else f"--{field.replace('_', '-')}"
         option, current = _OPTIONS.get(name, option), owners[owner].get(field)
         if current != value:
+            differing.add(name)
             options.append(f"{option}: {_as_typed(name, current)} -> {_as_typed(name, value)}")
     if options:
         text = f"exists and was defined differently: {'; '.join(options)}. Leave these out"
-        raise mismatch(folder, existing, f"{text} to resume it")
+        fits = differing <= LEAVE_TRIALS
+        raise mismatch(folder, existing, f"{text} to resume it", fits=fits)
 
 
-def mismatch(folder: StudyFolder, existing: StudyDefinition, text: str) -> StudyMismatchError:
-    """Return the error of a study that is not resumed: what differs, and what to do beside it."""
+def mismatch(
+    folder: StudyFolder, existing: StudyDefinition, text: str, *, fits: bool = False
+) -> StudyMismatchError:
+    """Return the error of a study that is not resumed: what differs, and what to do beside it.
+
+    Args:
+        folder: Where the study lives.
+        existing: Its definition.
+        text: What differs.
+        fits: Whether another study may take over its trials.
+    """
     name, fresh = existing.name, fresh_name(folder.path.parent, existing.name)
-    return StudyMismatchError(f"study {name!r} {text}, or begin another with --study {fresh}")
+    text = f"study {name!r} {text}, or begin another with --study {fresh}"
+    more = f", and --trials-of {name} for those of its trials that fit"
+    return StudyMismatchError(f"{text}{more * fits}")
 
 
 def _as_typed(name: str, value: Any) -> str:

@@ -14,8 +14,8 @@ The rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,11 +75,9 @@ class Ledger:
     is_local: bool
     seed: int
 
-    @contextmanager
-    def lock(self, guard: InterruptGuard) -> Iterator[None]:
-        """Keep the other processes of this folder from beginning trials."""
-        with locked(self.folder.claim_lock, guard.interruptible):
-            yield
+    def lock(self, guard: InterruptGuard) -> AbstractContextManager[None]:
+        """Keep the other processes of this folder from beginning trials, in a block."""
+        return locked(self.folder.claim_lock, guard.interruptible)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials in these states, or all, by number; not to be changed."""
