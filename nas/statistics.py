@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 Z_95 = 1.959963984540054  # two-sided 95% quantile of the normal distribution
+TYPICAL_ACCURACY, WORST_RESOLUTION = 0.9, 0.1  # what resolves worse names no best
 CONFIDENCE = 0.95
 
 
@@ -32,6 +33,11 @@ def standard_error(accuracy: float, num_images: int) -> float:
 def resolvable_difference(accuracy: float, num_images: int) -> float:
     """Return the difference of two accuracies that 95% of the noise stays below."""
     return Z_95 * math.sqrt(2.0) * standard_error(accuracy, num_images)
+
+
+def names_a_best(num_images: int) -> bool:
+    """Tell whether a measurement resolves `WORST_RESOLUTION` near `TYPICAL_ACCURACY`."""
+    return resolvable_difference(TYPICAL_ACCURACY, num_images) <= WORST_RESOLUTION
 
 
 def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float | None:

@@ -29,7 +29,7 @@ ALLOWED_HOSTS = ("127.0.0.1", "localhost")
 READING_METHODS = ("GET", "HEAD")
 
 NOTE_PATH = re.compile(r"/api/studies/[0-9]+(/[0-9]+)?/note")
-READ_ONLY = "read-only, nothing was saved; restart with: python cli.py dashboard --write"
+READ_ONLY = "read-only, nothing was saved; begin the dashboard again with --write to save notes"
 NOTES_ONLY = (
     "only notes are written here: a search finds its study by its name, and its trials are its "
     "own. Ctrl-C in its terminal stops it; to remove a study, remove its folder"
@@ -66,12 +66,13 @@ def guard(application: Application, port: int, allow_writing: bool) -> Applicati
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
         if method in READING_METHODS:
             return None
+        if not (method == "PUT" and NOTE_PATH.fullmatch(path)):
+            return "403 Forbidden", NOTES_ONLY
         if not allow_writing:
             return "403 Forbidden", READ_ONLY
         if environ.get("HTTP_ORIGIN") not in origins:  # a browser names it with every write
-            return "403 Forbidden", "a request from another page"
-        is_note = method == "PUT" and NOTE_PATH.fullmatch(path)
-        return None if is_note else ("403 Forbidden", NOTES_ONLY)
+            return "403 Forbidden", "a request without this page's Origin, as from another page"
+        return None
 
     def guarded(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         refused = refusal(environ)

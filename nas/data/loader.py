@@ -102,6 +102,11 @@ class EvalLoader:
         self.batch_size = batch_size
         self._scale_and_shift = normalisation.scale_and_shift(split.device)
 
+    @property
+    def num_images(self) -> int:
+        """Return how many images there are."""
+        return len(self.split)
+
     def __iter__(self) -> Iterator[Batch]:
         for raw, labels in _fetch(self.split, torch.arange(len(self.split)), self.batch_size):
             yield Batch(normalise(raw, *self._scale_and_shift), labels)

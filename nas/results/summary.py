@@ -12,7 +12,13 @@ from nas.network.architecture import Architecture
 from nas.network.caps import format_percent
 from nas.network.presets import PRESETS
 from nas.results.question import Answer, describe_answer
-from nas.statistics import Z_95, standard_error
+from nas.statistics import (
+    TYPICAL_ACCURACY,
+    Z_95,
+    names_a_best,
+    resolvable_difference,
+    standard_error,
+)
 from nas.study.attributes import KNOWN
 from nas.study.rungs import describe_training
 from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank, tied_with_first
@@ -281,7 +287,14 @@ def verdict_lines(summary: Summary) -> list[str]:
     best, number = summary.best, len(summary.ranked)
     if best is None:
         return [f"{nothing_fits(summary)}."]
-    lines = [_found_against_baseline(summary)]
+    lines, enough = [_found_against_baseline(summary)], names_a_best(summary.val_images)
+    if not enough:
+        finest = resolvable_difference(TYPICAL_ACCURACY, summary.val_images)
+        lines.append(
+            f"{summary.val_images:,} validation images are too few to name a best: they resolve "
+            f"{100 * finest:.1f} points between two networks near {100 * TYPICAL_ACCURACY:.0f}%."
+        )
+    is_best = "is the best" if enough else "comes first"
     by = "estimated accuracy" if summary.is_estimated else "accuracy"
     smallest = summary.smallest_tied
     others = [row for row in summary.tied if row is not best]
@@ -290,7 +303,7 @@ def verdict_lines(summary: Summary) -> list[str]:
             f" and {len(others) - 8} more" if len(others) > 8 else ""
         )
         lines.append(
-            f"Trial {best.number} is the best by its {by}, tied within one standard error with "
+            f"Trial {best.number} {is_best} by its {by}, tied within one standard error with "
             f"trial {numbers}."
         )
         if smallest is not None and smallest is not best:
@@ -300,7 +313,7 @@ def verdict_lines(summary: Summary) -> list[str]:
             )
     elif number > 1:
         lines.append(
-            f"Trial {best.number} is the best by its {by}, by more than one standard error."
+            f"Trial {best.number} {is_best} by its {by}, by more than one standard error."
         )
     else:
         lines.append(f"Trial {best.number} is the only one trained to its end.")

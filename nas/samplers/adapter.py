@@ -4,7 +4,8 @@
                                                     every draw refused -> uniform unseen feasible
 
 Public API of Optuna only. A proposal depends on the study's seed, the trial's number and the
-history, on nothing else: a resume, or another process, proposes the same.
+history, on nothing else: a resume, or another process, proposes the same. A trial that was given
+back counts to no number, for the one that goes on in its place does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from nas.samplers.contract import (
+    GIVEN_BACK_ATTR,
     CandidateSpace,
     Configuration,
     History,
@@ -151,10 +153,12 @@ class BudgetSampler(BaseSampler):
 
     def _prepare(self, study: optuna.Study, trial: FrozenTrial) -> None:
         history = self._reader.read(study, self._asked(), asking=trial.number)
-        rng = np.random.default_rng([self._seed, trial.number])
+        trials = study.get_trials(deepcopy=False)[: trial.number]
+        number = sum(not item.user_attrs.get(GIVEN_BACK_ATTR) for item in trials)
+        rng = np.random.default_rng([self._seed, number])
         request = ProposalRequest(study, trial, history, self._seed, rng)
         for turn in range(len(self._arms)):
-            index = (trial.number + turn) % len(self._arms)
+            index = (number + turn) % len(self._arms)
             if self._arms[index].is_exhausted(history):
                 continue
             try:

@@ -28,6 +28,7 @@ from optuna.distributions import BaseDistribution
 from nas.errors import NasError
 from nas.training.result import Ending
 
+GIVEN_BACK_ATTR = "given_back"  # of a FAIL trial whose network another trial trains again
 REASON_ATTR = "reason"  # user attribute of a COMPLETE trial that broke; its value says nothing
 
 Configuration = dict[str, Any]

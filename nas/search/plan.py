@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from nas.statistics import resolvable_difference
+from nas.statistics import names_a_best
 from nas.study.definition import GPU_EPOCHS, Plan
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
@@ -32,7 +32,7 @@ MIN_CPU_IMAGES, MIN_CPU_VAL_IMAGES = 500, 200
 # where one split resolves no less than this near that accuracy, a new study has so many folds, of
 # so many epochs where there is time: of 10 on 180 images, more images to validate on ranked no
 # better, of 50 they did (LOG.md, 2026-11-27)
-WORST_RESOLUTION, TYPICAL_ACCURACY, FOLDS, FOLD_EPOCHS = 0.1, 0.9, 5, 50
+FOLDS, FOLD_EPOCHS = 5, 50
 RUNG_FACTOR = 3  # between two rungs: in the number of networks, and at least in the cost of each
 MOST_FACTOR = 5  # in the cost, where it takes more to reach `GOOD_IMAGES`
 FIRST_FRACTION = 6  # one in so many of the search climbs: each rung takes half its time
@@ -54,9 +54,9 @@ def trial_seconds(speed: Speed, plan: Plan) -> float:
     return plan.epochs * per_epoch
 
 
-def choose_folds(num_val: int) -> int:
-    """Return the folds of a new study, by the images that a single split validates on."""
-    return FOLDS if resolvable_difference(TYPICAL_ACCURACY, num_val) > WORST_RESOLUTION else 1
+def choose_folds(num_val: int, num_images: int) -> int:
+    """Return the folds of a new study, by the images that a single split validates on, and all."""
+    return 1 if names_a_best(num_val) else min(FOLDS, num_images)
 
 
 def choose_plan(

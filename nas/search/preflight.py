@@ -13,8 +13,6 @@ from nas.search.ahead import read_ahead
 from nas.search.plan import (
     FOLDS,
     GOOD_TAU,
-    TYPICAL_ACCURACY,
-    choose_folds,
     expected_tau,
     is_measured,
     seconds_to_rank,
@@ -23,7 +21,7 @@ from nas.search.plan import (
 from nas.search.prepare import Search, version_notes
 from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
-from nas.statistics import resolvable_difference
+from nas.statistics import TYPICAL_ACCURACY, names_a_best, resolvable_difference
 from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
 from nas.units import format_duration
@@ -92,7 +90,7 @@ def _describe_resolution(search: Search) -> str:
         f"{100 * resolvable_difference(TYPICAL_ACCURACY, plan.val_images):.1f} points between two "
         f"networks near {100 * TYPICAL_ACCURACY:.0f}% ({plan.val_images:,} validation images, 95%)"
     )
-    if choose_folds(plan.val_images) == 1:
+    if names_a_best(plan.val_images):
         return text
     text += ": too few to name a best; "
     if plan.folds > 1 or data.val is not None:

@@ -206,6 +206,9 @@ def _prepare_resume(request: Request) -> Search:
     if data.fingerprint != existing.data_fingerprint:
         text = f"was begun with other images than {data_dir or existing.dataset} has now. Give"
         raise mismatch(folder, existing, f"{text} --data with those to resume it")
+    if data.input_spec != existing.input_spec:
+        text = f"{folder.definition} is damaged: it has {existing.input_spec}, the images are"
+        raise StorageError(f"{text} {data.input_spec}; restore it from a copy")
     choose_device(existing.plan.device)
     space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
     baselines = find_baselines(loaded, space) if existing.known else {}

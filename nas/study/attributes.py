@@ -4,7 +4,7 @@ The names are kept in journals and databases: they do not change. Most were give
 of docs/glossary.md, so `known` is a baseline and `given_back` a trial that was requeued.
 """
 
-from nas.samplers.contract import REASON_ATTR
+from nas.samplers.contract import GIVEN_BACK_ATTR, REASON_ATTR
 
 # Of the search's Optuna study
 TARGET = "target_trials"  # trials it is to have in total
@@ -34,7 +34,7 @@ KNOWN_NAME = "known_name"
 OVER_BUDGET, REPEATS = "rejected_over_budget", "rejected_repeats"
 TARGET_BUDGET = "target_budget"  # that it was proposed for, in a study of several
 REASON = REASON_ATTR  # why it broke, failed or was rejected; samplers read it too
-GIVEN_BACK = "given_back"  # of a FAIL trial: its network is to be trained again
+GIVEN_BACK = GIVEN_BACK_ATTR  # of a FAIL trial: its network is to be trained again
 RESUMES = "resumes"  # number of the killed trial whose training it continues
 ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
 AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.results.audit`)

@@ -115,8 +115,12 @@ def _run(
                     state.save(path, spec)
                     written[fold] = state.epoch
 
+    batches = (training.batches for training in trainings)
+    sizes = [getattr(item.val if item else None, "num_images", 1) for item in batches]
     # a kill may have left some folds an epoch behind
-    curve = [_mean(records) for records in zip(*(state.curve for state in states), strict=False)]
+    curve = [
+        _mean(records, sizes) for records in zip(*(state.curve for state in states), strict=False)
+    ]
     stop = _report(on_resumed, curve)
     while not (status := _ending(curve, spec, stop)):
         for fold, training in enumerate(trainings):
@@ -126,7 +130,7 @@ def _run(
                     keep(fold, fold + 1)
         if pace.by_time and pace.is_due():  # one by one, the same fold would always be the due one
             keep()
-        curve.append(_mean([state.curve[len(curve)] for state in states]))
+        curve.append(_mean([state.curve[len(curve)] for state in states], sizes))
         try:
             stop = _report(on_epoch, curve[-1:])
         except KeyboardInterrupt:
@@ -145,13 +149,19 @@ def _run(
     )
 
 
-def _mean(records: Sequence[EpochRecord]) -> EpochRecord:
-    """Return one epoch's means over the folds; rate and time are the last fold's."""
+def _mean(records: Sequence[EpochRecord], sizes: Sequence[int]) -> EpochRecord:
+    """Return one epoch's means over the folds; rate and time are the last fold's.
+
+    Those of the validation are weighed by its images: an accuracy is the fraction that is right.
+    """
     if len(records) == 1:
         return records[0]
     names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
     means: dict[str, Any] = {
-        name: statistics.fmean(getattr(item, name) for item in records) for name in names
+        name: statistics.fmean(
+            [getattr(item, name) for item in records], sizes if name.startswith("val") else None
+        )
+        for name in names
     }
     return replace(records[-1], **means)
 

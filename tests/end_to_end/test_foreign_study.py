@@ -172,3 +172,17 @@ def test_what_a_study_says_of_itself_does_not_reach_the_terminal_as_it_is(own, c
         assert r"\x1b[2Jtiny" in shown or command == ["worker"]
         assert r"\x9b2J" in shown or command == ["status"]
         assert not {"\x1b", "\x9b"} & set(shown)
+
+
+@pytest.mark.parametrize(("name", "value"), [("channels", 7), ("num_classes", 5)])
+def test_an_input_that_is_not_that_of_the_images_is_refused_and_nothing_is_changed(
+    own, name, value, capsys
+):
+    assert name in own.definition()
+    rewrite(own, **{name: value})
+    before = snapshot(own.path)
+    for command in (RESUMED, [*RESUMED, "--dry-run"], ["worker"]):
+        assert main(command) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "study.json is damaged: it has InputSpec(" in error
+        assert snapshot(own.path) == before

@@ -250,6 +250,18 @@ def test_in_two_parts_a_search_proposes_what_it_would_have_in_one(folder, images
     assert ids[0] == ids[1]
 
 
+def test_killed_in_its_first_trial_a_search_proposes_what_it_would_have(folder, images, tmp_path):
+    argv = [*words(images, trials=9), "--study"]
+    assert main([*argv, "whole"]) == 0
+    running = Running([*argv, "killed"], tmp_path / "out", die_in_training)
+    assert running.wait() == -signal.SIGKILL, running.errors()
+    assert main([*argv, "killed"]) == 0
+    whole, killed = (Folder(folder.path, name).trials() for name in ("whole", "killed"))
+    assert [trial.user_attrs.get("given_back") for trial in killed][:1] == [True]
+    ids = [trial.user_attrs["id"] for trial in killed if trial.state != TrialState.FAIL]
+    assert ids == [trial.user_attrs["id"] for trial in whole]
+
+
 def test_a_study_whose_folder_is_removed_under_it_ends_with_one_message(folder, images, tmp_path):
     gate = tmp_path / "gate"
     running = Running(words(images, epochs=40), tmp_path / "out", partial(hold, gate))

@@ -60,6 +60,15 @@ def test_a_clear_winner_is_said_to_be_one():
     assert "Trial 1 is the best by its estimated accuracy, by more than one" in text
 
 
+@pytest.mark.parametrize(("val_images", "is_named"), [(76, False), (77, True)])
+def test_no_best_is_named_where_the_images_resolve_no_ten_points(val_images, is_named):
+    rows = (row(0, 0.9), row(1, 0.1))
+    text = text_of(*rows, val_images=val_images)
+    assert ("Trial 0 is the best by its accuracy" in text) == is_named
+    assert (f"{val_images} validation images are too few to name a best" in text) != is_named
+    assert ("Trial 0 comes first by its accuracy" in text) != is_named
+
+
 def test_the_estimate_decides_and_the_measurement_is_printed():
     best = row(1, 0.92, 500, estimate=0.91, estimate_sd=0.01)
     summary = summary_of(row(0, 0.93, estimate=0.90), best)

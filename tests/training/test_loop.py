@@ -312,6 +312,10 @@ class Counted:
     def __init__(self, batches, raises_at=None):
         self.batches, self.raises_at, self.passes = batches, raises_at, 0
 
+    @property
+    def num_images(self):
+        return self.batches.num_images
+
     def __iter__(self):
         self.passes += 1
         if self.passes == self.raises_at:
@@ -348,6 +352,23 @@ def test_the_figures_of_folds_are_the_means_of_trainings_on_each():
     assert together.val_accuracy == together.curve[-1].val_accuracy
     times = [record.elapsed_seconds for record in together.curve]
     assert times == sorted(times)
+
+
+def test_the_accuracy_of_unequal_folds_is_the_fraction_of_all_images_that_is_right():
+    spec, augmentation = make_train_spec(epochs=1), Augmentation()
+    folds = [
+        Batches(
+            DeviceLoader(part(0, 200), NORMALISATION, 32, augmentation, seed=0),
+            EvalLoader(part(first, end), NORMALISATION, 64),
+        )
+        for first, end in ((200, 203), (203, 300))
+    ]
+    alone = [train(spec, fold, CPU).val_accuracy for fold in folds]
+    right = alone[0] * 3 + alone[1] * 97
+    assert right == pytest.approx(round(right))  # whole images
+    assert alone[0] != alone[1]
+    together = train(spec, folds[0], CPU, folds=folds[1:])
+    assert together.val_accuracy == pytest.approx(round(right) / 100)
 
 
 def test_folds_that_were_killed_in_an_epoch_lose_that_of_one_fold_alone(tmp_path):
