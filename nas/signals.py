@@ -11,6 +11,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,7 +19,7 @@ from types import FrameType
 from nas.errors import DeviceError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-FORCED = 5  # so many signals act wherever they come: what is saved may hang
+FORCE_SECONDS = 30.0  # after the first, a further signal acts wherever it comes: saving may hang
 
 
 class InterruptGuard:
@@ -39,7 +40,7 @@ class InterruptGuard:
 
     def __init__(self) -> None:
         self._is_open = False
-        self._num_requested = 0
+        self._requested_at: float | None = None
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> InterruptGuard:
@@ -57,7 +58,7 @@ class InterruptGuard:
         """
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # typeshed: what signal() gave
-        if self._num_requested and kind is not None and issubclass(kind, DeviceError):
+        if self._requested_at is not None and kind is not None and issubclass(kind, DeviceError):
             raise KeyboardInterrupt
 
     @contextmanager
@@ -103,14 +104,15 @@ class InterruptGuard:
         Raises:
             KeyboardInterrupt: One did, now or earlier.
         """
-        if self._num_requested:
+        if self._requested_at is not None:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._num_requested += 1
+        now = time.monotonic()
+        self._requested_at = self._requested_at or now
         # a further one does not interrupt what is saved and given back because of the first
         is_ending = isinstance(sys.exc_info()[1], KeyboardInterrupt)
-        if (self._is_open and not is_ending) or self._num_requested >= FORCED:
+        if (self._is_open and not is_ending) or now - self._requested_at >= FORCE_SECONDS:
             raise KeyboardInterrupt
 
 

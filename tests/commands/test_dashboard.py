@@ -349,7 +349,7 @@ def test_a_browser_shows_what_became_of_a_note_and_offers_no_write_that_is_refus
             browser.wait_for("(t => t && (t.focus(), true))(document.querySelector('textarea'))")
             browser.type("a note of ours")
             press(browser, "Save")
-            said = "Success to save" if allow_writing else "restart with: python cli.py dashboard"
+            said = "Success to save" if allow_writing else "with --write to save notes"
             browser.wait_for(f"{page}.includes('{said}')")
             if shots:
                 time.sleep(1)  # for what slides in
