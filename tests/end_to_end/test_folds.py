@@ -61,6 +61,7 @@ def test_few_images_are_split_five_times_and_every_image_validates_once(folder, 
     assert_sound(folder, 3)
 
 
+@pytest.mark.slow
 def test_what_a_trial_is_worth_is_the_mean_of_trainings_on_each_split(folder, few):
     argv = folds_of(words(few, trials=1, epochs=2), "--folds", "4")
     assert main(argv) == 0
@@ -106,6 +107,7 @@ def test_a_killed_trial_of_several_folds_goes_on_to_the_same_values(folder, few,
     assert values == [trial.value for trial in other.trials()]
 
 
+@pytest.mark.slow
 def test_the_median_of_the_means_prunes_and_a_stopped_trial_leaves_all_its_folds(folder, few):
     argv = folds_of(words(few, "--sampler", "random", trials=16, epochs=3), "--folds", "2")
     assert main([*argv, "--set", "learning_rate=0.01", "--no-baselines"]) == 0

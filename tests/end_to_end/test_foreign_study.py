@@ -106,6 +106,7 @@ def test_the_file_that_a_study_names_as_its_space_is_not_run(own, trap, command,
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_given_on_the_command_line_the_file_is_run_and_an_older_study_keeps_the_record(own, trap):
     file, mark = trap
     whole = own.definition()

@@ -63,6 +63,7 @@ def failed(folder):
     return [trial for trial in folder.trials() if trial.state == TrialState.FAIL]
 
 
+@pytest.mark.slow
 def test_after_a_cuda_error_a_fresh_process_goes_on(folder, images, tmp_path, capsys):
     ended = run(tmp_path, words(images, trials=3), failures=1)
     assert ended.returncode == 0, ended.stderr
@@ -80,6 +81,7 @@ def test_after_a_cuda_error_a_fresh_process_goes_on(folder, images, tmp_path, ca
     assert failure["trial"] == 0
 
 
+@pytest.mark.slow
 def test_three_equal_cuda_errors_in_a_row_stop_the_search_and_count_against_nothing(
     folder, images, tmp_path
 ):

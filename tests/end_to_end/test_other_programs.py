@@ -94,6 +94,7 @@ def store(request, tmp_path, monkeypatch):
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["renamed", "delete"])
 def test_a_study_that_is_taken_away_ends_its_search_and_every_command_with_one_message(
     store, act, folder, images, tmp_path, capsys
@@ -121,6 +122,7 @@ def test_a_study_that_is_taken_away_ends_its_search_and_every_command_with_one_m
         assert not [trial for trial in trials if trial.state == TrialState.RUNNING]
 
 
+@pytest.mark.slow
 def test_a_study_that_is_deleted_ends_the_worker_processes_too(folder, images, tmp_path):
     searching = words(images, "--workers", 2, epochs=2)
     held = partial(in_workers, partial(hold, tmp_path / "never"))
@@ -132,6 +134,7 @@ def test_a_study_that_is_deleted_ends_the_worker_processes_too(folder, images, t
     assert not [pid for pid in workers if psutil.pid_exists(pid)]
 
 
+@pytest.mark.slow
 def test_a_rung_that_is_deleted_is_trained_again_only_when_its_folder_is_removed(
     folder, images, tmp_path, capsys
 ):
@@ -161,6 +164,7 @@ def test_a_rung_that_is_deleted_is_trained_again_only_when_its_folder_is_removed
     assert states == {TrialState.COMPLETE}
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_told_fail_while_it_trains_does_not_end_its_search(
     store, folder, images, tmp_path
 ):

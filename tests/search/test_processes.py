@@ -40,6 +40,7 @@ def _all_ended(processes):
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_search_leaves_no_process_and_no_running_trial(folder, images, tmp_path):
     argv, gate = [*words(images, trials=6, epochs=3), "--workers", "2"], tmp_path / "gate"
     running = Running(argv, tmp_path / "out", partial(in_workers, partial(hold, gate)))
@@ -115,6 +116,7 @@ def _expire_here_and_prepare_workers(prepare):
     in_workers(prepare)
 
 
+@pytest.mark.slow
 def test_a_search_takes_over_what_a_stopped_one_trains_and_that_one_ends_well(
     folder, images, tmp_path
 ):

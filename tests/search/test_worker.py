@@ -124,6 +124,7 @@ def test_a_process_that_is_told_to_end_just_when_it_has_claimed_gives_its_trial_
     assert_sound(folder, 2)
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_workers_are_started_leaves_no_process(folder, images, monkeypatch):
     started = []
 
@@ -249,6 +250,7 @@ def test_a_trial_that_another_process_fails_is_said_in_a_line_and_the_worker_goe
     assert lock_files(folder) == set()
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_trained_elsewhere_meanwhile_has_no_folder_and_ends_no_worker(
     folder, images, tmp_path
 ):

@@ -6,7 +6,8 @@ from pathlib import Path
 from nas.study import attributes
 
 NAS = Path(attributes.__file__).resolve().parents[1]
-NOT_NAMES = ("KNOWN", "ENQUEUED_AGAIN", "REASON_ATTR")  # values of one; where one comes from
+# values of one; where one comes from
+NOT_NAMES = ("KNOWN", "ENQUEUED_AGAIN", "GIVEN_BACK_ATTR", "REASON_ATTR")
 
 
 def spelled_out(tree):
