@@ -92,7 +92,7 @@ def test_workers_that_are_killed_again_and_again_end_the_search_with_the_cause(
     assert [trial.number for trial in trials if trial.value == 0.0] == []
     capsys.readouterr()
     assert main(["status"]) == 0
-    assert "of the failed by its doing, the last was trial" in capsys.readouterr().out
+    assert "the machine's, not a network's; trial" in capsys.readouterr().out
 
 
 @pytest.mark.slow
