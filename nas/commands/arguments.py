@@ -175,29 +175,23 @@ def parse_workers(text: str) -> int | None:
         raise UsageError(f"--workers must be auto or a whole number, but got {text!r}") from None
 
 
-def require_at_least(args: argparse.Namespace, least: int, *names: str) -> None:
-    """Refuse an argument below its least value; None is not given.
-
-    Raises:
-        UsageError: An argument is below `least`.
-    """
-    _require(args, lambda value: value >= least, f"at least {least}", names)
-
-
-def require_at_most(args: argparse.Namespace, most: int, *names: str) -> None:
-    """Refuse an argument above its highest value: so many would take all there is.
-
-    Raises:
-        UsageError: An argument is above `most`.
-    """
-    _require(args, lambda value: value <= most, f"at most {most}", names)
-
-
-def _require(
-    args: argparse.Namespace, holds: Callable[[int], bool], rule: str, names: Iterable[str]
+def require_range(
+    args: argparse.Namespace, least: int, *names: str, most: int | None = None
 ) -> None:
+    """Refuse an argument out of its range; None is not given.
+
+    Args:
+        args: The arguments.
+        least: The least value.
+        names: Whose.
+        most: The highest value: more would take all there is; None is no limit.
+
+    Raises:
+        UsageError: An argument is out of range.
+    """
     for name in names:
-        value = getattr(args, name)
-        if value is not None and not holds(value):
-            option = name.replace("_", "-")
-            raise UsageError(f"--{option} must be {rule}, but got {value}")
+        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
+        if value is not None and value < least:
+            raise UsageError(f"{option} must be at least {least}, but got {value}")
+        if value is not None and most is not None and value > most:
+            raise UsageError(f"{option} must be at most {most}, but got {value}")

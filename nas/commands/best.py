@@ -16,7 +16,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from nas.commands.arguments import add_format, add_study, require_at_least
+from nas.commands.arguments import add_format, add_study, require_range
 from nas.commands.common import open_study
 from nas.network.caps import parse_count
 from nas.printing import print_json, print_lines, print_table
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.results.rungs_text import rungs_record
     from nas.results.summary import summary_record
 
-    require_at_least(args, 1, "top")
+    require_range(args, 1, "top")
     opened = open_study(args)
     most = opened.definition.budget
     budget = min(args.budget or most, most)

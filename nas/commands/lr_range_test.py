@@ -100,10 +100,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    arguments.require_at_least(args, MIN_STEPS, "steps")
-    arguments.require_at_most(args, 1_000_000, "steps")
-    arguments.require_at_least(args, 1, "image_size")
-    arguments.require_at_least(args, 0, "seed")
+    arguments.require_range(args, MIN_STEPS, "steps", most=1_000_000)
+    arguments.require_range(args, 1, "image_size")
+    arguments.require_range(args, 0, "seed")
     for name in ("low", "high"):
         value = getattr(args, name)
         if value is not None and not 0 < value <= MAX_RATE:  # nan is refused too

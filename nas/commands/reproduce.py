@@ -70,8 +70,8 @@ def _check(args: argparse.Namespace) -> str:
     """Refuse what does not go together; return how the run folders are entered."""
     from nas.training.tracking import require_trackers
 
-    arguments.require_at_least(args, 1, "epochs", "image_size")
-    arguments.require_at_least(args, 0, "seed")
+    arguments.require_range(args, 1, "epochs", "image_size")
+    arguments.require_range(args, 0, "seed")
     require_trackers(args.track)
     return training.mode_of(args)
 

@@ -81,9 +81,9 @@ def _check(args: argparse.Namespace) -> str:
     """Refuse what does not go together; return how the run folders are entered."""
     from nas.training.tracking import require_trackers
 
-    arguments.require_at_least(args, 1, "epochs", "seeds", "image_size")
-    arguments.require_at_least(args, 0, "seed")
-    arguments.require_at_most(args, 1_000, "seeds")
+    arguments.require_range(args, 1, "epochs", "image_size")
+    arguments.require_range(args, 1, "seeds", most=1_000)
+    arguments.require_range(args, 0, "seed")
     if args.budget is not None and not args.best:
         raise UsageError("--budget goes with --best: it limits which trial is the best")
     if args.stem is not None and args.arch is None:

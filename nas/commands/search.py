@@ -129,9 +129,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare, say what will happen, search, say what was found."""
-    arguments.require_at_least(args, 1, "epochs", "folds", "workers", "image_size")
-    arguments.require_at_least(args, 0, "seed")
-    arguments.require_at_most(args, 1_000, "workers")
+    arguments.require_range(args, 1, "epochs", "folds", "image_size")
+    arguments.require_range(args, 1, "workers", most=1_000)
+    arguments.require_range(args, 0, "seed")
     _take_budgets(args)
     from nas.search.request import make_request
 

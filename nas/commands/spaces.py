@@ -18,7 +18,7 @@ from nas.commands.arguments import (
     add_options,
     expand_path,
     list_names,
-    require_at_least,
+    require_range,
 )
 from nas.data.datasets import DATASETS, early_input_spec
 from nas.errors import UsageError
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list, or the preflight of one space."""
-    require_at_least(args, 1, "image_size")
+    require_range(args, 1, "image_size")
     if args.name is None:
         if args.budget is not None:
             raise UsageError("--budget needs the NAME of a space: how much of it fits?")

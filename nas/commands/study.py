@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         print_titles(list_claim_studies(), "study", "what it tests", args.format)
         return 0
-    arguments.require_at_least(args, 1, "epochs", "image_size")
+    arguments.require_range(args, 1, "epochs", "image_size")
     sitting = _prepare(args)
     if args.dry_run:
         return _print_plan(args, sitting)

@@ -12,17 +12,13 @@ from optuna.trial import TrialState, create_trial
 from nas.commands import main
 from nas.network.identity import identify
 from nas.space import load_space
-from tests.support.searching import TINY, assert_sound, snapshot, words
+from tests.support.searching import TINY, assert_sound, begin, snapshot
 
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, images):
     """The folder of a study of one trial; not to be changed."""
-    path = tmp_path_factory.mktemp("begun")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(images / "cache"))
-        assert main([*words(images, trials=1), "--studies", str(path)]) == 0
-    return path
+    return begin(tmp_path_factory.mktemp("begun"), images)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nas.commands import main
-from tests.support.searching import TINY, Folder, assert_sound, words
+from tests.support.searching import TINY, Folder, assert_sound, begin
 
 OLD, NEW = "tiny-8k-folder", "tiny-8k-folder-2"
 
@@ -23,11 +23,7 @@ def edit(path, before, after):
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, images):
     """The folder of a study of four trials; not to be changed."""
-    path = tmp_path_factory.mktemp("begun")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(images / "cache"))
-        assert main([*words(images, trials=4), "--studies", str(path)]) == 0
-    return path
+    return begin(tmp_path_factory.mktemp("begun"), images, trials=4)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from tests.support.searching import (
     FullDisk,
     Running,
     assert_sound,
+    begin,
     snapshot,
     without_rights,
     words,
@@ -45,12 +46,7 @@ from tests.support.small_study import definition
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, images):
     """The folder of a study of one trial; not to be changed."""
-    path = tmp_path_factory.mktemp("begun")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(images / "cache"))
-        argv = [*words(images, trials=1), "--studies", str(path), "--set", "momentum=0.8"]
-        assert main(argv) == 0
-    return path
+    return begin(tmp_path_factory.mktemp("begun"), images, "--set", "momentum=0.8")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -63,6 +64,16 @@ def words(images, *more, trials=3, epochs=1, budget=BUDGET, space=TINY):
         *("--trials", str(trials), "--epochs", str(epochs), "--workers", "1"),
         *("--folds", "1", *map(str, more)),
     ]
+
+
+def begin(path, images, *more, trials=1):
+    """The folder of a study that was searched, for tests that each take a copy."""
+    from nas.commands import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(images / "cache"))
+        assert main([*words(images, *more, trials=trials), "--studies", str(path)]) == 0
+    return path
 
 
 def _main(argv, environment, output, pause):

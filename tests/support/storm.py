@@ -40,6 +40,7 @@ from nas.study.journal import mend
 from nas.study.rungs import RungSpec, rung_study
 from nas.study.storage import open_storage
 from nas.study.trials import is_counted
+from tests.support.deaths import expire_soon
 from tests.support.searching import (
     Folder,
     FullDisk,
@@ -297,25 +298,18 @@ def interrupt(self, number, to_all=True, times=1):
     self.resume(self.check_kept(before))
 
 
-LEASE_SECONDS = 2.0  # in place of minutes
+LEASE_SECONDS = 4.0  # in place of minutes
 
 
 def _with_a_short_lease():
-    """In the child: who shows no life for some seconds is taken for dead."""
-    for name in ("LEASE_SECONDS", "BEAT_SECONDS"):
-        for module in [one for key, one in sys.modules.items() if key.startswith("nas.")]:
-            if hasattr(module, name):
-                setattr(module, name, LEASE_SECONDS / (1 if name == "LEASE_SECONDS" else 4))
-
-
-def _with_a_short_lease_anywhere():
-    _with_a_short_lease()
-    in_workers(_with_a_short_lease)
+    """In the child and its workers: who shows no life for some seconds is taken for dead."""
+    expire_soon(LEASE_SECONDS)
+    in_workers(partial(expire_soon, LEASE_SECONDS))
 
 
 def stop(self):
     """One of two workers sleeps, in half of the rounds longer than its lease, and wakes up."""
-    self.begin(prepare=_with_a_short_lease_anywhere)
+    self.begin(prepare=_with_a_short_lease)
     before = self.wait_for_moment()
     for worker in self.draw_worker():
         with suppress(psutil.NoSuchProcess):
