@@ -144,15 +144,18 @@ class TrainState:
         self._check_optimizer()
 
     def _check_optimizer(self) -> None:
-        """Refuse what PyTorch takes over and stumbles on in the next step, or begins anew."""
+        """Refuse what PyTorch takes over and stumbles on in the next step, or begins anew.
+
+        Its fused steps read a buffer of the wrong size beyond its end, and the process dies.
+        """
         states = self.optimizer.state
         num_weights = sum(len(group["params"]) for group in self.optimizer.param_groups)
         is_whole = len(states) == (num_weights if self.curve else 0)
         is_even = len({frozenset(values) for values in states.values()}) <= 1
         fits = all(
-            isinstance(value, Tensor) and value.shape in ((), weight.shape)
+            isinstance(value, Tensor) and value.shape == (() if name == "step" else weight.shape)
             for weight, values in states.items()
-            for value in values.values()
+            for name, value in values.items()
         )
         if not (is_whole and is_even and fits):
             raise StorageError("its optimizer is that of other weights")

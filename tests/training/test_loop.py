@@ -218,9 +218,12 @@ def flatten_weights(record):
         record["model"][name] = value.flatten()
 
 
-def widen_momentum(record):
-    for values in record["optimizer"]["state"].values():
-        values["momentum_buffer"] = torch.zeros(7, 7)
+def momentum_of(shape):
+    def change(record):
+        for values in record["optimizer"]["state"].values():
+            values["momentum_buffer"] = torch.zeros(shape)
+
+    return change
 
 
 UNUSABLE = {
@@ -237,7 +240,9 @@ UNUSABLE = {
     "no average": (altered(lambda r: r.update(average=None)), "None"),
     "other weights": (altered(lambda r: r["model"].popitem()), "Missing key"),
     "other shape": (altered(flatten_weights), "size mismatch"),
-    "other momentum": (altered(widen_momentum), "optimizer is that of other weights"),
+    "other momentum": (altered(momentum_of((7, 7))), "optimizer is that of other weights"),
+    # the fused step would read beyond its end: a segmentation fault
+    "one momentum": (altered(momentum_of(())), "optimizer is that of other weights"),
 }
 
 
