@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nas.data.datasets import load_training
+from nas.data.datasets import Reading, load_training
 from nas.data.images import Dataset
 from nas.data.split import train_and_val
 from nas.files import write_text_atomically
@@ -178,7 +178,7 @@ def main() -> None:
 
 @cache
 def _load(data: str, image_size: int | None) -> Dataset:
-    return load_training("folder", Path(data), image_size)
+    return load_training("folder", Path(data), Reading(image_size))
 
 
 def _num_val(data: str, image_size: int | None) -> int:

@@ -32,7 +32,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.fidelity import widest
-from nas.data.datasets import load_training
+from nas.data.datasets import Reading, load_training
 from nas.data.images import Dataset, LabelledImages, select
 from nas.data.split import split_folds, stratified_subset, train_and_val
 from nas.files import write_text_atomically
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--parts", type=int, default=2)
     args = parser.parse_args()
-    loaded = load_training(args.dataset, args.data, args.image_size)
+    loaded = load_training(args.dataset, args.data, Reading(args.image_size))
     *parts, rest = _draw_parts(loaded, args.images, args.parts)
     networks = list(  # two shapes may be one network
         dict.fromkeys(

@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.differences import describe_points
-from nas.data.datasets import load_training
+from nas.data.datasets import Reading, load_training
 from nas.data.images import Dataset
 from nas.network.architecture import Architecture
 from nas.training.batches import make_batches, place_search_splits
@@ -42,7 +42,7 @@ def main() -> None:
     """Search, judge and compare; print as it goes."""
     args = _parse()
     engine = Engine("cpu", 1)
-    data = load_training("folder", args.judge_data, args.image_size)
+    data = load_training("folder", args.judge_data, Reading(args.image_size))
     print(
         f"{hardware(engine)}; {args.space} below {args.budget}, {args.seconds:g} s a search, "
         f"{args.epochs} epochs a trial",

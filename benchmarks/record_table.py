@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nas.data.datasets import load_training
+from nas.data.datasets import Reading, load_training
 from nas.files import write_text_atomically
 from nas.network.architecture import Architecture, Stage, Stem
 from nas.network.complexity import count
@@ -63,7 +63,7 @@ def main() -> None:
     """Train what is missing and write the table after every network."""
     args = _parse()
     table: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
-    data = load_training("folder" if args.data else "digits", args.data, args.image_size)
+    data = load_training("folder" if args.data else "digits", args.data, Reading(args.image_size))
     splits = place_search_splits(data, 0, args.images, args.val_images, "cpu")
     recipe = fit_batch(get_recipe("short"), args.images)
     engine = Engine("cpu", 1)

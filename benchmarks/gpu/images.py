@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.data.datasets import load_test, load_training
+from nas.data.datasets import Reading, load_test, load_training
 
 NUM_CLASSES, IMAGES_PER_CLASS, NOISE_SIZE = 2, 30, 8
 
@@ -35,8 +35,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.folder.exists():
         write_noise(args.folder)
-    training = load_training("folder", args.folder, args.image_size)
-    test = load_test("folder", args.folder, args.image_size)
+    training = load_training("folder", args.folder, Reading(args.image_size))
+    test = load_test("folder", args.folder, Reading(args.image_size))
     print(f"{len(training.train)} training and {len(test)} test images")
 
 

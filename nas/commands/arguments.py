@@ -64,7 +64,7 @@ def add_studies(group: argparse._ActionsContainer) -> None:
 
 def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> None:
     """Add what says on which data, at what size and where; `dataset` is for the help."""
-    from nas.data.datasets import DATASETS
+    from nas.data.datasets import DATASETS, RESIZES
 
     names = f"{list_names(DATASETS)}; folder is your own images (default: {dataset})"
     where = "where the data are; for folder: train/CLASS/*, and val/, test/ where you have them"
@@ -75,6 +75,18 @@ def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> Non
         ("--image-size", int, "N", "resize images to N x N pixels"),
         ("--device", str, "D", "auto (default: a GPU where there is one), cpu, cuda, cuda:N"),
     )
+    shapes = "how an image of a folder that is not square becomes so: pad (default), crop, squash"
+    group.add_argument("--resize", choices=RESIZES, help=shapes)
+    add_options(
+        group,
+        ("--labels", expand_path, "FILE", "a CSV or JSON table of file, label and split"),
+        ("--group-by", str, "REGEX", "keep images whose names agree in its group in one split"),
+    )
+    for name, text in (
+        ("--skip-broken", "leave out files of a folder that cannot be read"),
+        ("--strict", "refuse a folder with files that are no images"),
+    ):
+        group.add_argument(name, action="store_true", default=None, help=text)
 
 
 def add_training(

@@ -100,6 +100,7 @@ def _plan(
 def _plan_row(
     args: argparse.Namespace, row: PaperRow, obstacle: str, data: Dataset | None
 ) -> Planned:
+    from nas.data.datasets import make_reading
     from nas.network.presets import PRESETS
     from nas.paper.reproduce import row_epochs, row_recipe, run_folder_of, used_settings
     from nas.retraining.run import RunSpec
@@ -122,7 +123,7 @@ def _plan_row(
         architecture=PRESETS[row.preset].architecture.with_dropout(recipe.dropout),
         dataset=dataset,
         data_dir=args.data,
-        image_size=args.image_size,
+        reading=make_reading(vars(args)),
         recipe=recipe,
         epochs=epochs,
         seed=seed,

@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace) -> str:
 
 def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
     """Find the network, read the data and choose what the runs share; nothing is written."""
-    from nas.data.datasets import load_training
+    from nas.data.datasets import load_training, make_reading
     from nas.retraining.run import RunSpec
     from nas.retraining.run_folder import run_folder
     from nas.study.folder import studies_folder
@@ -108,15 +108,15 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
             "--arch needs --dataset NAME, or --study NAME to train on that study's data"
         )
     same_data = definition is not None and definition.dataset == dataset
-    data_dir, image_size = args.data, args.image_size
+    data_dir, reading = args.data, make_reading(vars(args))
     if definition is not None and same_data:
-        image_size = image_size or definition.image_size
+        reading = make_reading(vars(args), definition.reading)
         if data_dir is None and definition.data_dir:
             data_dir = Path(definition.data_dir)
     recipe = arguments.make_recipe(args, DEFAULT_RECIPE)  # refused before the data are read
     architecture = architecture.with_dropout(recipe.dropout)  # the folder says what was trained
     device = choose_device(args.device or "auto")
-    data = load_training(dataset, data_dir, image_size)
+    data = load_training(dataset, data_dir, reading)
     if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:
         print("note: these are not the images that the study searched on", file=sys.stderr)
     first = args.seed or 0
@@ -126,7 +126,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
             architecture=architecture,
             dataset=dataset,
             data_dir=data_dir,
-            image_size=image_size,
+            reading=reading,
             recipe=recipe,
             epochs=args.epochs,
             seed=seed,

@@ -39,9 +39,9 @@ def load_data(args: argparse.Namespace) -> Dataset:
         UsageError: There is no such data set, or its files are unusable.
         DownloadError: They are absent and could not be downloaded.
     """
-    from nas.data.datasets import load_training
+    from nas.data.datasets import load_training, make_reading
 
-    return load_training(args.dataset or DEFAULT_DATASET, args.data, args.image_size)
+    return load_training(args.dataset or DEFAULT_DATASET, args.data, make_reading(vars(args)))
 
 
 def mode_of(args: argparse.Namespace) -> str:

@@ -6,10 +6,11 @@ Names and rows need the standard library alone; PyTorch and the readers are impo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from nas.errors import DataError, unknown_name
 from nas.network.architecture import InputSpec
@@ -58,15 +59,48 @@ DATASETS: dict[str, DatasetRow] = {
 }
 
 
+RESIZES = ("pad", "crop", "squash")  # how an image that is not square becomes square
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files become images and splits; of a data set that is no folder only the size.
+
+    Args:
+        image_size: Height and width in pixels, 1 to 1024; None takes the data set's own.
+        resize: One of `RESIZES`.
+        labels: A CSV or JSON file that says the class and the split of each image.
+        group_by: A regular expression; images of equal first groups stay in one split.
+        skip_broken: Leave out what cannot be read, instead of refusing the folder.
+        strict: Refuse files that are no images, instead of leaving them out.
+    """
+
+    image_size: int | None = None
+    resize: str = RESIZES[0]
+    labels: str | None = None
+    group_by: str | None = None
+    skip_broken: bool = False
+    strict: bool = False
+
+
+def make_reading(values: Mapping[str, Any], default: Reading | None = None) -> Reading:
+    """Return how files are read: by field name where a value is given, else as the default.
+
+    Args:
+        values: None is not given; other names are left out.
+        default: None is `Reading`'s own.
+    """
+    given = {f.name: values[f.name] for f in fields(Reading) if values.get(f.name) is not None}
+    return replace(default or Reading(), **given)
+
+
 class Source(Protocol):
     """What a module that reads data sets provides; both raise DataError or DownloadError."""
 
-    def training_splits(self, name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
+    def training_splits(self, name: str, data_dir: Path | None, reading: Reading) -> Dataset:
         """Return what `read_dataset` makes of the training images, and of those to validate on."""
 
-    def test_split(
-        self, name: str, data_dir: Path | None, image_size: int | None
-    ) -> LabelledImages:
+    def test_split(self, name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
         """Return the test split."""
 
 
@@ -95,42 +129,46 @@ def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -
 
 
 def load_training(
-    name: str, data_dir: Path | None = None, image_size: int | None = None
+    name: str,
+    data_dir: Path | None = None,
+    reading: Reading = Reading(),
 ) -> Dataset:
     """Load what a search may see; the test split is neither returned nor kept.
 
     Args:
         name: A key of `DATASETS`.
         data_dir: Where to look first; the images themselves for `folder`.
-        image_size: Height and width in pixels, 1 to 1024; None takes the data set's own.
+        reading: How its files are read.
 
     Raises:
         UnknownNameError: No such data set.
         DataError: The data are absent or unusable.
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
-    row, source = _find(name, image_size)
-    data = source.training_splits(name, data_dir, image_size)
+    row, source = _find(name, reading.image_size)
+    data = source.training_splits(name, data_dir, reading)
     return replace(data, name=name, flip_is_lawful=row.flip_is_lawful)
 
 
 def load_test(
-    name: str, data_dir: Path | None = None, image_size: int | None = None
+    name: str,
+    data_dir: Path | None = None,
+    reading: Reading = Reading(),
 ) -> LabelledImages:
     """Load the test split: for `retrain` and `evaluate`, once, at the end.
 
     Args:
         name: A key of `DATASETS`.
         data_dir: As given to `load_training`.
-        image_size: As given to `load_training`.
+        reading: As given to `load_training`.
 
     Raises:
         UnknownNameError: No such data set.
         DataError: The data are absent or unusable.
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
-    _, source = _find(name, image_size)
-    return source.test_split(name, data_dir, image_size)
+    _, source = _find(name, reading.image_size)
+    return source.test_split(name, data_dir, reading)
 
 
 def _find(name: str, image_size: int | None) -> tuple[DatasetRow, Source]:

@@ -12,22 +12,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.data.datasets import Reading
 from nas.data.images import Dataset, LabelledImages, read_dataset, resize, select
 from nas.data.split import set_aside
 
 _MAX_VALUE = 16  # scikit-learn's pixels are 0..16
 
 
-def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
+def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Dataset:
     """Return the four fifths to train on."""
-    everything = _load(image_size)
+    everything = _load(reading.image_size)
     train, _ = set_aside(everything.labels)
     return read_dataset(select(everything, train))
 
 
-def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
     """Return the fifth that was set aside."""
-    everything = _load(image_size)
+    everything = _load(reading.image_size)
     _, test = set_aside(everything.labels)
     return select(everything, test)
 

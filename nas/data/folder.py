@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nas.data.cache import cache_dir, read_split, write_split
+from nas.data.datasets import Reading
 from nas.data.decode import FORMATS, decode, to_channels
 from nas.data.images import Dataset, LabelledImages, read_dataset, select
 from nas.data.listing import (
@@ -35,7 +36,7 @@ from nas.errors import DataError, StorageError
 _NAMED_FAILURES = 5
 
 
-def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
+def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Dataset:
     """Return `train/`, less what is set aside where there is no `test/`, and `val/` if present.
 
     Costs a listing of the folder and a read of the cache; the first time a decoding of all files.
@@ -43,14 +44,14 @@ def training_splits(name: str, data_dir: Path | None, image_size: int | None) ->
     Args:
         name: ``"folder"``.
         data_dir: The folder.
-        image_size: Height and width wanted; None takes what all files share up to 64, else 32.
+        reading: How files are read; a size of None takes what all share up to 64, else 32.
 
     Raises:
         DataError: The folder is absent or unreadable, has no `train/`, fewer than two classes, a
             class with too few images to split, other classes in `val/` or `test/`, or files that
             are no images.
     """
-    layout = _read_layout(data_dir)
+    layout, image_size = _read_layout(data_dir), reading.image_size
     splits, notes = _read(layout, layout.listings, image_size)
     if image_size is None:
         size = splits["train"].input_spec.image_size
@@ -58,7 +59,7 @@ def training_splits(name: str, data_dir: Path | None, image_size: int | None) ->
     return read_dataset(splits["train"], splits.get("val"), tuple(notes))
 
 
-def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
     """Return `test/`, or what was set aside of `train/` where there is none.
 
     Images get the size and channels of the training split.
@@ -66,7 +67,7 @@ def test_split(name: str, data_dir: Path | None, image_size: int | None) -> Labe
     Raises:
         DataError: As `training_splits`.
     """
-    layout = _read_layout(data_dir)
+    layout, image_size = _read_layout(data_dir), reading.image_size
     if not layout.has_test:
         return _read(layout, ["test"], image_size)[0]["test"]
     spec = _read(layout, layout.listings, image_size)[0]["train"].input_spec

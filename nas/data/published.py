@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.data.archives import RemoteFile, find, obtain, unpacked, user_dirs
+from nas.data.datasets import Reading
 from nas.data.images import Dataset, LabelledImages, read_dataset, resize
 from nas.errors import DataError
 
@@ -44,23 +45,23 @@ _SIZE_BYTES = {
 }
 
 
-def training_splits(name: str, data_dir: Path | None, image_size: int | None) -> Dataset:
+def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Dataset:
     """Return the training split; no file of the test split is opened.
 
     Args:
         name: ``"cifar10"``, ``"cifar100"``, ``"svhn"`` or ``"fashion-mnist"``.
         data_dir: Where to look first.
-        image_size: Height and width wanted; None is the data set's own.
+        reading: The size wanted; the rest is for folders.
 
     Raises:
         DataError: A file found has another content than the published one.
         DownloadError: The data are absent and the download failed.
         StorageError: The cache cannot be written.
     """
-    return read_dataset(_read(name, "train", data_dir, image_size))
+    return read_dataset(_read(name, "train", data_dir, reading.image_size))
 
 
-def test_split(name: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:
+def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
     """Return the test split.
 
     Raises:
@@ -68,7 +69,7 @@ def test_split(name: str, data_dir: Path | None, image_size: int | None) -> Labe
         DownloadError: The data are absent and the download failed.
         StorageError: The cache cannot be written.
     """
-    return _read(name, "test", data_dir, image_size)
+    return _read(name, "test", data_dir, reading.image_size)
 
 
 def _read(name: str, split: str, data_dir: Path | None, image_size: int | None) -> LabelledImages:

@@ -135,7 +135,7 @@ def retrain(
 
 def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any]:
     """Read the test split and measure a network on it; the opening has been recorded."""
-    test = load_test(run.dataset, run.data_dir, run.image_size)
+    test = load_test(run.dataset, run.data_dir, run.reading)
     loader = eval_loader(test.to(run.engine.device), data.normalisation)
     with run.engine.applied():
         plain = evaluate(model, loader, run.engine, run.recipe.precision)

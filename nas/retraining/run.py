@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.data.datasets import Reading
 from nas.data.images import Dataset
 from nas.network.architecture import Architecture
 from nas.network.complexity import count
@@ -24,7 +25,7 @@ class RunSpec:
         architecture: The network.
         dataset: A key of `nas.data.datasets.DATASETS`.
         data_dir: Where the data are.
-        image_size: Side of the images in pixels; None is the data set's own.
+        reading: How its images are read.
         recipe: How it is trained.
         epochs: Epochs.
         seed: Seed of weights, order and augmentation.
@@ -38,7 +39,7 @@ class RunSpec:
     architecture: Architecture
     dataset: str
     data_dir: Path | None
-    image_size: int | None
+    reading: Reading
     recipe: Recipe
     epochs: int
     seed: int

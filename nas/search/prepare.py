@@ -138,7 +138,7 @@ def _prepare_new(request: Request) -> Search:
     shown = shown_url(url) if url else None  # refuses what is no URL
     loaded = load_space(new["space"])
     device = choose_device(request.device or "auto")
-    data = load_training(new["dataset"], request.data, new.get("image_size"))
+    data = load_training(new["dataset"], request.data, request.reading)
     space = BudgetedSpace(loaded.space, data.input_spec, caps, loaded.name)
     spread(space, new.get("targets", ()))  # refuses a budget that no network keeps
     baselines = find_baselines(loaded, space) if new["known"] else {}
@@ -202,7 +202,7 @@ def _prepare_resume(request: Request) -> Search:
     if "space" in request.defining and existing.space_baseline is None:
         existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
-    data = load_training(existing.dataset, data_dir, existing.image_size)
+    data = load_training(existing.dataset, data_dir, existing.reading)
     if data.fingerprint != existing.data_fingerprint:
         text = f"was begun with other images than {data_dir or existing.dataset} has now. Give"
         raise mismatch(folder, existing, f"{text} --data with those to resume it")

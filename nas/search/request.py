@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from nas.data.datasets import Reading, make_reading
 from nas.errors import UsageError
 from nas.network.caps import Caps
 from nas.study.definition import StudyDefinition
@@ -31,7 +32,10 @@ DEFAULTS = {  # of a new study; a field that is not here has its default in `Stu
     "pruner": DEFAULT_PRUNER,
     "over_budget": "resample",
     "known": True,
+    "resize": Reading.resize,
 }
+
+READING = ("image_size", "resize", "labels", "group_by", "skip_broken")  # of `Reading`
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Request:
         hours: Time limit in hours, by which a new study is sized too.
         gpu_hours: Of the study, after which no trial is begun; infinity lifts the limit.
         track: The trackers of every trial, by name.
+        strict: Refuse files of a folder that are no images.
         command: The command line, to be recorded.
     """
 
@@ -80,12 +85,18 @@ class Request:
     hours: float | None = None
     gpu_hours: float | None = None
     track: tuple[str, ...] = ()
+    strict: bool = False
     command: str = ""
 
     @property
     def new(self) -> dict[str, Any]:
         """Return what defines a new study as far as it is chosen, by field name."""
         return {**DEFAULTS, **self.defining}
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the images of a new study are read."""
+        return make_reading({**self.new, "strict": self.strict})
 
     def num_trials(self, current: int | None = None) -> int:
         """Return the trials that the study is to have: as given, else as it was, else 200."""
@@ -135,7 +146,7 @@ def make_request(values: Mapping[str, Any]) -> Request:
         old = find_study(studies, own["trials_of"]).load()
         if "space" not in defining and old.space.endswith(".py"):
             raise UsageError(f"--trials-of {old.name}: give --space, as a file is not run unasked")
-        defining = {n: getattr(old, n) for n in (*DEFAULTS, "budget", "image_size")} | defining
+        defining = {n: getattr(old, n) for n in (*DEFAULTS, *READING, "budget")} | defining
         own = ({"data": Path(old.data_dir)} if old.data_dir else {}) | own
     if name is None:
         name = _default_name({**DEFAULTS, **defining})

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nas.data.datasets import RESIZES, Reading, make_reading
 from nas.errors import StorageError, UsageError, shown
 from nas.fields import POSITIVE, OneOf, Range, checked_field, read_fields, validate_fields
 from nas.network.architecture import InputSpec
@@ -90,11 +91,20 @@ class StudyDefinition:
     targets: tuple[int, ...] = ()
     space_lists: Mapping[str, Any] | None = None
     space_baseline: Mapping[str, Any] | None = None
+    resize: str = checked_field(OneOf(RESIZES), "squash")  # as all were before the field came
+    labels: str | None = None
+    group_by: str | None = None
+    skip_broken: bool = False
 
     @property
     def input_spec(self) -> InputSpec:
         """Return the input that the study's networks take."""
         return InputSpec(self.channels, self.image_size, self.num_classes)
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the study's images are read."""
+        return make_reading(vars(self))
 
     @property
     def caps(self) -> Caps:

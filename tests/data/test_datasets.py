@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 from sklearn.datasets import load_digits
 
-from nas.data.datasets import DATASETS, load_test, load_training
+from nas.data.datasets import DATASETS, Reading, load_test, load_training
 from nas.errors import DataError, UnknownNameError
 
 
@@ -64,7 +64,7 @@ def test_digits_show_what_their_labels_say():
 
 
 def test_another_image_size_is_another_data_set_of_the_same_images():
-    data = load_training("digits", image_size=16)
+    data = load_training("digits", reading=Reading(16))
     assert data.input_spec.image_size == 16
     assert data.train.labels.tolist() == load_training("digits").train.labels.tolist()
     assert data.fingerprint != load_training("digits").fingerprint
@@ -78,7 +78,7 @@ def test_an_unknown_name_proposes_the_nearest():
 @pytest.mark.parametrize("image_size", [0, -32, 1025])
 def test_an_image_size_out_of_range_is_refused(image_size):
     with pytest.raises(DataError, match="image size"):
-        load_training("digits", image_size=image_size)
+        load_training("digits", reading=Reading(image_size))
 
 
 def test_names_need_the_standard_library_alone():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.datasets import load_test, load_training
+from nas.data.datasets import Reading, load_test, load_training
 from nas.errors import DataError, UsageError
 
 TRAIN, SOME = {"cat": 10, "dog": 10}, {"cat": 4, "dog": 4}
@@ -54,9 +54,9 @@ def test_mean_and_deviation_are_those_of_the_training_images(folder):
 
 def test_the_size_that_was_chosen_is_told(folder):
     assert "12x12" in load_training("folder", folder).notes[0]
-    assert load_training("folder", folder, image_size=12).notes == ()
-    assert load_training("folder", folder, image_size=8).input_spec.image_size == 8
-    assert load_test("folder", folder, image_size=8).input_spec.image_size == 8
+    assert load_training("folder", folder, reading=Reading(12)).notes == ()
+    assert load_training("folder", folder, reading=Reading(8)).input_spec.image_size == 8
+    assert load_test("folder", folder, reading=Reading(8)).input_spec.image_size == 8
 
 
 def test_grayscale_images_have_one_channel_in_every_part(make_folder):

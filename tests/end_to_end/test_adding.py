@@ -249,12 +249,12 @@ import torch
 from nas.data.images import LabelledImages, read_dataset
 
 
-def training_splits(name, data_dir, image_size):
+def training_splits(name, data_dir, reading):
     """Return 400 images."""
     return read_dataset(_draw(400, seed=0))
 
 
-def test_split(name, data_dir, image_size):
+def test_split(name, data_dir, reading):
     """Return 100 others."""
     return _draw(100, seed=1)
 
