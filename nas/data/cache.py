@@ -7,6 +7,7 @@ absent and is written anew.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -15,7 +16,7 @@ from nas.data.images import LabelledImages
 from nas.errors import StorageError
 from nas.files import write_atomically
 
-VERSION = 1  # raise it when decoding changes
+VERSION = 2  # raise it when decoding changes
 
 
 def cache_dir() -> Path:
@@ -47,8 +48,10 @@ def read_split(path: Path, key: str) -> LabelledImages | None:
                 return None
             class_names = tuple(json.loads(meta["class_names"]))
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            split = LabelledImages(images, labels, class_names)
-            is_intact = split.fingerprint == meta["fingerprint"]
+            low_high, notes = json.loads(meta["reading"])
+            value_range = (low_high[0], low_high[1]) if low_high else None
+            split = LabelledImages(images, labels, class_names, True, value_range, tuple(notes))
+            is_intact = _digest(split) == meta["digest"]
     except Exception:  # whatever is wrong with it, what it was made from is there
         return None
     return split if is_intact else None
@@ -70,12 +73,18 @@ def write_split(path: Path, key: str, split: LabelledImages) -> None:
     meta = {
         "version": str(VERSION),
         "key": key,
-        "fingerprint": split.fingerprint,
+        "digest": _digest(split),
         "class_names": json.dumps(split.class_names),
+        "reading": json.dumps([split.value_range, split.notes]),
     }
     content = save({"images": split.images, "labels": split.labels}, meta)
     make_directory(path.parent)
     write_atomically(path, lambda file: file.write(content))
+
+
+def _digest(split: LabelledImages) -> str:
+    text = repr((split.fingerprint, split.value_range, split.notes))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def make_directory(path: Path) -> None:

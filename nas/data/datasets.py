@@ -116,15 +116,17 @@ def early_input_spec(name: str, data_dir: Path | None, image_size: int | None) -
 
     Raises:
         UnknownNameError: No such data set.
+        DataError: A folder's `train/` cannot be read.
     """
+    from nas.data.listing import class_folders
+
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
     row = DATASETS[name]
     size = image_size or row.image_size or FOLDER_IMAGE_SIZE
     classes = row.num_classes
-    train = data_dir / "train" if name == "folder" and data_dir is not None else None
-    if train is not None and train.is_dir():
-        classes = max(sum(path.is_dir() for path in train.iterdir()), classes)
+    if name == "folder" and data_dir is not None and (data_dir / "train").is_dir():
+        classes = max(len(class_folders(data_dir, "train")), classes)
     return InputSpec(row.channels, max(size, 1), classes)
 
 

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import stat
-import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from nas.data.datasets import RESIZES, Reading
+from nas.data.pixels import BACKGROUND, ImageFacts, open_image, read_square, reason
 from nas.machine import usable_cores
 
-# what Pillow may open, by the content: EPS would start Ghostscript, and few need the rest
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 DEFAULT_SIZE = 32
 LARGEST_OWN_SIZE = 64  # a common size above it is not taken over: too costly to search at
+WHOLE_RANGE = (0.0, 65_535.0)  # of 16 bits, where no training image has more than 8
+_SHAPES = {
+    "pad": f"padded with {BACKGROUND}",
+    "crop": "cropped to the square in their middle",
+    "squash": "squashed",
+}
 _CHUNK_FILES = 256
 _SMALL_FILE_BYTES = 16_384  # below it threads only fight for the lock: 84 us alone, 130 in two
-_GRAY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +37,63 @@ class Decoded:
     """The images of a list of files.
 
     Args:
-        images: uint8, (N, 3, S, S), or (N, 1, S, S) where every file is grayscale; a file in
-            `failures` leaves its place undefined.
-        failures: Position and reason of each file that is no readable image: no regular file,
-            none of `FORMATS`, or of more pixels than Pillow's limit among them.
-        common_size: Height and width all files share, else None.
+        images: uint8, (N, 3, S, S), or (N, 1, S, S) where every file is grayscale; undefined in
+            the place of a file that failed. Those in `deep` are scaled by the range of them all
+            until `scale` is told the training images' own.
+        files: What each file was, or why it is no readable image.
+        deep: float32, (1, S, S), of each file of more than 8 bits a pixel, by its position.
     """
 
     images: Tensor
-    failures: tuple[tuple[int, str], ...]
-    common_size: tuple[int, int] | None
+    files: tuple[ImageFacts | str, ...]
+    deep: Mapping[int, NDArray[np.float32]]
+
+    @property
+    def found(self) -> list[ImageFacts]:
+        """Return what the files were that are images."""
+        return [file for file in self.files if not isinstance(file, str)]
+
+    @property
+    def failures(self) -> tuple[tuple[int, str], ...]:
+        """Return position and reason of each file that is no readable image.
+
+        Among them: no regular file, none of `FORMATS`, or more pixels than Pillow's limit.
+        """
+        return tuple((i, file) for i, file in enumerate(self.files) if isinstance(file, str))
+
+    @property
+    def common_size(self) -> tuple[int, int] | None:
+        """Return the width and height that all files share, else None."""
+        sizes = {file.size for file in self.found}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def select(self, indices: Sequence[int]) -> Decoded:
+        """Return the images at these places, in that order."""
+        deep = {new: self.deep[old] for new, old in enumerate(indices) if old in self.deep}
+        files = tuple(self.files[index] for index in indices)
+        return Decoded(self.images[torch.tensor(indices, dtype=torch.int64)], files, deep)
+
+    def value_range(self, indices: Iterable[int]) -> tuple[float, float] | None:
+        """Return the lowest and highest value of those with more than 8 bits, if there are any."""
+        files = (self.files[index] for index in indices)
+        found = [f.value_range for f in files if not isinstance(f, str) and f.value_range]
+        return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+    def scale(self, value_range: tuple[float, float] | None) -> None:
+        """Set the images of more than 8 bits: the range becomes 0 to 255, the rest is clipped.
+
+        Args:
+            value_range: Of the training images; None is `WHOLE_RANGE`.
+        """
+        low, high = value_range or WHOLE_RANGE
+        factor = 255 / (high - low) if high > low else 0.0
+        for index, values in self.deep.items():
+            scaled = np.rint((np.clip(values, low, high) - low) * factor)
+            self.images[index] = torch.from_numpy(scaled.astype(np.uint8))
 
 
-def decode(paths: Sequence[Path], image_size: int | None) -> Decoded:
-    """Read files as square images: whole, bilinear with antialiasing, aspect ratio not kept.
+def decode(paths: Sequence[Path], image_size: int | None, resize: str = RESIZES[0]) -> Decoded:
+    """Read files as square images, bilinear with antialiasing.
 
     50,000 JPEG files of 32x32 take 6 to 8 s of one core. Large files are read by several threads.
 
@@ -56,15 +101,67 @@ def decode(paths: Sequence[Path], image_size: int | None) -> Decoded:
         paths: At least one file.
         image_size: Height and width wanted; None takes the size all files share where it is
             square and at most 64, else 32.
+        resize: One of `nas.data.datasets.RESIZES`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on metadata; what fails is named below
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         wanted = image_size or _first_size(paths)
-        decoded = _decode_at(paths, wanted)
+        decoded = _decode_at(paths, wanted, resize)
         if image_size is None and wanted not in (DEFAULT_SIZE, (decoded.common_size or (0,))[0]):
-            decoded = _decode_at(paths, DEFAULT_SIZE)
-        return decoded
+            decoded = _decode_at(paths, DEFAULT_SIZE, resize)
+    decoded.scale(decoded.value_range(range(len(paths))))
+    return decoded
+
+
+def describe_files(
+    files: Sequence[ImageFacts],
+    image_size: int,
+    reading: Reading,
+    value_range: tuple[float, float] | None,
+) -> list[str]:
+    """Return what the user should know about how files became images, one sentence each.
+
+    Args:
+        files: What they were; at least one.
+        image_size: Height and width that the images have.
+        reading: How they were read.
+        value_range: What `Decoded.scale` was told.
+    """
+    sizes = sorted({file.size for file in files}, key=lambda size: (size[0] * size[1], size))
+    ends = dict.fromkeys(f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
+    own = "" if sizes == [(image_size, image_size)] else f" of {' to '.join(ends)} pixels"
+    others = " or ".join(name for name in RESIZES if name != reading.resize)
+    low, high = value_range or WHOLE_RANGE
+    whose = "the training images'" if value_range else "16 bits', as no training image has more"
+    sentences = [
+        (
+            sum(file.size[0] != file.size[1] for file in files),
+            f"are not square and are {_SHAPES[reading.resize]}; --resize {others} does otherwise",
+        ),
+        (
+            sum(file.is_transparent for file in files),
+            f"are transparent in places and are laid on {BACKGROUND}",
+        ),
+        (
+            sum(file.value_range is not None for file in files),
+            f"have more than 8 bits a pixel; their values {low:,.6g} to {high:,.6g} become "
+            f"0 to 255, a range that is {whose}",
+        ),
+        (
+            sum(file.is_cut for file in files),
+            "have 16 bits a channel in colour, of which the upper 8 are read",
+        ),
+        (
+            sum(file.has_more for file in files),
+            "have several frames or pages, of which the first is read",
+        ),
+    ]
+    notes = [f"{count:,} of {len(files):,} images {text}" for count, text in sentences if count]
+    if own or reading.image_size is None:
+        read_as = f"are read as {image_size}x{image_size}; --image-size N changes it"
+        notes.insert(0, f"images{own} {read_as}")
+    return notes
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
@@ -86,7 +183,7 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
 def _first_size(paths: Sequence[Path]) -> int:
     for path in paths:
         try:
-            with _open(path) as image:
+            with open_image(path) as image:
                 height, width = image.height, image.width
         except Exception:  # the pass over all files names it
             continue
@@ -94,91 +191,33 @@ def _first_size(paths: Sequence[Path]) -> int:
     return DEFAULT_SIZE
 
 
-def _decode_at(paths: Sequence[Path], size: int) -> Decoded:
+def _decode_at(paths: Sequence[Path], size: int, resize: str) -> Decoded:
     pixels = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    deep: dict[int, NDArray[Any]] = {}
 
-    def decode_chunk(start: int) -> list[_File | str]:
-        chunk = range(start, min(start + _CHUNK_FILES, len(paths)))
-        return [_decode_file(paths[index], pixels[index]) for index in chunk]
+    def decode_file(index: int) -> ImageFacts | str:
+        try:
+            facts, square = read_square(paths[index], size, resize)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a decoder raises, it is the file that is broken
+            return reason(paths[index], error)
+        if facts.value_range is None:
+            pixels[index] = square
+        else:
+            deep[index] = square
+        return facts
+
+    def decode_chunk(start: int) -> list[ImageFacts | str]:
+        return list(map(decode_file, range(start, min(start + _CHUNK_FILES, len(paths)))))
 
     starts = range(0, len(paths), _CHUNK_FILES)
     with ThreadPoolExecutor(_num_threads(paths)) as pool:
-        files = list(chain.from_iterable(pool.map(decode_chunk, starts)))
-    failures = tuple((index, file) for index, file in enumerate(files) if isinstance(file, str))
-    read = {file for file in files if not isinstance(file, str)}
-    sizes = {file.size for file in read}
+        files = tuple(chain.from_iterable(pool.map(decode_chunk, starts)))
     images = torch.from_numpy(pixels)
-    if all(file.is_gray for file in read):
+    if all(file.is_gray for file in files if not isinstance(file, str)):
         images = images[:, :1].contiguous()
-    return Decoded(images, failures, sizes.pop() if len(sizes) == 1 else None)
-
-
-class _File(NamedTuple):
-    size: tuple[int, int]  # height and width
-    is_gray: bool
-
-
-def _decode_file(path: Path, pixels: NDArray[np.uint8]) -> _File | str:
-    """Fill uint8, (3, S, S), with a file; return what it is, or why it is no readable image."""
-    try:
-        with _open(path) as image:
-            file = _File((image.height, image.width), image.mode in _GRAY_MODES)
-            pixels[:] = _to_array(image, pixels.shape[1])
-            return file
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever a decoder raises, it is the file that is broken
-        return _reason(path, error)
-
-
-def _open(path: Path) -> Image.Image:
-    if not stat.S_ISREG(path.stat().st_mode):  # asked first: to open a pipe would wait for ever
-        raise ValueError("not a regular file")
-    return Image.open(path, formats=FORMATS)
-
-
-def _to_array(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Return uint8, (3, S, S) or (1, S, S)."""
-    if min(image.size) >= 4 * size:
-        image.draft(None, (2 * size, 2 * size))  # JPEG: decodes a photo at up to an eighth
-    if "exif" in image.info:
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I"):
-        plain = Image.fromarray((np.asarray(image).clip(0, 65_535) >> 8).astype(np.uint8))
-    elif image.mode in _GRAY_MODES:
-        plain = image if image.mode == "L" else image.convert("L")
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels")
-    elif "transparency" in image.info:
-        plain = image.convert("RGBA").convert("RGB")
-    else:
-        plain = image if image.mode == "RGB" else image.convert("RGB")
-    if plain.size != (size, size):
-        plain = plain.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(plain)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return _other_format(path) or "not an image"
-    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
-        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _other_format(path: Path) -> str | None:
-    """Return which format of Pillow's, none of `FORMATS`, a file begins like; it is not opened."""
-    Image.init()
-    with path.open("rb") as file:
-        start = file.read(16)  # as much as Pillow shows to its formats
-    for name, (_, accepts) in Image.OPEN.items():
-        with suppress(IndexError, struct.error):  # a shorter file
-            if name not in FORMATS and accepts is not None and accepts(start) is True:
-                return name
-    return None
+    return Decoded(images, files, deep)
 
 
 def _num_threads(paths: Sequence[Path]) -> int:

@@ -28,12 +28,17 @@ class LabelledImages:
         labels: int64, (N,), each an index into `class_names`; on the device.
         class_names: The classes; the position is the label.
         is_resident: Whether the images lie where the labels do; else they are fetched by batch.
+        value_range: Lowest and highest value of training files of more than 8 bits, which became
+            0 and 255; None where there are none.
+        notes: What the user should know about how the files were read, one sentence each.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
     is_resident: bool = True
+    value_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,6 +131,11 @@ class Dataset:
         whole = self.loaded or self
         own = "" if whole.val is None else f"+{whole.val.fingerprint}"
         return whole.train.fingerprint + own
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Return what became 0 and 255 in files of more than 8 bits, as in `LabelledImages`."""
+        return (self.loaded or self).train.value_range
 
     @property
     def input_spec(self) -> InputSpec:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.errors import DataError
 
 _NAMED_CLASSES = 5
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # left by file managers, like names with a dot
+# left by file managers, archivers and network storage, like names that begin with a dot
+_MACHINES_NAMES = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "__pycache__"),
+    *("$recycle.bin", "system volume information", "lost+found"),
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@__thumb"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,19 @@ class Listing:
         files: Paths relative to the folder, sorted within each class.
         labels: The label of each file.
         stamp: Hash of all names, sizes and times of change.
+        loose: Files beside the classes, which belong to none.
     """
 
     class_names: tuple[str, ...]
     files: tuple[str, ...]
     labels: tuple[int, ...]
     stamp: str
+    loose: tuple[str, ...] = ()
+
+    def select(self, indices: Sequence[int]) -> Listing:
+        """Return the listing of the files at these places, in that order."""
+        files, labels = (self.files[i] for i in indices), (self.labels[i] for i in indices)
+        return replace(self, files=tuple(files), labels=tuple(labels))
 
 
 def require_root(data_dir: Path | None) -> Path:
@@ -70,7 +82,7 @@ def class_folders(root: Path, split: str) -> tuple[str, ...]:
         DataError: The directory cannot be read.
     """
     entries = _entries(root / split)
-    return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+    return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
 
 
 def scan(root: Path, split: str) -> Listing:
@@ -97,14 +109,26 @@ def scan(root: Path, split: str) -> Listing:
         files += [name for name, _, _ in found]
         labels += [label] * len(found)
         digest.update(repr((class_name, found)).encode())
-    filled = set(labels)
-    empty = [f"{split}/{name}" for i, name in enumerate(class_names) if i not in filled]
+    loose = tuple(sorted(f"{split}/{e.name}" for e in _entries(root / split) if not e.is_dir()))
+    digest.update(repr(loose).encode())
+    listing = Listing(class_names, tuple(files), tuple(labels), digest.hexdigest(), loose)
+    check_filled(root, split, listing)
+    return listing
+
+
+def check_filled(root: Path, split: str, listing: Listing) -> None:
+    """Check that each class of a split has a file.
+
+    Raises:
+        DataError: A class has none.
+    """
+    filled = set(listing.labels)
+    empty = [f"{split}/{name}" for i, name in enumerate(listing.class_names) if i not in filled]
     if empty:
         raise DataError(
             f"every class needs images, but {len(empty)} in {root} have none: "
-            f"{_shorten(empty)}; add images or remove the directory"
+            f"{shorten(empty)}; add images or remove the directory"
         )
-    return Listing(class_names, tuple(files), tuple(labels), digest.hexdigest())
 
 
 def check_same_classes(
@@ -118,7 +142,7 @@ def check_same_classes(
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or extra:
         differences = [
-            f"{verb}: {_shorten(names)}"
+            f"{verb}: {shorten(names)}"
             for verb, names in (("missing", missing), ("not in train/", extra))
             if names
         ]
@@ -144,7 +168,7 @@ def check_counts(root: Path, train: Listing, needed: int) -> None:
         raise DataError(
             f"training, validation and test take at least one image each of every class, so "
             f"train/ needs {needed} per class, but in {root} {len(poor)} classes have fewer: "
-            f"{_shorten(poor)}; add images or leave the class out"
+            f"{shorten(poor)}; add images or leave the class out"
         )
 
 
@@ -152,8 +176,6 @@ def _files(root: Path, relative: str) -> Iterator[tuple[str, int, int]]:
     """Yield name, bytes and nanosecond of change of each file; links to directories are left."""
     for entry in _entries(root / relative):
         name = f"{relative}/{entry.name}"
-        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
-            continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(root, name)
         else:
@@ -166,8 +188,13 @@ def _files(root: Path, relative: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    """Return what the user put into a directory; what machines put there is left out."""
     with _readable(directory), os.scandir(directory) as entries:
-        return list(entries)
+        return [
+            entry
+            for entry in entries
+            if not entry.name.startswith(".") and entry.name.lower() not in _MACHINES_NAMES
+        ]
 
 
 @contextmanager
@@ -181,6 +208,7 @@ def _readable(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _shorten(names: list[str]) -> str:
+def shorten(names: list[str]) -> str:
+    """Return the first few names, and how many more there are."""
     more = len(names) - _NAMED_CLASSES
     return ", ".join(names[:_NAMED_CLASSES]) + (f" and {more} more" if more > 0 else "")

@@ -1,3 +1,4 @@
+import itertools
 import os
 import shutil
 from collections import Counter
@@ -7,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.datasets import Reading, load_test, load_training
+from nas.data.datasets import Reading, early_input_spec, load_test, load_training
 from nas.errors import DataError, UsageError
 
 TRAIN, SOME = {"cat": 10, "dog": 10}, {"cat": 4, "dog": 4}
@@ -138,12 +139,158 @@ def test_without_a_place_for_a_cache_the_data_load_and_it_is_told(folder, own_ca
     assert "NAS_CACHE" in load_training("folder", folder).notes[-1]
 
 
-def test_what_systems_leave_behind_is_no_image_and_no_class(folder):
-    (folder / "train" / ".ipynb_checkpoints").mkdir()
-    (folder / "train" / "README.txt").write_text("")
-    (folder / "train" / "cat" / ".DS_Store").write_text("")
-    (folder / "train" / "cat" / "Thumbs.db").write_text("")
-    assert len(load_training("folder", folder).train) == 20
+MACHINES_FOLDERS = [
+    *("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
+    *("__pycache__", "#recycle", ".ipynb_checkpoints"),
+]
+
+
+def test_what_machines_leave_behind_is_no_image_and_no_class(folder):
+    before = load_training("folder", folder)
+    image = folder / "train" / "cat" / "000.png"
+    for place in ("", "train", "test", "train/cat", "train/cat/@eaDir/000.png", "test/dog"):
+        for name in MACHINES_FOLDERS:
+            (folder / place / name).mkdir(parents=True)
+            shutil.copy(image, folder / place / name / "SYNOPHOTO_THUMB_M.jpg")
+        for name in (".DS_Store", "._000.png", "Thumbs.db", "desktop.ini"):
+            (folder / place / name).write_text("")
+    after = load_training("folder", folder)
+    assert (after.fingerprint, after.notes) == (before.fingerprint, before.notes)
+    assert len(load_test("folder", folder)) == 8
+    assert early_input_spec("folder", folder, None).num_classes == 2
+
+
+def add_strays(root):
+    for number in range(10):
+        (root / "train" / "cat" / f"{number:03d}.xml").write_text("<annotation/>")
+    (root / "train" / "dog" / "empty").write_text("")
+    (root / "train" / "classes.json").write_text("{}")
+    return 12
+
+
+def test_stray_files_are_left_out_counted_and_named_and_strict_refuses_them(folder):
+    before = load_training("folder", folder).fingerprint
+    num_strays = add_strays(folder)
+    for _ in range(2):  # decoded, then from the cache
+        data = load_training("folder", folder)
+        assert data.fingerprint == before
+        (note,) = (note for note in data.notes if "left out" in note)
+        assert f"left out: {num_strays} files" in note
+        assert "train/cat/000.xml" in note
+        assert "and 7 more" in note
+    with pytest.raises(DataError, match=f"{num_strays} files .* train/cat/000.xml"):
+        load_training("folder", folder, reading=Reading(strict=True))
+
+
+def test_an_image_is_known_by_its_content_under_any_name(folder):
+    before = load_training("folder", folder)
+    for name in ("no_suffix", "picture.jpg_large", "wrong.xml"):
+        shutil.copy(folder / "train" / "cat" / "000.png", folder / "train" / "cat" / name)
+    assert len(load_training("folder", folder).train) == len(before.train) + 3
+
+
+def test_broken_images_are_left_out_where_that_is_asked_for(folder):
+    before = load_training("folder", folder)
+    spoil(folder / "train" / "cat" / "004.png")
+    (folder / "train" / "dog" / "007.png").write_bytes(b"")
+    spoil(folder / "test" / "dog" / "001.png")
+    reading = Reading(skip_broken=True)
+    for _ in range(2):
+        data = load_training("folder", folder, reading=reading)
+        kept = [index for index in range(20) if index not in (4, 17)]
+        assert torch.equal(data.train.images, before.train.images[kept])
+        assert torch.equal(data.train.labels, before.train.labels[kept])
+        (note,) = (note for note in data.notes if "left out" in note)
+        assert all(word in note for word in ("2 files", "cat/004.png (", "dog/007.png (not an"))
+        test = load_test("folder", folder, reading=reading)
+        assert Counter(test.labels.tolist()) == {0: 4, 1: 3}
+        assert "1 files that cannot be read: test/dog/001.png" in test.notes[-1]
+    with pytest.raises(DataError, match=r"2 of 20 .*--skip-broken"):
+        load_training("folder", folder)
+
+
+def test_a_class_that_loses_its_images_to_what_is_left_out_is_refused(folder):
+    for path in folder.glob("train/dog/*"):
+        spoil(path)
+    with pytest.raises(DataError, match="have none: train/dog"):
+        load_training("folder", folder, reading=Reading(skip_broken=True))
+
+
+def write_deep(path, low, high):
+    """Write 16 bits, 12x12: a ramp from low to high."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.linspace(low, high, 144).round().reshape(12, 12).astype(np.uint16)
+    Image.fromarray(array).save(path)
+    return array
+
+
+def as_bytes(array, low, high):
+    return np.rint((array.astype(float).clip(low, high) - low) * 255 / (high - low))
+
+
+def test_sixteen_bits_are_scaled_by_the_range_of_the_training_split_alone(tmp_path):
+    root = tmp_path / "deep"
+    for split, low, high in (("train", 9, 199), ("val", 0, 150), ("test", 0, 400)):
+        for name, number in itertools.product(("cat", "dog"), range(5)):
+            array = write_deep(root / split / name / f"{number}.png", low, high - number)
+    for _ in range(2):  # decoded, then from the cache
+        data, test = load_training("folder", root), load_test("folder", root)
+        assert data.value_range == test.value_range == (9, 199)
+        assert any("values 9 to 199 become 0 to 255" in note for note in data.notes)
+        assert len(np.unique(data.train.images)) > 100, "more than a high byte, which is 0 here"
+        assert data.val.images.max() == round((150 - 9) * 255 / 190)
+        assert (test.images[-1, 0].numpy() == as_bytes(array, 9, 199)).all()
+
+
+def test_images_that_are_set_aside_do_not_set_the_range(tmp_path):
+    places = [tmp_path / "deep" / "train" / name / f"{i}.png" for name in "ab" for i in range(10)]
+    for number, place in enumerate(places):
+        write_deep(place, 9, 180 + number)
+    before = shades(load_test("folder", tmp_path / "deep"))
+    low, high = load_training("folder", tmp_path / "deep").value_range
+    changed = []
+    for place in places:
+        if as_bytes(np.asarray(Image.open(place)), low, high).astype(np.uint8).tobytes() in before:
+            changed.append(write_deep(place, 0, 400 + len(changed)))
+    assert len(changed) == 4
+    assert load_training("folder", tmp_path / "deep").value_range == (low, high)
+    expected = {as_bytes(array, low, high).astype(np.uint8).tobytes() for array in changed}
+    assert shades(load_test("folder", tmp_path / "deep")) == expected
+
+
+def test_among_eight_bit_images_those_of_sixteen_alone_are_scaled(folder):
+    before = load_training("folder", folder).train
+    array = write_deep(folder / "train" / "dog" / "z.png", 5, 105)
+    data = load_training("folder", folder)
+    assert torch.equal(data.train.images[:-1], before.images)
+    assert (data.train.images[-1].numpy() == as_bytes(array, 5, 105)).all()
+    assert any(note.startswith("1 of 21 images have more than 8 bits") for note in data.notes)
+
+
+def test_the_sizes_found_and_what_is_done_with_them_are_told(make_folder):
+    root = make_folder(train=TRAIN)
+    Image.new("RGB", (48, 40)).save(root / "train" / "cat" / "a.png")
+    Image.new("RGB", (400, 300)).save(root / "train" / "dog" / "b.jpg")
+    first, second = load_training("folder", root).notes
+    assert "12x12 to 400x300" in first
+    assert "32x32" in first
+    assert second.startswith("2 of 22 images are not square and are padded with white")
+    assert "--resize crop or squash" in second
+    for resize in ("crop", "squash"):
+        data = load_training("folder", root, reading=Reading(resize=resize))
+        assert resize in data.notes[1].split(";")[0]
+
+
+def test_images_with_alpha_or_several_frames_are_counted(folder):
+    see_through = Image.new("RGBA", (12, 12), (0, 0, 0, 0))
+    see_through.save(folder / "train" / "cat" / "x.png")
+    frames = [Image.new("RGB", (12, 12), shade) for shade in ("red", "blue")]
+    frames[0].save(folder / "train" / "dog" / "y.gif", save_all=True, append_images=frames[1:])
+    data = load_training("folder", folder)
+    assert (data.train.images[10] == 255).all()
+    assert data.train.images[-1, :, 0, 0].tolist() == [255, 0, 0]
+    assert any(note.startswith("1 of 22 images are transparent") for note in data.notes)
+    assert any("1 of 22 images have several frames" in note for note in data.notes)
 
 
 def test_images_in_directories_of_a_class_count(folder):
@@ -163,10 +310,6 @@ def _empty_class(root):
 
 def _broken_file(root):
     spoil(root / "train" / "cat" / "004.png")
-
-
-def _text_file(root):
-    (root / "train" / "dog" / "notes.txt").write_text("no image")
 
 
 def _no_train(root):
@@ -207,7 +350,6 @@ def _constant(root):
         (_one_class, "at least two classes|has 1 (cat)"),
         (_empty_class, "train/eel|add images"),
         (_broken_file, "1 of 20|train/cat/004.png|replace or remove"),
-        (_text_file, "1 of 21|train/dog/notes.txt (not an image)|replace or remove"),
         (_no_train, "no train/|train/CLASS/|training"),
         (_missing_test_class, "test/ must have|missing: dog"),
         (_extra_val_class, "val/ must have|missing: dog|not in train/: dingo"),
