@@ -179,6 +179,8 @@ def _print_end(
             )
             print(f"        {_describe_gap(metrics)}")
         print_lines(f"        {item.folder.path}")
+    for note in results[-1].get("test_notes", ()):
+        print_lines(f"test images: {note}")
     if mean is not None and deviation is not None:
         of = f" of {len(runs)}" if len(accuracies) < len(runs) else ""
         print(

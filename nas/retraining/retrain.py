@@ -149,6 +149,7 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
         "test_standard_error": standard_error(plain.accuracy, plain.num_images),
         "test_loss": plain.loss,
         "test_images": plain.num_images,
+        "test_notes": test.notes,
         "test_accuracy_flip_tta": mirrored.accuracy if mirrored is not None else None,
     }
 
@@ -194,6 +195,8 @@ def _describe(run: RunSpec, data: Dataset) -> dict[str, Any]:
         "class_names": list(data.train.class_names),
         "mean": list(data.normalisation.mean),
         "std": list(data.normalisation.std),
+        "resize": run.reading.resize,
+        "value_range": data.value_range,
         "engine": asdict(run.engine),
         "hardware": hardware(run.engine),
         "versions": versions(),
