@@ -1,3 +1,3 @@
 """Neural architecture search under a parameter budget."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

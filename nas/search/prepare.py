@@ -182,7 +182,8 @@ def _comparable(request: Request, loaded: LoadedSpace, data: Dataset) -> StudyDe
     given = _given(request, old, loaded)
     refuse_differences(folder, old, {n: v for n, v in given.items() if n not in LEAVE_TRIALS})
     if data.fingerprint != old.data_fingerprint:
-        raise mismatch(folder, old, "has trials on other images. Leave --trials-of out")
+        text = _other_images(old, "has trials on other images")
+        raise mismatch(folder, old, f"{text}. Leave --trials-of out")
     return old
 
 
@@ -204,8 +205,9 @@ def _prepare_resume(request: Request) -> Search:
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
     data = load_training(existing.dataset, data_dir, existing.reading)
     if data.fingerprint != existing.data_fingerprint:
-        text = f"was begun with other images than {data_dir or existing.dataset} has now. Give"
-        raise mismatch(folder, existing, f"{text} --data with those to resume it")
+        place = data_dir or existing.dataset
+        text = _other_images(existing, f"was begun with other images than {place} has now")
+        raise mismatch(folder, existing, f"{text}. Give --data with those to resume it")
     if data.input_spec != existing.input_spec:
         text = f"{folder.definition} is damaged: it has {existing.input_spec}, the images are"
         raise StorageError(f"{text} {data.input_spec}; restore it from a copy")
@@ -263,6 +265,17 @@ def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> 
 def _space_changes(existing: StudyDefinition, loaded: LoadedSpace) -> str:
     before = existing.space_lists  # None: begun before they were recorded
     return (before and describe_changes(before, loaded.space.to_lists())) or "how is not recorded"
+
+
+def _other_images(existing: StudyDefinition, text: str) -> str:
+    """Return that a study has other images, or reads the same ones as nas 0.1 did."""
+    began = existing.versions.get("nas", "")
+    if existing.dataset != "folder" or not began.startswith("0.1."):
+        return text
+    return (
+        f"was begun with nas {began}, and images are read otherwise since 0.2 (transparency, more "
+        f"than 8 bits, @eaDir and the like); if it has none of these, it {text}"
+    )
 
 
 def version_notes(existing: StudyDefinition) -> list[str]:

@@ -112,6 +112,16 @@ def test_other_data_are_refused(own, tmp_path, capsys):
     assert snapshot(own.path) == before
 
 
+def test_a_study_from_before_images_were_read_otherwise_is_told_so(own, tmp_path, capsys):
+    others = write_images(tmp_path / "others", per_class=31)
+    for data, version in ((others, "0.2.0"), (others, "0.1.0")):
+        rewrite(own, versions={"nas": version})
+        assert main(words(data, trials=2)) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert ("images are read otherwise since 0.2" in error) == (version == "0.1.0")
+        assert "begin another with --study tiny-8k-folder-2" in error
+
+
 @pytest.mark.parametrize("given", [True, False], ids=["--space", "the study's own file"])
 def test_a_space_that_was_edited_is_refused_with_what_changed(
     own, images, tmp_path, capsys, given
