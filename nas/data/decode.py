@@ -41,7 +41,8 @@ class Decoded:
             the place of a file that failed. Those in `deep` are scaled by the range of them all
             until `scale` is told the training images' own.
         files: What each file was, or why it is no readable image.
-        deep: float32, (1, S, S), of each file of more than 8 bits a pixel, by its position.
+        deep: float32, (3, S, S) or (1, S, S), of each file of more than 8 bits a channel, by its
+            position.
     """
 
     images: Tensor
@@ -145,12 +146,12 @@ def describe_files(
         ),
         (
             sum(file.value_range is not None for file in files),
-            f"have more than 8 bits a pixel; their values {low:,.6g} to {high:,.6g} become "
+            f"have more than 8 bits a channel; their values {low:,.6g} to {high:,.6g} become "
             f"0 to 255, a range that is {whose}",
         ),
         (
             sum(file.is_cut for file in files),
-            "have 16 bits a channel in colour, of which the upper 8 are read",
+            "have 16 bits a channel, of which the upper 8 alone are read (transparency, CMYK)",
         ),
         (
             sum(file.has_more for file in files),

@@ -1,14 +1,16 @@
 """One image file as a square of pixels: upright, its first picture, on one background.
 
-A file of at most 8 bits a channel gives bytes. One of more (16 bits, 32, floating point; gray
-alone, as Pillow reads no others) gives its own values: what is black and what is white among them
-is a matter of the training images together, `nas.data.decode`.
+A file of at most 8 bits a channel gives bytes. One of more (16 bits, 32, floating point) gives
+its own values: what is black and what is white among them is a matter of the training images
+together, `nas.data.decode`.
 """
 
 from __future__ import annotations
 
 import stat
 import struct
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +35,10 @@ class ImageFacts(NamedTuple):
         size: Width and height in pixels, upright.
         is_gray: Whether it has one channel.
         is_transparent: Whether a pixel is not opaque.
-        is_cut: Whether its channels have 16 bits, of which Pillow reads the upper 8.
+        is_cut: Whether its channels have 16 bits, of which the upper 8 are read: with transparency
+            and in CMYK.
         has_more: Whether other frames or pages follow the first.
-        value_range: Lowest and highest value where a pixel has more than 8 bits, else None.
+        value_range: Lowest and highest value where a channel has more than 8 bits, else None.
     """
 
     size: tuple[int, int]
@@ -67,30 +70,31 @@ def read_square(path: Path, size: int, resize: str) -> tuple[ImageFacts, NDArray
 
     Returns:
         What it was, and uint8, (3, S, S) or (1, S, S). Where it has a `value_range`: float32,
-        (1, S, S), in that range, infinity beside what is padded.
+        infinity beside what is padded.
 
     Raises:
         Exception: Whatever Pillow raises; `reason` puts it into words.
     """
     with open_image(path) as image:
-        width, height = image.size
+        stored = image.size
         has_more = getattr(image, "is_animated", False)
-        if min(image.size) >= 4 * size:
+        rawmode = _rawmode(getattr(image, "tile", []))
+        if min(stored) >= 4 * size:
             image.draft(None, (2 * size, 2 * size))  # JPEG: decodes a photo at up to an eighth
-        is_cut = image.mode[0] not in "IF" and ";16" in str(
-            getattr(image, "tile", [])[:1]
-        )  # rawmode RGB;16B
         drafted = image.size
         ImageOps.exif_transpose(image, in_place=True)
-        upright = (width, height) if image.size == drafted else (height, width)
-        if image.mode[0] in "IF":
-            plain, value_range = _deep(image)
-            facts = ImageFacts(upright, True, False, False, has_more, value_range)
-        else:
-            plain, is_transparent = _opaque(image)
-            facts = ImageFacts(upright, plain.mode == "L", is_transparent, is_cut, has_more, None)
-        pixels = np.asarray(_to_square(plain, size, resize))
-        return facts, pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        upright = stored if image.size == drafted else stored[::-1]
+        plain, is_transparent = (image, False) if image.mode[0] in "IF" else _opaque(image)
+        values = None if is_transparent else _deep_values(path, image, plain, rawmode)
+        if values is None:
+            is_gray, is_cut = plain.mode == "L", ";16" in rawmode
+            facts = ImageFacts(upright, is_gray, is_transparent, is_cut, has_more, None)
+            pixels = np.asarray(_to_square(plain, size, resize))
+            return facts, pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        value_range = float(values.min()), float(values.max())
+        facts = ImageFacts(upright, len(values) == 1, False, False, has_more, value_range)
+        squares = [_to_square(Image.fromarray(channel), size, resize) for channel in values]
+        return facts, np.stack([np.asarray(square) for square in squares])
 
 
 def is_stray(path: str, why: str) -> bool:
@@ -117,14 +121,47 @@ def reason(path: Path, error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _deep(image: Image.Image) -> tuple[Image.Image, tuple[float, float]]:
-    """Return mode F of a gray image of more than 8 bits, and its lowest and highest value."""
-    if image.has_transparency_data:
-        raise ValueError("transparency with more than 8 bits a pixel")
-    values = np.asarray(image).astype(np.float32)
+def _rawmode(tiles: Sequence[Any]) -> str:
+    """Return how the file stores a pixel, as Pillow names it: "RGB;16B" is big-endian."""
+    args = tiles[0].args if tiles else ""
+    return str(args[0] if isinstance(args, tuple) and args else args)
+
+
+def _deep_values(
+    path: Path, image: Image.Image, plain: Image.Image, rawmode: str
+) -> NDArray[np.float32] | None:
+    """Return the values of an opaque image of more than 8 bits, (C, H, W); None for others.
+
+    Args:
+        path: Its file.
+        image: It, upright.
+        plain: It without alpha.
+        rawmode: How the file stores it.
+    """
+    if image.mode[0] in "IF":
+        if image.has_transparency_data:
+            raise ValueError("transparency with more than 8 bits a pixel")
+        values = np.asarray(image)[None]
+    elif rawmode.startswith("RGB") and ";16" in rawmode:
+        # Pillow keeps the upper byte of each channel; read in the other order of bytes, the lower
+        name, order = rawmode.split(";")
+        is_big = order == "16B" or (order == "16N" and sys.byteorder == "big")
+        other = f"{name};16{'L' if is_big else 'B'}"
+        with open_image(path) as lower:
+            lower.tile = [  # type: ignore[attr-defined]
+                tile._replace(
+                    args=other if isinstance(tile.args, str) else (other, *tile.args[1:])
+                )
+                for tile in lower.tile  # type: ignore[attr-defined]
+            ]
+            ImageOps.exif_transpose(lower, in_place=True)
+            low = np.asarray(lower)[..., :3]
+        values = (256 * np.asarray(plain).astype(np.int32) + low).transpose(2, 0, 1)
+    else:
+        return None
     if not np.isfinite(values).all():
         raise ValueError("pixels that are not finite numbers")
-    return Image.fromarray(values), (float(values.min()), float(values.max()))
+    return values.astype(np.float32)
 
 
 def _opaque(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -1,11 +1,13 @@
 import random
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from nas.data.datasets import RESIZES
-from nas.data.decode import decode, to_channels
+from nas.data.datasets import RESIZES, Reading
+from nas.data.decode import decode, describe_files, to_channels
 
 
 @pytest.fixture
@@ -117,6 +119,68 @@ def test_pixels_that_are_no_numbers_are_refused(save):
     array = np.full((8, 8), np.nan, np.float32)
     ((_, why),) = decode([save(Image.fromarray(array), "a.tif")], None).failures
     assert "not finite" in why
+
+
+def png16(array):
+    """A PNG file of 16 bits a channel, which Pillow does not write; array is (H, W, 3 or 4)."""
+    height, width, channels = array.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def tiff16(array, order="<", is_packed=False):
+    """A TIFF file of 16 bits a channel, which Pillow does not write; array is (H, W, 3)."""
+    height, width, _ = array.shape
+    data = array.astype(f"{order}u2").tobytes()
+    data = zlib.compress(data) if is_packed else data
+    start = 8 + 2 + 12 * 9 + 4  # behind the header and the nine fields
+    fields = [(256, width), (257, height), (258, start), (259, 8 if is_packed else 1), (262, 2)]
+    fields += [(273, start + 6), (277, 3), (278, height), (279, len(data))]
+    content = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 9)
+    for tag, value in fields:
+        content += (
+            struct.pack(f"{order}HHII", tag, 4, 1, value)
+            if tag != 258
+            else struct.pack(f"{order}HHII", tag, 3, 3, value)
+        )
+    return content + struct.pack(f"{order}I3H", 0, 16, 16, 16) + data
+
+
+DARK = np.random.default_rng(3).integers(0, 200, size=(16, 16, 3))  # a high byte of 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.png", png16(DARK)),
+        ("opaque.png", png16(np.dstack([DARK, np.full((16, 16), 65535)]))),
+        ("little.tif", tiff16(DARK)),
+        ("big.tif", tiff16(DARK, ">")),
+        ("packed.tif", tiff16(DARK, "<", True)),
+        ("big-packed.tif", tiff16(DARK, ">", True)),
+    ],
+)
+def test_colour_of_16_bits_a_channel_keeps_both_bytes(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    decoded = decode([tmp_path / name], None)
+    assert decoded.value_range([0]) == (0, 199)
+    exact = DARK.transpose(2, 0, 1) * (255 / 199)
+    assert np.abs(decoded.images.numpy()[0] - exact).max() < 0.501
+
+
+def test_transparent_colour_of_16_bits_keeps_its_upper_byte_and_says_so(tmp_path):
+    array = np.random.default_rng(4).integers(65536, size=(16, 16, 4))
+    (tmp_path / "a.png").write_bytes(png16(array))
+    decoded = decode([tmp_path / "a.png"], None)
+    colour, alpha = np.split((array >> 8).transpose(2, 0, 1).astype(float), [3])
+    assert np.abs(decoded.images.numpy()[0] - over_white(colour, alpha)).max() <= 1
+    (note,) = describe_files(decoded.found, 16, Reading(16), None)[1:]
+    assert "16 bits a channel, of which the upper 8 alone" in note
 
 
 def over_white(values, alpha):
