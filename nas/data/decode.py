@@ -134,31 +134,29 @@ def describe_files(
     own = "" if sizes == [(image_size, image_size)] else f" of {' to '.join(ends)} pixels"
     others = " or ".join(name for name in RESIZES if name != reading.resize)
     low, high = value_range or WHOLE_RANGE
-    whose = "the training images'" if value_range else "16 bits', as no training image has more"
-    sentences = [
-        (
-            sum(file.size[0] != file.size[1] for file in files),
-            f"are not square and are {_SHAPES[reading.resize]}; --resize {others} does otherwise",
-        ),
-        (
-            sum(file.is_transparent for file in files),
-            f"are transparent in places and are laid on {BACKGROUND}",
-        ),
-        (
-            sum(file.value_range is not None for file in files),
-            f"have more than 8 bits a channel; their values {low:,.6g} to {high:,.6g} become "
-            f"0 to 255, a range that is {whose}",
-        ),
-        (
-            sum(file.is_cut for file in files),
-            "have 16 bits a channel, of which the upper 8 alone are read (transparency, CMYK)",
-        ),
-        (
-            sum(file.has_more for file in files),
-            "have several frames or pages, of which the first is read",
-        ),
+    whose = "of the training images" if value_range else "of 16 bits, as no training image has it"
+    scaled = (
+        f"{low:,.6g} to {high:,.6g} become 0 to 255, the range {whose}; others stay as they are"
+    )
+    treatments = [
+        ("that are not square", f"{_SHAPES[reading.resize]}; --resize {others} does otherwise"),
+        ("that are transparent in places", f"laid on {BACKGROUND}"),
+        ("of more than 8 bits a channel", f"values {scaled}"),
+        ("of 16 bits with transparency or in CMYK", "the upper 8 alone are read"),
+        ("of several frames or pages", "the first is read"),
     ]
-    notes = [f"{count:,} of {len(files):,} images {text}" for count, text in sentences if count]
+    counts = [
+        sum(file.size[0] != file.size[1] for file in files),
+        sum(file.is_transparent for file in files),
+        sum(file.value_range is not None for file in files),
+        sum(file.is_cut for file in files),
+        sum(file.has_more for file in files),
+    ]
+    notes = [
+        f"images {which} ({count:,} of {len(files):,}): {treatment}"
+        for count, (which, treatment) in zip(counts, treatments, strict=True)
+        if count
+    ]
     if own or reading.image_size is None:
         read_as = f"are read as {image_size}x{image_size}; --image-size N changes it"
         notes.insert(0, f"images{own} {read_as}")

@@ -49,8 +49,8 @@ def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Datas
 
     Raises:
         DataError: The folder is absent or unreadable, has no `train/`, fewer than two classes, a
-            class with too few images to split, other classes in `val/` or `test/`, or files that
-            are no images.
+            class with too few images to split, other classes in `val/` or `test/`, or images that
+            cannot be read; or, where `reading` is strict, files that are no images.
     """
     layout = _read_layout(data_dir)
     splits, notes = _read(layout, layout.listings, reading)
@@ -182,8 +182,8 @@ def _decode(
         selected[split] = listing.select([i - start for i in kept if start <= i < stop])
         check_filled(root, split, selected[split])
         start = stop
-    left_out = [(strays, "are no images of a class"), (broken, "cannot be read")]
-    notes = [f"left out: {len(n)} files that {why}: {shorten(n)}" for n, why in left_out if n]
+    left_out = [("are no images of a class", strays), ("cannot be read", broken)]
+    notes = [f"files left out that {why} ({len(n):,}): {shorten(n)}" for why, n in left_out if n]
     return decoded.select(kept) if failed else decoded, selected, notes
 
 

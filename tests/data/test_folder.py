@@ -175,7 +175,7 @@ def test_stray_files_are_left_out_counted_and_named_and_strict_refuses_them(fold
         data = load_training("folder", folder)
         assert data.fingerprint == before
         (note,) = (note for note in data.notes if "left out" in note)
-        assert f"left out: {num_strays} files" in note
+        assert f"left out that are no images of a class ({num_strays}): " in note
         assert "train/cat/000.xml" in note
         assert "and 7 more" in note
     with pytest.raises(DataError, match=f"{num_strays} files .* train/cat/000.xml"):
@@ -201,10 +201,10 @@ def test_broken_images_are_left_out_where_that_is_asked_for(folder):
         assert torch.equal(data.train.images, before.train.images[kept])
         assert torch.equal(data.train.labels, before.train.labels[kept])
         (note,) = (note for note in data.notes if "left out" in note)
-        assert all(word in note for word in ("2 files", "cat/004.png (", "dog/007.png (not an"))
+        assert all(word in note for word in ("read (2): ", "cat/004.png (", "dog/007.png (not an"))
         test = load_test("folder", folder, reading=reading)
         assert Counter(test.labels.tolist()) == {0: 4, 1: 3}
-        assert "1 files that cannot be read: test/dog/001.png" in test.notes[-1]
+        assert "left out that cannot be read (1): test/dog/001.png" in test.notes[-1]
     with pytest.raises(DataError, match=r"2 of 20 .*--skip-broken"):
         load_training("folder", folder)
 
@@ -264,7 +264,9 @@ def test_among_eight_bit_images_those_of_sixteen_alone_are_scaled(folder):
     data = load_training("folder", folder)
     assert torch.equal(data.train.images[:-1], before.images)
     assert (data.train.images[-1].numpy() == as_bytes(array, 5, 105)).all()
-    assert any(note.startswith("1 of 21 images have more than 8 bits") for note in data.notes)
+    assert any(
+        note.startswith("images of more than 8 bits a channel (1 of 21)") for note in data.notes
+    )
 
 
 def test_the_sizes_found_and_what_is_done_with_them_are_told(make_folder):
@@ -274,7 +276,7 @@ def test_the_sizes_found_and_what_is_done_with_them_are_told(make_folder):
     first, second = load_training("folder", root).notes
     assert "12x12 to 400x300" in first
     assert "32x32" in first
-    assert second.startswith("2 of 22 images are not square and are padded with white")
+    assert second.startswith("images that are not square (2 of 22): padded with white")
     assert "--resize crop or squash" in second
     for resize in ("crop", "squash"):
         data = load_training("folder", root, reading=Reading(resize=resize))
@@ -289,8 +291,8 @@ def test_images_with_alpha_or_several_frames_are_counted(folder):
     data = load_training("folder", folder)
     assert (data.train.images[10] == 255).all()
     assert data.train.images[-1, :, 0, 0].tolist() == [255, 0, 0]
-    assert any(note.startswith("1 of 22 images are transparent") for note in data.notes)
-    assert any("1 of 22 images have several frames" in note for note in data.notes)
+    assert any("transparent in places (1 of 22)" in note for note in data.notes)
+    assert any("several frames or pages (1 of 22)" in note for note in data.notes)
 
 
 def test_images_in_directories_of_a_class_count(folder):
