@@ -178,6 +178,7 @@ def _print_end(
                 f"{metrics['settings']['epochs']} epochs"
             )
             print(f"        {_describe_gap(metrics)}")
+            print_lines(*(f"        {note}" for note in metrics.get("test_notes", ())))
         print_lines(f"        {item.folder.path}")
     if mean is not None and deviation is not None:
         of = f" of {len(runs)}" if len(accuracies) < len(runs) else ""

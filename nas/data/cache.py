@@ -15,7 +15,7 @@ from nas.data.images import LabelledImages
 from nas.errors import StorageError
 from nas.files import write_atomically
 
-VERSION = 1  # raise it when decoding changes
+VERSION = 2  # raise it when decoding changes
 
 
 def cache_dir() -> Path:
@@ -47,8 +47,16 @@ def read_split(path: Path, key: str) -> LabelledImages | None:
                 return None
             class_names = tuple(json.loads(meta["class_names"]))
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            split = LabelledImages(images, labels, class_names)
-            is_intact = split.fingerprint == meta["fingerprint"]
+            split = LabelledImages(
+                images,
+                labels,
+                class_names,
+                groups=file.get_tensor("groups") if "groups" in list(file.keys()) else None,
+                files=tuple(json.loads(meta["files"])),
+                notes=tuple(json.loads(meta["notes"])),
+                num_set_aside=int(meta["num_set_aside"]),
+            )
+            is_intact = split.fingerprint + split.groups_hash == meta["fingerprint"]
     except Exception:  # whatever is wrong with it, what it was made from is there
         return None
     return split if is_intact else None
@@ -70,10 +78,14 @@ def write_split(path: Path, key: str, split: LabelledImages) -> None:
     meta = {
         "version": str(VERSION),
         "key": key,
-        "fingerprint": split.fingerprint,
+        "fingerprint": split.fingerprint + split.groups_hash,
         "class_names": json.dumps(split.class_names),
+        "files": json.dumps(split.files),
+        "notes": json.dumps(split.notes),
+        "num_set_aside": str(split.num_set_aside),
     }
-    content = save({"images": split.images, "labels": split.labels}, meta)
+    tensors = {"images": split.images, "labels": split.labels, "groups": split.groups}
+    content = save({name: item for name, item in tensors.items() if item is not None}, meta)
     make_directory(path.parent)
     write_atomically(path, lambda file: file.write(content))
 

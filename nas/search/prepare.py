@@ -165,7 +165,7 @@ def _prepare_new(request: Request) -> Search:
     }
     definition = StudyDefinition(**{**new, **found_out})
     num_networks = space.num_feasible()
-    fitted = complete_request(request, sizing, num_train(data, folds), num_networks)
+    fitted = complete_request(request, sizing, num_train(data, folds, new["seed"]), num_networks)
     search = Search(request, fitted, definition, folder, url, space, data, baselines)
     wanted_rungs(search, {})  # refuses rungs that cannot be
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)
