@@ -67,7 +67,10 @@ def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> Non
     from nas.data.datasets import DATASETS, RESIZES
 
     names = f"{list_names(DATASETS)}; folder is your own images (default: {dataset})"
-    where = "where the data are; for folder: train/CLASS/*, and val/, test/ where you have them"
+    where = (
+        "where the data are; for folder: train/CLASS/*, and val/, test/ where you have them, or "
+        "CLASS/*"
+    )
     add_options(
         group,
         ("--dataset", str, "NAME", names),
@@ -77,10 +80,14 @@ def add_data(group: argparse._ActionsContainer, dataset: str = "cifar10") -> Non
     )
     shapes = "how an image of a folder that is not square becomes so: pad (default), crop, squash"
     group.add_argument("--resize", choices=RESIZES, help=shapes)
+    grouping = (
+        "keep images of a patient, video or site on one side of every split: REGEX finds it in "
+        "the file's path below DIR, its group 1 or else all of the match"
+    )
     add_options(
         group,
-        ("--labels", expand_path, "FILE", "a CSV or JSON table of file, label and split"),
-        ("--group-by", str, "REGEX", "keep images whose names agree in its group in one split"),
+        ("--labels", absolute_path, "FILE", "a CSV or JSON table of file, label and split"),
+        ("--group-by", str, "REGEX", grouping),
     )
     for name, text in (
         ("--skip-broken", "leave out files of a folder that cannot be read"),
@@ -171,6 +178,11 @@ def make_recipe(args: argparse.Namespace, default: str, num_images: int | None =
 def expand_path(text: str) -> Path | None:
     """Return a path; no shell unfolds the home folder in `--data=~/images`. Nothing is None."""
     return Path(os.path.expanduser(text)) if text else None
+
+
+def absolute_path(text: str) -> str | None:
+    """Return a path as a study keeps it. Nothing is None."""
+    return os.path.abspath(os.path.expanduser(text)) if text else None
 
 
 def parse_workers(text: str) -> int | None:

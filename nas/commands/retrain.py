@@ -178,6 +178,7 @@ def _print_end(
                 f"{metrics['settings']['epochs']} epochs"
             )
             print(f"        {_describe_gap(metrics)}")
+            print_lines(*(f"        {note}" for note in metrics.get("test_notes", ())))
         print_lines(f"        {item.folder.path}")
     for note in results[-1].get("test_notes", ()):
         print_lines(f"test images: {note}")

@@ -198,6 +198,7 @@ def _check_budget(request: Request) -> None:
 
     new, caps = request.new, request.caps
     loaded = load_space(new["space"])
-    spec = early_input_spec(new["dataset"], request.data, new.get("image_size"))
+    data = request.data if new.get("labels") is None else None  # its classes are the table's
+    spec = early_input_spec(new["dataset"], data, new.get("image_size"))
     smallest = min(new.get("targets", (caps.budget,)))
     BudgetedSpace(loaded.space, spec, replace(caps, budget=smallest), loaded.name)

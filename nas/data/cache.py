@@ -48,9 +48,17 @@ def read_split(path: Path, key: str) -> LabelledImages | None:
                 return None
             class_names = tuple(json.loads(meta["class_names"]))
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            low_high, notes = json.loads(meta["reading"])
-            value_range = (low_high[0], low_high[1]) if low_high else None
-            split = LabelledImages(images, labels, class_names, True, value_range, tuple(notes))
+            low_high, notes, num_set_aside = json.loads(meta["reading"])
+            split = LabelledImages(
+                images,
+                labels,
+                class_names,
+                value_range=(low_high[0], low_high[1]) if low_high else None,
+                groups=file.get_tensor("groups") if "groups" in list(file.keys()) else None,
+                files=tuple(json.loads(meta["files"])),
+                notes=tuple(notes),
+                num_set_aside=num_set_aside,
+            )
             is_intact = _digest(split) == meta["digest"]
     except Exception:  # whatever is wrong with it, what it was made from is there
         return None
@@ -75,15 +83,18 @@ def write_split(path: Path, key: str, split: LabelledImages) -> None:
         "key": key,
         "digest": _digest(split),
         "class_names": json.dumps(split.class_names),
-        "reading": json.dumps([split.value_range, split.notes]),
+        "reading": json.dumps([split.value_range, split.notes, split.num_set_aside]),
+        "files": json.dumps(split.files),
     }
-    content = save({"images": split.images, "labels": split.labels}, meta)
+    tensors = {"images": split.images, "labels": split.labels, "groups": split.groups}
+    content = save({name: item for name, item in tensors.items() if item is not None}, meta)
     make_directory(path.parent)
     write_atomically(path, lambda file: file.write(content))
 
 
 def _digest(split: LabelledImages) -> str:
-    text = repr((split.fingerprint, split.value_range, split.notes))
+    own = (split.fingerprint, split.groups_hash, split.files, split.value_range)
+    text = repr((*own, split.notes, split.num_set_aside))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -69,8 +69,9 @@ class Reading:
     Args:
         image_size: Height and width in pixels, 1 to 1024; None takes the data set's own.
         resize: One of `RESIZES`.
-        labels: A CSV or JSON file that says the class and the split of each image.
-        group_by: A regular expression; images of equal first groups stay in one split.
+        labels: The absolute path of a table, see `nas.data.labels`.
+        group_by: A regular expression, see `nas.data.groups.path_keys`; images of one group stay
+            on one side of every split that is made.
         skip_broken: Leave out what cannot be read, instead of refusing the folder.
         strict: Refuse files that are no images, instead of leaving them out.
     """
@@ -147,7 +148,7 @@ def load_training(
         DataError: The data are absent or unusable.
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
-    row, source = _find(name, reading.image_size)
+    row, source = _find(name, reading)
     data = source.training_splits(name, data_dir, reading)
     return replace(data, name=name, flip_is_lawful=row.flip_is_lawful)
 
@@ -169,13 +170,19 @@ def load_test(
         DataError: The data are absent or unusable.
         DownloadError: They are absent and the host refused, throttled or sent something else.
     """
-    _, source = _find(name, reading.image_size)
+    _, source = _find(name, reading)
     return source.test_split(name, data_dir, reading)
 
 
-def _find(name: str, image_size: int | None) -> tuple[DatasetRow, Source]:
+def _find(name: str, reading: Reading) -> tuple[DatasetRow, Source]:
+    image_size = reading.image_size
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
+    if name != "folder" and (reading.labels is not None or reading.group_by is not None):
+        raise DataError(
+            "--labels and --group-by say how a folder of yours is read, but the data set is "
+            f"{name}; give --dataset folder --data DIR, or leave them out"
+        )
     if image_size is not None and not 1 <= image_size <= LARGEST_IMAGE_SIZE:
         raise DataError(
             f"an image size is 1 to {LARGEST_IMAGE_SIZE} pixels, but got {image_size!r}"

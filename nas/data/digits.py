@@ -7,6 +7,7 @@ Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UC
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ _MAX_VALUE = 16  # scikit-learn's pixels are 0..16
 def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Dataset:
     """Return the four fifths to train on."""
     everything = _load(reading.image_size)
-    train, _ = set_aside(everything.labels)
-    return read_dataset(select(everything, train))
+    train, test = set_aside(everything.labels)
+    return read_dataset(replace(select(everything, train), num_set_aside=len(test)))
 
 
 def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:

@@ -1,17 +1,19 @@
-"""The data set `folder`: the user's own images in `train/CLASS/*`, optional `val/` and `test/`.
+"""The data set `folder`: the user's own images, by class and split as `nas.data.layout` has it.
 
 Files are decoded once, into the cache directory; the folder itself is only read. What lies under
 `test/` is opened by `test_split` alone; a training looks at the names of its classes. Without
 `test/`, 20% of `train/` are set aside first: they are decoded in the same pass, so that a broken
 file is found before the first training, and go to a cache file that a training does not open.
+Images of equal pixels, or of one group, are on one side of each split that is made here or later.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,18 +22,10 @@ from torch import Tensor
 from nas.data.cache import cache_dir, read_split, write_split
 from nas.data.datasets import Reading
 from nas.data.decode import Decoded, decode, describe_files, to_channels
+from nas.data.groups import describe_shared, join_groups, path_keys, pixel_keys, require_groups
 from nas.data.images import Dataset, LabelledImages, read_dataset, select
-from nas.data.listing import (
-    Listing,
-    check_counts,
-    check_filled,
-    check_same_classes,
-    class_folders,
-    has_split,
-    require_root,
-    scan,
-    shorten,
-)
+from nas.data.layout import Layout, read_layout
+from nas.data.listing import Listing, check_counts, check_filled, shorten
 from nas.data.pixels import FORMATS, is_stray
 from nas.data.split import set_aside
 from nas.errors import DataError, StorageError
@@ -48,30 +42,31 @@ def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Datas
         reading: How files are read; a size of None takes what all share up to 64, else 32.
 
     Raises:
-        DataError: The folder is absent or unreadable, has no `train/`, fewer than two classes, a
-            class with too few images to split, other classes in `val/` or `test/`, or images that
-            cannot be read; or, where `reading` is strict, files that are no images.
+        DataError: As `read_layout`; a class has too few groups to split, an image cannot be read
+            or its path has no group; or, where `reading` is strict, there are other files.
     """
-    layout = _read_layout(data_dir)
+    layout = read_layout(data_dir, reading)
+    group_notes = _describe_groups(layout, reading.group_by)
     splits, notes = _read(layout, layout.listings, reading)
     train = splits["train"]
-    return read_dataset(train, splits.get("val"), (*train.notes, *notes))
+    notes = [*layout.notes, *group_notes, *train.notes, *notes]
+    return read_dataset(train, splits.get("val"), tuple(notes))
 
 
 def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
     """Return `test/`, or what was set aside of `train/` where there is none.
 
-    Images get the size and channels of the training split, and the range of its values.
+    Images get the size, channels and range of values of the training split.
 
     Raises:
         DataError: As `training_splits`.
     """
-    layout = _read_layout(data_dir)
-    if not layout.has_test:
+    layout = read_layout(data_dir, reading)
+    listing = layout.test
+    if listing is None:
         return _read(layout, ["test"], reading)[0]["test"]
     train = _read(layout, layout.listings, reading)[0]["train"]
     channels, size = train.input_spec.channels, train.input_spec.image_size
-    listing = scan(layout.root, "test")
     reading = replace(reading, image_size=size)
     key = _key([listing], f"{channels}/{train.value_range}/{reading}")
     path = _cache_path(layout.root, "test", reading)
@@ -86,73 +81,97 @@ def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledIm
     return split
 
 
-@dataclass(frozen=True)
-class _Layout:
-    root: Path
-    listings: dict[str, Listing]  # of train, and of val where there is one
-    has_test: bool
-
-    def key(self, reading: Reading) -> str:
-        return _key(self.listings.values(), f"{self.has_test}/{reading}")
-
-    def needed(self) -> int:
-        """Return how many images a class needs in `train/`."""
-        return 1 + ("val" not in self.listings) + (not self.has_test)
-
-
-def _read_layout(data_dir: Path | None) -> _Layout:
-    root = require_root(data_dir)
-    names = ["train", "val"] if has_split(root, "val") else ["train"]
-    listings = {name: scan(root, name) for name in names}
-    train, has_test = listings["train"], has_split(root, "test")
-    if "val" in listings:
-        check_same_classes(root, "val", listings["val"].class_names, train.class_names)
-    if has_test:
-        check_same_classes(root, "test", class_folders(root, "test"), train.class_names)
-    layout = _Layout(root, listings, has_test)
-    check_counts(root, train, layout.needed())
-    return layout
-
-
 def _read(
-    layout: _Layout, names: Iterable[str], reading: Reading
+    layout: Layout, names: Iterable[str], reading: Reading
 ) -> tuple[dict[str, LabelledImages], list[str]]:
     """Return these splits at least, from the cache or decoded, and notes for the user."""
-    splits = {}
+    splits, key = {}, _layout_key(layout, reading)
     for name in names:
-        path = _cache_path(layout.root, name, reading)
-        split = read_split(path, layout.key(reading))
+        split = read_split(_cache_path(layout.root, name, reading), key)
         if split is None:
             return _build(layout, reading)
         splits[name] = split
     return splits, []
 
 
-def _build(layout: _Layout, reading: Reading) -> tuple[dict[str, LabelledImages], list[str]]:
-    """Decode `train/` and `val/`, set a test split aside where there is none, write the cache."""
+def _build(layout: Layout, reading: Reading) -> tuple[dict[str, LabelledImages], list[str]]:
+    """Decode train and val, set a test split aside where there is none, write the cache."""
     decoded, listings, left_out = _decode(layout.root, layout.listings, reading)
-    check_counts(layout.root, listings["train"], layout.needed())
-    parts = torch.split(decoded.images, [len(listing.files) for listing in listings.values()])
-    splits = {
-        name: _as_split(listings[name], part) for name, part in zip(listings, parts, strict=True)
-    }
-    rest = torch.arange(len(splits["train"]))  # train comes first in what was decoded
-    if not layout.has_test:
-        rest, test = set_aside(splits["train"].labels)
-    value_range = decoded.value_range(rest.tolist())
-    decoded.scale(value_range)  # in place, so before the images are copied
-    if not layout.has_test:
-        splits |= {"train": select(splits["train"], rest), "test": select(splits["train"], test)}
-    size = decoded.images.shape[2]
-    told = tuple(describe_files(decoded.found, size, reading, value_range) + left_out)
-    splits = {n: replace(s, value_range=value_range, notes=told) for n, s in splits.items()}
-    key = layout.key(reading)
+    check_counts(layout.root, listings["train"], layout.num_needed)
+    files = [file for listing in listings.values() for file in listing.files]
+    equal = pixel_keys(decoded.images)
+    named = path_keys(reading.group_by, files) if reading.group_by is not None else files
+    groups = join_groups(equal, named)  # one numbering for train and val
+    splits, start = {}, 0
+    for name, listing in listings.items():
+        part = slice(start, start := start + len(listing.files))
+        own = None if groups is None else groups[part]
+        splits[name] = replace(_as_split(listing, decoded.images[part]), groups=own)
+    told = _describe_equal(layout, splits, equal)
+    splits = _set_aside(layout, splits, decoded)
+    size, value_range = decoded.images.shape[2], splits["train"].value_range
+    seen = describe_files(decoded.found, size, reading, value_range) + left_out
+    splits = {name: replace(split, notes=tuple(seen)) for name, split in splits.items()}
+    splits["train"] = replace(splits["train"], notes=(*seen, *told))
+    key = _layout_key(layout, reading)
     notes = [
         note
         for name, split in splits.items()
         if (note := _write(_cache_path(layout.root, name, reading), key, split))
     ]
     return splits, notes[:1]
+
+
+def _describe_equal(
+    layout: Layout, splits: Mapping[str, LabelledImages], equal: list[bytes]
+) -> list[str]:
+    """Say which images of train have the pixels of another, there or in val."""
+    train, notes = splits["train"], []
+    counts = Counter(equal[: len(train)])
+    num_equal = sum(count for count in counts.values() if count > 1)
+    if layout.num_needed > 1 and num_equal:
+        text = f"{num_equal:,} of {len(train):,} images have the pixels of another; equal ones "
+        notes = [f"{text}stay on one side of each split that is made of them"]
+    if "val" in splits:
+        notes += describe_shared(splits["val"], "val", {"train": train})[1]
+    return notes
+
+
+def _set_aside(
+    layout: Layout, splits: dict[str, LabelledImages], decoded: Decoded
+) -> dict[str, LabelledImages]:
+    """Take a test split of train where there is none; scale by the range of what is left."""
+    train = splits["train"]
+    require_groups(train, layout.num_needed)
+    rest, test = torch.arange(len(train)), None
+    if layout.test is None:
+        rest, test = set_aside(train.labels, train.groups, keep=layout.num_needed - 1)
+    value_range = decoded.value_range(rest.tolist())  # train comes first in what was decoded
+    decoded.scale(value_range)  # in place, so before `select` copies
+    if test is not None:
+        aside = select(train, test)
+        splits = splits | {"test": aside}
+        train = replace(select(train, rest), num_set_aside=len(aside))
+    splits = splits | {"train": train}
+    return {name: replace(split, value_range=value_range) for name, split in splits.items()}
+
+
+def _describe_groups(layout: Layout, pattern: str | None) -> list[str]:
+    """Say how many groups the paths have, and how many of them lie in several splits."""
+    if pattern is None:
+        return []
+    listings = layout.listings | ({} if layout.test is None else {"test": layout.test})
+    found = {name: set(path_keys(pattern, item.files)) for name, item in listings.items()}
+    groups = Counter(group for own in found.values() for group in own)
+    num_images = sum(len(listing.files) for listing in listings.values())
+    notes = [f"--group-by: {num_images:,} images in {len(groups):,} groups, such as {min(groups)}"]
+    parted = sorted(group for group, count in groups.items() if count > 1)
+    if parted:
+        notes.append(
+            f"{len(parted):,} of these groups, such as {parted[0]}, have images in more than one "
+            f"of {' and '.join(f'{name}/' for name in found)}, which are read as they are"
+        )
+    return notes
 
 
 def _decode(
@@ -189,7 +208,11 @@ def _decode(
 
 def _as_split(listing: Listing, images: Tensor) -> LabelledImages:
     labels = torch.tensor(listing.labels, dtype=torch.int64)
-    return LabelledImages(images, labels, listing.class_names)
+    return LabelledImages(images, labels, listing.class_names, files=listing.files)
+
+
+def _layout_key(layout: Layout, reading: Reading) -> str:
+    return _key(layout.listings.values(), f"{layout.test is not None}/{reading}")
 
 
 def _key(listings: Iterable[Listing], options: str) -> str:

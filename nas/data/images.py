@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,7 +31,11 @@ class LabelledImages:
         is_resident: Whether the images lie where the labels do; else they are fetched by batch.
         value_range: Lowest and highest value of training files of more than 8 bits, which became
             0 and 255; None where there are none.
-        notes: What the user should know about how the files were read, one sentence each.
+        groups: int64, (N,): images of equal numbers belong on one side of every split; None
+            where each is alone. On the CPU.
+        files: The path of each in a folder of the user's; () where there is none.
+        notes: What the user should know about these images, one sentence each.
+        num_set_aside: How many were set aside of them for test.
     """
 
     images: Tensor
@@ -38,7 +43,10 @@ class LabelledImages:
     class_names: tuple[str, ...]
     is_resident: bool = True
     value_range: tuple[float, float] | None = None
+    groups: Tensor | None = None
+    files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    num_set_aside: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +69,13 @@ class LabelledImages:
     def fingerprint(self) -> str:
         """Return `fingerprint` of images on the CPU; hashed when it is first asked for."""
         return fingerprint(self.images, self.labels, self.class_names)
+
+    @property
+    def groups_hash(self) -> str:
+        """Return a hash of the groups; of none the empty text."""
+        if self.groups is None:
+            return ""
+        return hashlib.blake2b(self.groups.contiguous().numpy().data, digest_size=8).hexdigest()
 
     def to(
         self, device: str | torch.device, memory_limit_bytes: int | None = None
@@ -127,10 +142,14 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Return the hash that tells the loaded images from others; a copy has the same."""
+        """Return the hash that tells the loaded images from others; a copy has the same.
+
+        Groups count where they decide a split: not beside a validation split of the data's own.
+        """
         whole = self.loaded or self
-        own = "" if whole.val is None else f"+{whole.val.fingerprint}"
-        return whole.train.fingerprint + own
+        if whole.val is None:
+            return whole.train.fingerprint + whole.train.groups_hash
+        return f"{whole.train.fingerprint}+{whole.val.fingerprint}"
 
     @property
     def value_range(self) -> tuple[float, float] | None:
@@ -177,7 +196,14 @@ def fingerprint(images: Tensor, labels: Tensor, class_names: tuple[str, ...]) ->
 
 def select(split: LabelledImages, indices: Tensor) -> LabelledImages:
     """Return the images at `indices` (int64, (M,)), in that order, or where they are true."""
-    return LabelledImages(split.images[indices], split.labels[indices], split.class_names)
+    files = np.array(split.files, dtype=object)[indices.numpy()] if split.files else ()
+    return LabelledImages(
+        split.images[indices],
+        split.labels[indices],
+        split.class_names,
+        groups=split.groups[indices] if split.groups is not None else None,
+        files=tuple(files),
+    )
 
 
 def resize(images: Tensor, image_size: int) -> Tensor:

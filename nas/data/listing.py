@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from posixpath import join
 
 from nas.errors import DataError
 
@@ -45,38 +46,17 @@ class Listing:
         return replace(self, files=tuple(files), labels=tuple(labels))
 
 
-def require_root(data_dir: Path | None) -> Path:
-    """Return the folder, if it is one with a `train/` in it.
-
-    Raises:
-        DataError: None was given, it is no readable directory, or it has no `train/`.
-    """
-    if data_dir is None:
-        raise DataError(
-            "the data set folder reads images from train/CLASS/ of a folder of yours; "
-            "name it: --data DIR"
-        )
-    root = Path(data_dir).expanduser()
-    names = {entry.name for entry in _entries(root) if entry.is_dir()}
-    if "train" not in names:
-        inner = next((name for name in sorted(names) if (root / name / "train").is_dir()), None)
-        found = f"it holds {', '.join(sorted(names)[:_NAMED_CLASSES]) or 'no directories'}"
-        fix = f"--data {root / inner}" if inner else "move the images to train/CLASS/"
-        raise DataError(
-            f"a data folder has its images in train/CLASS/, but {root} has no train/ "
-            f"({found}); {fix}"
-        )
-    return root
-
-
-def has_split(root: Path, split: str) -> bool:
-    """Tell whether the folder has this split."""
-    with _readable(root):
-        return (root / split).is_dir()
+def all_files(root: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield path, bytes and nanosecond of change of each file of a folder."""
+    return _files(root, "")
 
 
 def class_folders(root: Path, split: str) -> tuple[str, ...]:
     """Return the names of the classes of a split, sorted; looks at names alone.
+
+    Args:
+        root: The folder.
+        split: The split's directory; "" is the folder itself.
 
     Raises:
         DataError: The directory cannot be read.
@@ -90,7 +70,7 @@ def scan(root: Path, split: str) -> Listing:
 
     Args:
         root: The folder.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: The split's directory; "" is the folder itself.
 
     Raises:
         DataError: A directory cannot be read, there are fewer than two classes, or one is empty.
@@ -105,11 +85,11 @@ def scan(root: Path, split: str) -> Listing:
     labels: list[int] = []
     digest = hashlib.blake2b(digest_size=16)
     for label, class_name in enumerate(class_names):
-        found = sorted(_files(root, f"{split}/{class_name}"))
+        found = sorted(_files(root, join(split, class_name)))
         files += [name for name, _, _ in found]
         labels += [label] * len(found)
         digest.update(repr((class_name, found)).encode())
-    loose = tuple(sorted(f"{split}/{e.name}" for e in _entries(root / split) if not e.is_dir()))
+    loose = tuple(sorted(join(split, e.name) for e in _entries(root / split) if not e.is_dir()))
     digest.update(repr(loose).encode())
     listing = Listing(class_names, tuple(files), tuple(labels), digest.hexdigest(), loose)
     check_filled(root, split, listing)
@@ -123,7 +103,7 @@ def check_filled(root: Path, split: str, listing: Listing) -> None:
         DataError: A class has none.
     """
     filled = set(listing.labels)
-    empty = [f"{split}/{name}" for i, name in enumerate(listing.class_names) if i not in filled]
+    empty = [join(split, name) for i, name in enumerate(listing.class_names) if i not in filled]
     if empty:
         raise DataError(
             f"every class needs images, but {len(empty)} in {root} have none: "
@@ -148,7 +128,7 @@ def check_same_classes(
         ]
         raise DataError(
             f"{split}/ must have the classes of train/, but in {root} it differs "
-            f"({'; '.join(differences)}); make the directories' names equal"
+            f"({'; '.join(differences)}); make them equal, or rename what is no split"
         )
 
 
@@ -172,10 +152,16 @@ def check_counts(root: Path, train: Listing, needed: int) -> None:
         )
 
 
+def shorten(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - _NAMED_CLASSES
+    return ", ".join(names[:_NAMED_CLASSES]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _files(root: Path, relative: str) -> Iterator[tuple[str, int, int]]:
     """Yield name, bytes and nanosecond of change of each file; links to directories are left."""
     for entry in _entries(root / relative):
-        name = f"{relative}/{entry.name}"
+        name = join(relative, entry.name)
         if entry.is_dir(follow_symlinks=False):
             yield from _files(root, name)
         else:
@@ -204,11 +190,6 @@ def _readable(directory: Path) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DataError(
-            f"a data folder must be a directory that can be read, but {directory}: {reason}"
+            f"a data folder must be a directory that can be read, but {directory}: {reason}; "
+            "make it so, or give the folder where it is now: --data DIR"
         ) from error
-
-
-def shorten(names: list[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    more = len(names) - _NAMED_CLASSES
-    return ", ".join(names[:_NAMED_CLASSES]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,6 @@ no split that outlives an upgrade.
 
 from __future__ import annotations
 
-import math
 import random
 from fractions import Fraction
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.data.groups import deal_groups, pick_groups
 from nas.data.images import Dataset, LabelledImages, select
 from nas.errors import DataError
 
@@ -24,31 +24,42 @@ TEST_FRACTION = 0.2
 
 
 def stratified_split(
-    labels: Tensor, fraction: float, seed: int, purpose: str = "val"
+    labels: Tensor,
+    fraction: float,
+    seed: int,
+    purpose: str = "val",
+    groups: Tensor | None = None,
+    keep: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Split indices in two so that both have every class in the same proportion.
 
     The second has `fraction` of all images, rounded; each class gives its share within one
-    image, at least one, and keeps at least one.
+    image, at least one, and keeps at least one. With groups that holds as well as they allow.
 
     Args:
         labels: int64, (N,).
         fraction: Of all images, what the second split gets, in (0, 1), both exclusive.
         seed: Any whole number; splits of different seeds are independent.
         purpose: What the split is for; splits for different purposes are independent.
+        groups: int64, (N,): images of equal numbers stay together; None is each alone.
+        keep: With groups, how many of each class the first split has at least.
 
     Returns:
         Two int64 tensors of ascending indices, disjoint, together all of 0..N-1.
 
     Raises:
-        DataError: `fraction` is out of range, or a class has fewer than two images.
+        DataError: `fraction` is out of range, or a class has fewer than two images or groups.
     """
     if not 0.0 < fraction < 1.0:
         raise DataError(f"a split's fraction must be in (0, 1), but got {fraction!r}")
     counts = _splittable_counts(labels)
     total = round(Fraction(str(fraction)) * len(labels))
     limits = {label: count - 1 for label, count in counts.items()}
-    second = _pick(labels, _allocate(counts, limits, total), f"split/{purpose}/{seed}")
+    shares, key = _allocate(counts, limits, total), f"split/{purpose}/{seed}"
+    if groups is None:
+        second = _pick(labels, shares, key)
+    else:
+        second = pick_groups(labels, groups, shares, _draws(len(labels), key), keep)
     mask = torch.zeros(len(labels), dtype=torch.bool)
     mask[second] = True
     return (~mask).nonzero().flatten(), second
@@ -91,7 +102,7 @@ def train_and_val(data: Dataset, seed: int) -> tuple[LabelledImages, LabelledIma
     """
     if data.val is not None:
         return data.train, data.val
-    train, val = stratified_split(data.train.labels, VAL_FRACTION, seed)
+    train, val = _split_val(data, seed)
     return select(data.train, train), select(data.train, val)
 
 
@@ -99,7 +110,7 @@ def split_folds(data: Dataset, seed: int, folds: int) -> list[Dataset]:
     """Split a data set several times, so that each image is validated on in one split.
 
     Of any two splits, the validation images differ in number by one at most, in all and of each
-    class; the first has the fewest to train on. Every class is trained on in each.
+    class, or as little as groups allow. Every class is trained on in each.
 
     Args:
         data: As it was loaded.
@@ -118,39 +129,56 @@ def split_folds(data: Dataset, seed: int, folds: int) -> list[Dataset]:
             f"--folds {folds} splits the training images itself: it needs {folds} of them or more "
             f"(here {len(labels):,}) and no validation split beside them (val/)"
         )
-    _splittable_counts(labels)
-    draws = _draws(len(labels), f"folds/{seed}")
-    order = torch.from_numpy(np.lexsort((draws, labels.numpy())))  # by class, then by lot
-    found = []
-    for fold in range(folds):
-        is_val = torch.zeros(len(labels), dtype=torch.bool)
-        is_val[order[fold::folds]] = True  # dealt out like cards
-        found.append(data.with_splits(select(data.train, ~is_val), select(data.train, is_val)))
-    return found
+    fold_of = _deal(data, seed, folds)
+    return [
+        data.with_splits(select(data.train, fold_of != fold), select(data.train, fold_of == fold))
+        for fold in range(folds)
+    ]
 
 
-def num_train(data: Dataset, folds: int = 1) -> int:
-    """Return the fewest images that a split gives to train on; the same for every seed."""
+def num_train(data: Dataset, folds: int, seed: int) -> int:
+    """Return the fewest images that a split gives to train on; only groups let the seed matter."""
     if data.val is not None:
         return len(data.train)
     if folds > 1:
-        return len(data.train) - math.ceil(len(data.train) / folds)
-    return len(stratified_split(data.train.labels, VAL_FRACTION, seed=0)[0])
+        return len(data.train) - int(torch.bincount(_deal(data, seed, folds)).max())
+    return len(_split_val(data, seed)[0])
 
 
-def set_aside(labels: Tensor) -> tuple[Tensor, Tensor]:
+def set_aside(
+    labels: Tensor, groups: Tensor | None = None, keep: int = 1
+) -> tuple[Tensor, Tensor]:
     """Set aside the test split of a data set that comes without one: 20%, seed 0, always the same.
 
     Args:
         labels: int64, (N,).
+        groups: As for `stratified_split`.
+        keep: As for `stratified_split`.
 
     Returns:
         Indices of the rest, and of the test split.
 
     Raises:
-        DataError: A class has fewer than two images.
+        DataError: A class has fewer than two images or groups.
     """
-    return stratified_split(labels, TEST_FRACTION, seed=0, purpose="test")
+    return stratified_split(labels, TEST_FRACTION, 0, "test", groups, keep)
+
+
+def _split_val(data: Dataset, seed: int) -> tuple[Tensor, Tensor]:
+    return stratified_split(data.train.labels, VAL_FRACTION, seed, groups=data.train.groups)
+
+
+def _deal(data: Dataset, seed: int, folds: int) -> Tensor:
+    """Return the fold of each training image."""
+    labels, groups = data.train.labels, data.train.groups
+    _splittable_counts(labels)
+    draws = _draws(len(labels), f"folds/{seed}")
+    if groups is not None:
+        return deal_groups(labels, groups, draws, folds)
+    order = torch.from_numpy(np.lexsort((draws, labels.numpy())))  # by class, then by lot
+    fold_of = torch.empty(len(labels), dtype=torch.int64)
+    fold_of[order] = torch.arange(len(labels)) % folds  # dealt out like cards
+    return fold_of
 
 
 def _class_counts(labels: Tensor) -> dict[int, int]:

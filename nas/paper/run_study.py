@@ -113,7 +113,7 @@ def place_splits(sitting: Sitting, seed: int) -> Dataset:
     """Put the two splits of a seed on the device: both from what a search may see."""
     data, (num_train, num_val) = sitting.data, sitting.sizes()
     whole = merge(data)
-    rest, val = stratified_split(whole.labels, num_val / len(whole), seed)
+    rest, val = stratified_split(whole.labels, num_val / len(whole), seed, groups=whole.groups)
     left = select(whole, rest)  # fewer than asked for where a class has but a few images
     train = slice_of(left, min(num_train, len(left)), seed)
     return data.with_splits(train, select(whole, val)).to(sitting.engine.device)

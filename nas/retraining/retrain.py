@@ -13,6 +13,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from nas.data.datasets import load_test
+from nas.data.groups import describe_shared
 from nas.data.images import Dataset
 from nas.errors import UsageError
 from nas.files import make_folder, write_atomically
@@ -136,6 +137,9 @@ def retrain(
 def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any]:
     """Read the test split and measure a network on it; the opening has been recorded."""
     test = load_test(run.dataset, run.data_dir, run.reading)
+    own = data.loaded or data
+    others = {"train": own.train} | ({} if own.val is None else {"val": own.val})
+    num_shared, notes = describe_shared(test, "test", others)
     loader = eval_loader(test.to(run.engine.device), data.normalisation)
     with run.engine.applied():
         plain = evaluate(model, loader, run.engine, run.recipe.precision)
@@ -149,7 +153,8 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
         "test_standard_error": standard_error(plain.accuracy, plain.num_images),
         "test_loss": plain.loss,
         "test_images": plain.num_images,
-        "test_notes": test.notes,
+        "test_images_in_train": num_shared,
+        "test_notes": notes,
         "test_accuracy_flip_tta": mirrored.accuracy if mirrored is not None else None,
     }
 

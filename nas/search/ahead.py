@@ -59,7 +59,8 @@ def wanted_rungs(search: Search, attrs: Mapping[str, Any]) -> tuple[RungSpec, ..
         UsageError: The rungs do not train fewer networks for longer than the search.
     """
     request, plan, current = search.request, search.definition.plan, rungs_of(attrs)
-    target, num_images = attrs.get(TARGET), num_train(search.data, plan.folds)
+    target = attrs.get(TARGET)
+    num_images = num_train(search.data, plan.folds, search.definition.seed)
     num_trials = request.num_trials(target)
     if request.rungs is not None:  # fewer --trials may be left than its rungs were made for
         check_rungs(request.rungs, num_trials, plan.epochs, plan.train_images, num_images)

@@ -76,10 +76,12 @@ def _describe_plan(search: Search) -> str:
     what = "the whole training split" if used == total else f"a stratified slice of {total:,}"
     if plan.folds > 1:
         what = f"{plan.folds} folds: each of {plan.val_images:,} images validates once"
+    aside = data.train.num_set_aside
     return (
         f"{_describe_workers(search)}: {plan.epochs} epochs on {plan.train_images:,} + "
         f"{plan.val_images // plan.folds:,} images of {definition.dataset} ({what}), "
         f"{definition.image_size}x{definition.image_size}"
+        + (f"; {aside:,} more set aside for test" if aside else "")
     )
 
 
@@ -150,7 +152,8 @@ def _describe_rungs(search: Search) -> list[str]:
 def _describe_ranking(search: Search) -> list[str]:
     """Return how trainings as long as these have ranked networks; nothing of a whole data set."""
     plan, sizing, asked = search.definition.plan, search.sizing, search.asked
-    if sizing is None or not is_measured(plan.train_images, num_train(search.data, plan.folds)):
+    images = num_train(search.data, plan.folds, search.definition.seed)
+    if sizing is None or not is_measured(plan.train_images, images):
         return []
     seen = [plan.epochs * plan.train_images]
     seen += [

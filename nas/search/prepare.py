@@ -165,7 +165,7 @@ def _prepare_new(request: Request) -> Search:
     }
     definition = StudyDefinition(**{**new, **found_out})
     num_networks = space.num_feasible()
-    fitted = complete_request(request, sizing, num_train(data, folds), num_networks)
+    fitted = complete_request(request, sizing, num_train(data, folds, new["seed"]), num_networks)
     search = Search(request, fitted, definition, folder, url, space, data, baselines)
     wanted_rungs(search, {})  # refuses rungs that cannot be
     return replace(search, workers=sizing.workers, is_short=sizing.is_short, sizing=sizing)
@@ -203,7 +203,9 @@ def _prepare_resume(request: Request) -> Search:
     if "space" in request.defining and existing.space_baseline is None:
         existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
-    data = load_training(existing.dataset, data_dir, existing.reading)
+    labels = request.defining.get("labels") or existing.labels
+    reading = replace(existing.reading, labels=labels)
+    data = load_training(existing.dataset, data_dir, reading)
     if data.fingerprint != existing.data_fingerprint:
         place = data_dir or existing.dataset
         text = _other_images(existing, f"was begun with other images than {place} has now")
@@ -211,6 +213,8 @@ def _prepare_resume(request: Request) -> Search:
     if data.input_spec != existing.input_spec:
         text = f"{folder.definition} is damaged: it has {existing.input_spec}, the images are"
         raise StorageError(f"{text} {data.input_spec}; restore it from a copy")
+    where = str(data_dir) if data_dir else None  # the same images, elsewhere: from now on there
+    existing = replace(existing, data_dir=where, labels=labels)
     choose_device(existing.plan.device)
     space = BudgetedSpace(loaded.space, existing.input_spec, existing.caps, loaded.name)
     baselines = find_baselines(loaded, space) if existing.known else {}
@@ -246,6 +250,8 @@ def _load_space(folder: StudyFolder, existing: StudyDefinition, given: str | Non
 def _given(request: Request, existing: StudyDefinition, loaded: LoadedSpace) -> dict[str, Any]:
     """Return what the command line says of the study's definition, by field name."""
     given = dict(request.defining)
+    if existing.labels is not None:
+        given.pop("labels", None)  # a table may move; the images tell whether it says the same
     space = _space_reference(given.pop("space", existing.space))
     # a file may move; its choices may not change
     if loaded.content_hash != existing.space_hash and space != existing.space:

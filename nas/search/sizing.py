@@ -106,7 +106,8 @@ def size_trials(
     seed, spec, is_gpu = request.new["seed"], data.input_spec, device != "cpu"
     num_val = len(train_and_val(data, seed)[1])
     folds = request.folds or (choose_folds(num_val, data.num_images) if data.val is None else 1)
-    sizes = num_train(data, folds), num_val if folds == 1 else data.num_images, spec.num_classes
+    most_val = num_val if folds == 1 else data.num_images
+    sizes = num_train(data, folds, seed), most_val, spec.num_classes
     row, largest = get_recipe(request.new["recipe_name"]), GPU_BATCH if is_gpu else 0
     recipe = fit_recipe(row, request.overrides, sizes[0], largest, request.epochs or GPU_EPOCHS)
     rng = np.random.default_rng(seed)

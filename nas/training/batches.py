@@ -79,10 +79,13 @@ def merge(data: Dataset) -> LabelledImages:
     """Return the training split with the data set's own validation split, if it has one."""
     if data.val is None:
         return data.train
+    train, val = data.train, data.val
+    groups = [part.groups for part in (train, val) if part.groups is not None]
     return LabelledImages(
-        torch.cat([data.train.images, data.val.images]),
-        torch.cat([data.train.labels, data.val.labels]),
-        data.train.class_names,
+        torch.cat([train.images, val.images]),
+        torch.cat([train.labels, val.labels]),
+        train.class_names,
+        groups=torch.cat(groups) if groups else None,
     )
 
 

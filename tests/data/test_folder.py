@@ -315,7 +315,7 @@ def _broken_file(root):
 
 
 def _no_train(root):
-    (root / "train").rename(root / "training")
+    (root / "train").rename(root / "learn")
 
 
 def _missing_test_class(root):
@@ -342,8 +342,14 @@ def _a_file(root):
 
 
 def _constant(root):
+    shutil.copytree(root / "train", root / "val")
     for path in root.glob("train/*/*"):
         Image.new("RGB", (12, 12), (9, 9, 9)).save(path)
+
+
+def _all_equal(root):
+    for number in range(1, 10):
+        shutil.copyfile(root / "train/dog/000.png", root / f"train/dog/{number:03d}.png")
 
 
 @pytest.mark.parametrize(
@@ -352,10 +358,11 @@ def _constant(root):
         (_one_class, "at least two classes|has 1 (cat)"),
         (_empty_class, "train/eel|add images"),
         (_broken_file, "1 of 20|train/cat/004.png|replace or remove"),
-        (_no_train, "no train/|train/CLASS/|training"),
+        (_no_train, "no train/|train/CLASS/|learn"),
         (_missing_test_class, "test/ must have|missing: dog"),
         (_extra_val_class, "val/ must have|missing: dog|not in train/: dingo"),
         (_too_few, "needs 2 per class|dog (1)|add images"),
+        (_all_equal, "each needs 2 images or groups that are apart|dog (1)|add images"),
         (_absent, "directory|no such file"),
         (_a_file, "directory|not a directory"),
         (_constant, "must differ|9"),
@@ -371,7 +378,7 @@ def test_unusable_data_are_refused_in_one_message_and_nothing_is_written(
     assert isinstance(caught.value, DataError)
     message = str(caught.value)
     assert all(word in message for word in words.split("|")), message
-    assert str(folder) in message or damage is _constant
+    assert str(folder) in message or damage in (_constant, _all_equal)
     assert (snapshot(folder) if folder.is_dir() else None) == before
     assert damage is _constant or not own_cache.exists()
 

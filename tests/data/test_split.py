@@ -118,7 +118,7 @@ def test_folds_validate_on_every_image_once_and_train_on_the_others(sizes, folds
         counts = [counter[label] for counter in by_class]
         assert max(counts) - min(counts) <= 1
     assert len({len(fold.val) for fold in splits}) <= 2
-    assert min(len(fold.train) for fold in splits) == num_train(data_of(labels), folds)
+    assert min(len(fold.train) for fold in splits) == num_train(data_of(labels), folds, seed)
 
 
 def test_the_seed_decides_the_folds():
