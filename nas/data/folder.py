@@ -22,7 +22,14 @@ from torch import Tensor
 from nas.data.cache import cache_dir, read_split, write_split
 from nas.data.datasets import Reading
 from nas.data.decode import Decoded, decode, describe_files, to_channels
-from nas.data.groups import describe_shared, join_groups, path_keys, pixel_keys, require_groups
+from nas.data.groups import (
+    count_groups,
+    describe_shared,
+    join_groups,
+    path_keys,
+    pixel_keys,
+    require_groups,
+)
 from nas.data.images import Dataset, LabelledImages, read_dataset, select
 from nas.data.layout import Layout, read_layout
 from nas.data.listing import Listing, check_counts, check_filled, shorten
@@ -127,8 +134,7 @@ def _describe_equal(
 ) -> list[str]:
     """Say which images of train have the pixels of another, there or in val."""
     train, notes = splits["train"], []
-    counts = Counter(equal[: len(train)])
-    num_equal = sum(count for count in counts.values() if count > 1)
+    num_equal = sum(n for n in Counter(equal[: len(train)]).values() if n > 1)
     if layout.num_needed > 1 and num_equal:
         text = f"{num_equal:,} of {len(train):,} images have the pixels of another; equal ones "
         notes = [f"{text}stay on one side of each split that is made of them"]
@@ -141,19 +147,35 @@ def _set_aside(
     layout: Layout, splits: dict[str, LabelledImages], decoded: Decoded
 ) -> dict[str, LabelledImages]:
     """Take a test split of train where there is none; scale by the range of what is left."""
-    train = splits["train"]
-    require_groups(train, layout.num_needed)
-    rest, test = torch.arange(len(train)), None
+    train, needed = splits["train"], layout.num_needed
+    free, is_rest = _free_of_val(splits, needed), torch.ones(len(train), dtype=torch.bool)
+    labels, groups = train.labels[free], None if train.groups is None else train.groups[free]
+    if groups is not None and needed > 1:
+        require_groups(labels, groups, train.class_names, needed)
     if layout.test is None:
-        rest, test = set_aside(train.labels, train.groups, keep=layout.num_needed - 1)
-    value_range = decoded.value_range(rest.tolist())  # train comes first in what was decoded
+        is_rest[free[set_aside(labels, groups, keep=needed - 1)[1]]] = False
+    # train comes first in what was decoded
+    value_range = decoded.value_range(is_rest.nonzero().flatten().tolist())
     decoded.scale(value_range)  # in place, so before `select` copies
-    if test is not None:
-        aside = select(train, test)
-        splits = splits | {"test": aside}
-        train = replace(select(train, rest), num_set_aside=len(aside))
+    if layout.test is None:
+        splits = splits | {"test": select(train, ~is_rest)}
+        train = replace(select(train, is_rest), num_set_aside=len(splits["test"]))
     splits = splits | {"train": train}
     return {name: replace(split, value_range=value_range) for name, split in splits.items()}
+
+
+def _free_of_val(splits: Mapping[str, LabelledImages], needed: int) -> Tensor:
+    """Return the images of train that have no like in val/, of which a test split is taken.
+
+    All of them where a class would have too few groups.
+    """
+    train, val = splits["train"], splits.get("val")
+    if val is not None and train.groups is not None and val.groups is not None:
+        apart = (~torch.isin(train.groups, val.groups)).nonzero().flatten()
+        counts = count_groups(train.labels[apart], train.groups[apart])
+        if all(counts[label] >= needed for label in range(len(train.class_names))):
+            return apart
+    return torch.arange(len(train))
 
 
 def _describe_groups(layout: Layout, pattern: str | None) -> list[str]:

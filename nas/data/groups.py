@@ -107,17 +107,27 @@ def describe_shared(
     return len(pairs), [text + (f" ({named})" if named else "")]
 
 
-def require_groups(split: LabelledImages, needed: int) -> None:
-    """Check that each class has groups for all splits that are taken from these images.
+def count_groups(labels: Tensor, groups: Tensor) -> Counter[int]:
+    """Return how many groups have images of a class, by class; both are int64, (N,)."""
+    return Counter(label for label, _ in set(zip(labels.tolist(), groups.tolist(), strict=True)))
+
+
+def require_groups(
+    labels: Tensor, groups: Tensor, class_names: tuple[str, ...], needed: int
+) -> None:
+    """Check that each class has groups for all splits that are taken from its images.
+
+    Args:
+        labels: int64, (N,).
+        groups: int64, (N,).
+        class_names: The classes.
+        needed: How many groups each must have.
 
     Raises:
-        DataError: A class has fewer than `needed`.
+        DataError: A class has fewer.
     """
-    if split.groups is None:
-        return
-    pairs = set(zip(split.labels.tolist(), split.groups.tolist(), strict=True))
-    counts = Counter(label for label, _ in pairs)
-    poor = [f"{n} ({counts[i]})" for i, n in enumerate(split.class_names) if counts[i] < needed]
+    counts = count_groups(labels, groups)
+    poor = [f"{n} ({counts[i]})" for i, n in enumerate(class_names) if counts[i] < needed]
     if poor:
         text = "equal images and those of one group stay together and every split has every class"
         text += f", so each needs {needed} images or groups that are apart, but {len(poor)} have"

@@ -3,7 +3,8 @@
     file,label,split             [{"file": "a/1.png", "label": "cat", "split": "train"}, ...]
     a/1.png,cat,train            {"a/1.png": "cat", "b/2.png": {"label": "dog", "split": "val"}}
 
-Paths are relative to the folder. A split is one of `SPLITS`, in any case; without one it is train.
+Paths are relative to the folder. A split is one of `SPLIT_NAMES`, in any case; without one it is
+train.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import IO, Any
 from nas.data.listing import Listing, all_files, check_same_classes, shorten
 from nas.errors import DataError, shown
 
-SPLITS = {  # as people and programs name them
+SPLIT_NAMES = {  # as people and programs name them
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "tests", "testing"),
 }
-SPLIT_OF = {name: split for split, names in SPLITS.items() for name in names}
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 
 
 def read_table(root: Path, path: Path) -> tuple[dict[str, Listing], list[str]]:

@@ -1,8 +1,8 @@
 """How a folder is laid out: which directories, or which rows of a table, are its splits.
 
-Directories go by the names of `SPLITS`, in any case: train/CLASS/*, valid/CLASS/*, Test/CLASS/*.
-A folder of classes, CLASS/*, is one split, of which test and val are taken. With --labels FILE the
-table decides: `nas.data.labels`.
+Directories go by the names of `SPLIT_NAMES`, in any case: train/CLASS/*, valid/CLASS/* and
+Test/CLASS/*. A folder of classes, CLASS/*, is one split, of which test and val are taken. With
+--labels FILE the table decides: `nas.data.labels`.
 """
 
 from __future__ import annotations

@@ -181,6 +181,18 @@ def test_copies_change_no_fingerprint_where_the_splits_are_the_users(make_folder
     assert data.fingerprint == "+".join(plain)
 
 
+def test_what_has_its_copy_in_the_users_val_is_not_set_aside_for_test(make_folder):
+    root = make_folder(train={"cat": 10, "dog": 10}, val={"cat": 2, "dog": 2})
+    first = load_test("folder", root)
+    for number, file in enumerate(first.files):  # all that was set aside gets a copy in val/
+        shutil.copyfile(root / file, root / "val" / file.split("/")[1] / f"copy{number}.png")
+    data, test = load_training("folder", root), load_test("folder", root)
+    assert len(test) == 3  # a fifth of the 16 that have no copy there
+    assert set(test.labels.tolist()) == {0, 1}
+    assert not shades(test) & (shades(data.train) | shades(data.val))
+    assert any("4 of 8 val images are also in train/" in note for note in data.notes)
+
+
 @pytest.fixture
 def patients(tmp_path):
     """Two classes, ten patients in each, four images of each patient."""
