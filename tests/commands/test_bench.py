@@ -5,6 +5,7 @@ import pytest
 from nas.commands import main
 
 
+@pytest.mark.slow
 def test_a_quick_bench_prints_a_ratio_with_its_interval(capsys, tmp_path):
     out = tmp_path / "record.json"
     words = ["bench", "resnet20", "--quick", "--batch", "4", "--format", "json", "--out", str(out)]

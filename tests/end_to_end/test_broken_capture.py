@@ -45,6 +45,7 @@ def run(tmp_path, argv, seconds=0):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_search_requeues_the_trial_and_goes_on_in_a_fresh_process(folder, images, tmp_path):
     argv = [*words(images, trials=3, epochs=2), "--set", "batch_size=4"]
     ended = run(tmp_path, argv)

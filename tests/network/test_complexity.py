@@ -81,8 +81,8 @@ def check_random_nets(seed, num_nets, max_depth):
         assert_counts_equal_torch(architecture, InputSpec(3, rng.choice((28, 32, 64)), 10))
 
 
-def test_60_random_nets_count_as_pytorch_counts_them():
-    check_random_nets(seed=0, num_nets=60, max_depth=4)
+def test_20_random_nets_count_as_pytorch_counts_them():
+    check_random_nets(seed=0, num_nets=20, max_depth=4)
 
 
 @pytest.mark.slow

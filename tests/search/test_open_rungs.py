@@ -385,6 +385,7 @@ def test_a_search_without_rungs_says_which_limit_ended_it(
     assert len(folder.rows()) == 4
 
 
+@pytest.mark.slow
 def test_hours_size_a_new_study_with_its_rungs_and_end_it(folder, images, monkeypatch):
     # about 0.4 s a trial, which is slower than they are
     monkeypatch.setattr("nas.search.sizing.measure_speed", lambda *_: Speed(0.01, 0.01))

@@ -417,6 +417,7 @@ def test_a_study_that_was_recorded_with_all_of_its_url_goes_on(folder, images, t
     assert main([*argv, "--storage", f"{url}.other"]) == 2
 
 
+@pytest.mark.slow
 def test_a_study_in_sqlite_is_shared_by_processes_that_begin_together(
     folder, images, tmp_path, monkeypatch
 ):
