@@ -26,11 +26,6 @@ from nas.retraining.run_folder import RunFolder
 from nas.units import list_words, plural
 
 LAYER_FIELDS = ("name", "size", "num_params", "macs", "activations")  # of the JSON
-INPUT_OPTIONS = {
-    "channels": "--channels",
-    "image_size": "--image-size",
-    "num_classes": "--classes",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,56 +39,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add what names a network's stem and input."""
     add_stem(parser)
-    whats = ("image channels", "side of the image in pixels", "classes")
-    for (name, option), what in zip(INPUT_OPTIONS.items(), whats, strict=True):
+    for option, name, what in (
+        ("--channels", "channels", "image channels"),
+        ("--image-size", "image_size", "side of the image in pixels"),
+        ("--classes", "num_classes", "classes"),
+    ):
         text = f"{what} (default: a run's or a study's own, else {getattr(InputSpec(), name)})"
         parser.add_argument(option, type=int, dest=name, metavar="N", help=text)
 
 
-def input_spec_of(args: argparse.Namespace, default: InputSpec | None = None) -> InputSpec:
-    """Return the input that the arguments describe.
+def read_input(
+    args: argparse.Namespace, what: str = "", known: InputSpec | None = None
+) -> tuple[InputSpec, str]:
+    """Return the input that a network is counted at, and what of it was assumed, in words.
 
     Args:
         args: The arguments of `add_input`.
-        default: What is taken where an argument is not given; None is 3x32x32 and 10 classes.
+        what: How the network was given; a run has its own input.
+        known: The input that goes before a run's, and before 3x32x32 and 10 classes.
     """
     given = {item.name: getattr(args, item.name) for item in fields(InputSpec)}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return replace(default or InputSpec(), **chosen)
-
-
-def run_input_spec(text: str) -> InputSpec | None:
-    """Return the input of the run whose folder, or architecture in it, a text names, else None."""
-    path = Path(os.path.expanduser(text))
-    folder = path.parent if path.name == RunFolder(path.parent).architecture.name else path
-    found = None
-    if text not in PRESETS and os.path.isdir(folder):
-        with suppress(NasError):  # the metrics are damaged: the input is assumed, and that is said
-            record = (RunFolder(folder).read() or {}).get("input_spec")
-            found = InputSpec(**read_fields(InputSpec, "input_spec", record, NasError))
-    return found
-
-
-def describe_assumed(
-    args: argparse.Namespace, input_spec: InputSpec, default: InputSpec | None
-) -> str:
-    """Return what of the input was assumed; empty where all was given, or known as `default`."""
-    options = [option for name, option in INPUT_OPTIONS.items() if getattr(args, name) is None]
-    if default is not None or not options:
-        return ""
-    size, classes = input_spec.image_size, plural(input_spec.num_classes, "class", "classes")
-    return (
-        f"counted at {input_spec.channels}x{size}x{size} and {classes}; "
-        f"{list_words(options)} {'was' if len(options) == 1 else 'were'} not given, but assumed"
+    known = known or _read_run_input(what)
+    spec = replace(known or InputSpec(), **{k: v for k, v in given.items() if v is not None})
+    lacking = [name.removeprefix("num_") for name, value in given.items() if value is None]
+    if known is not None or not lacking:
+        return spec, ""
+    options = list_words(f"--{name.replace('_', '-')}" for name in lacking)
+    return spec, (
+        f"counted at {spec.channels}x{spec.image_size}x{spec.image_size} and "
+        f"{plural(spec.num_classes, 'class', 'classes')}; {options} "
+        f"{'was' if len(lacking) == 1 else 'were'} not given, but assumed"
     )
+
+
+def _read_run_input(what: str) -> InputSpec | None:
+    """Return the input of the run whose folder, or architecture in it, was given, else None."""
+    path = Path(os.path.expanduser(what))
+    folder = RunFolder(path if os.path.isdir(path) else path.parent)
+    if what in PRESETS or path not in (folder.path, folder.architecture):
+        return None
+    with suppress(NasError):  # damaged metrics: the input is assumed, and that is said
+        record = (folder.read() or {}).get("input_spec")
+        return InputSpec(**read_fields(InputSpec, "input_spec", record, NasError))
+    return None
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the counts."""
     architecture = resolve_architecture(args.architecture, stem_kind=args.stem)
-    default = run_input_spec(args.architecture)
-    input_spec = input_spec_of(args, default)
-    assumed = describe_assumed(args, input_spec, default)
+    input_spec, assumed = read_input(args, args.architecture)
     total = count(architecture, input_spec)
     layers = count_layers(architecture, input_spec) if not args.total else ()
     if args.format == "json":

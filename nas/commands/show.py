@@ -19,7 +19,7 @@ from typing import Any
 
 from nas.commands.arguments import add_format, add_study
 from nas.commands.common import find_folder, find_trial, open_study
-from nas.commands.count import add_input, describe_assumed, input_spec_of, run_input_spec
+from nas.commands.count import add_input, read_input
 from nas.errors import UsageError
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.blocks import STEM_NOTES
@@ -48,13 +48,10 @@ def run(args: argparse.Namespace) -> int:
     if args.what.strip().isdecimal() and len(args.what) < 20:  # Python reads no endless numbers
         return _show_trial(args, int(args.what))
     architecture = resolve_architecture(args.what, stem_kind=args.stem)
-    default = run_input_spec(args.what)
-    if args.study is not None:
-        default = find_folder(args).load().input_spec
+    known = find_folder(args).load().input_spec if args.study is not None else None
+    input_spec, assumed = read_input(args, args.what, known)
     notes = [PRESETS[args.what].note] if args.what in PRESETS else []
     notes.append(STEM_NOTES.get(architecture.stem.kind, ""))
-    input_spec = input_spec_of(args, default)
-    assumed = describe_assumed(args, input_spec, default)
     print_network(architecture, input_spec, args.format, notes, assumed=assumed)
     return 0
 
@@ -133,6 +130,6 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
         print_lines(*describe_trial(row, opened.folder.name, definition.plan.val_images), "")
     trial = {"study": opened.folder.name, "number": row.number, "state": row.word}
     trial |= {name: getattr(row, name) for name in TRIAL_FIELDS}
-    spec = input_spec_of(args, definition.input_spec)
+    spec, _ = read_input(args, known=definition.input_spec)
     print_network(Architecture.from_dict(row.architecture), spec, args.format, trial=trial)
     return 0

@@ -144,10 +144,10 @@ def make_request(values: Mapping[str, Any]) -> Request:
     }
     name, studies = given.get("study"), studies_folder(given.get("studies"))
     if "trials_of" in own:
-        name_of_old = own["trials_of"]
-        old = find_study(studies, name_of_old).load()
+        source = own["trials_of"]
+        old = find_study(studies, source).load()
         if "space" not in defining and old.space.endswith(".py"):
-            raise UsageError(f"--trials-of {name_of_old}: give --space, a file is not run unasked")
+            raise UsageError(f"--trials-of {source}: give --space, as a file is not run unasked")
         defining = {n: getattr(old, n) for n in (*DEFAULTS, *READING, "budget")} | defining
         own = ({"data": Path(old.data_dir)} if old.data_dir else {}) | own
     if name is None:

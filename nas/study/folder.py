@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.datasets import DATASETS
-from nas.errors import (
-    StorageError,
-    StudyMismatchError,
-    UnknownNameError,
-    UsageError,
-    shown,
-    unknown_name,
-)
+from nas.errors import StorageError, StudyMismatchError, UsageError, shown, unknown_name
 from nas.files import write_text_atomically
 from nas.printing import program
 from nas.study.definition import StudyDefinition
@@ -197,8 +190,8 @@ def find_study(folder: Path, name: str | None) -> StudyFolder:
         return max(studies, key=_last_written)
     found = {study.name: study for study in studies}
     if name not in found:
-        unknown = unknown_name("study", name, found)
-        raise UnknownNameError(f"{unknown}; looked in {folder.absolute()}: {where}")
+        error = unknown_name("study", name, found)
+        raise UsageError(f"{error}; looked in {folder.absolute()}: {where}")
     return found[name]
 
 
