@@ -63,8 +63,7 @@ def _describe_space(space: BudgetedSpace) -> str:
     percent = format_percent(fitting.value, total)
     within = space.caps.describe()
     if fitting.is_exact:
-        networks = plural(total, "network")
-        return f"{space.name}: {networks}, {fitting.value:,} ({percent}) within {within}"
+        return f"{space.name}: {total:,} networks, {fitting.value:,} ({percent}) within {within}"
     return (
         f"{space.name}: {total:,} networks, about {fitting.value:,} "
         f"± {fitting.standard_error:,.0f} ({percent}) within {within} (estimated)"

@@ -205,8 +205,8 @@ def _prepare_resume(request: Request) -> Search:
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
     data = load_training(existing.dataset, data_dir, existing.reading)
     if data.fingerprint != existing.data_fingerprint:
-        now, before = data_dir or existing.dataset, existing.data_dir or "elsewhere"
-        moved = f"--data: {before} -> {now}" if str(now) != before else f"--data {now} has changed"
+        now, before = (str(path or existing.dataset) for path in (data_dir, existing.data_dir))
+        moved = f"--data: {before} -> {now}" if now != before else f"{now} has changed"
         text = f"was begun with other images ({moved}). Give --data with those to resume it"
         raise mismatch(folder, text)
     if data.input_spec != existing.input_spec:

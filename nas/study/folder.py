@@ -141,7 +141,7 @@ def data_name(dataset: str, data_dir: Path | None) -> str:
     """Return what data are called in a name: a user's folder by its own name."""
     if dataset != "folder" or data_dir is None:
         return dataset
-    name = _plain(data_dir.name)[:40].strip("._@-")
+    name = _plain(data_dir.resolve().name)[:40].strip("._@-")
     is_taken = name in DATASETS and name != dataset  # a folder called cifar10 is not CIFAR-10
     return f"{name}-{dataset}" if is_taken else name or dataset
 
