@@ -37,7 +37,7 @@ RANGES = {"sgd": (1e-4, 10.0), "adam": (1e-6, 1.0), "adamw": (1e-6, 1.0)}  # whe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `lr-range-test`."""
     parser.add_argument(
-        "architecture", metavar="ARCH", help="a preset, a JSON file or the paper's notation"
+        "architecture", metavar="ARCH", help="a preset, a JSON file, a run or the paper's notation"
     )
     arguments.add_stem(parser)
     group = parser.add_argument_group("test")

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_options(
         which,
         ("--trial", int, "N", "trial number N of the study"),
-        ("--arch", str, "NAME|FILE", "a preset, a JSON file or the paper's notation"),
+        ("--arch", str, "NAME|FILE", "a preset, a JSON file, a run or the paper's notation"),
     )
     stems = f"with --arch: the stem's kind, {arguments.list_names(STEMS)}; a notation has none"
     arguments.add_options(
