@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SHORT = reprlib.Repr()
@@ -128,16 +128,20 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+def unknown_name(
+    what: str, name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> UnknownNameError:
     """Return the error for a name that stands in no table, the nearest known one proposed.
 
     Args:
         what: What the name should have named, for example ``"search space"``.
         name: The name as given.
         known: The names that exist.
+        aliases: What others call them, in small letters.
     """
     names = sorted(known)
     lowered = {candidate.lower(): candidate for candidate in names}
     nearest = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
-    hint = f"; did you mean {lowered[nearest[0]]!r}?" if nearest else ";"
+    meant = (aliases or {}).get(name.lower()) or (lowered[nearest[0]] if nearest else None)
+    hint = f"; did you mean {meant!r}?" if meant else ";"
     return UnknownNameError(f"unknown {what} {shown(name)}{hint} known: {', '.join(names)}")

@@ -1,9 +1,10 @@
-"""Durations and fractions as people write them. Standard library only."""
+"""Numbers as people write them: durations, fractions, plurals. Standard library only."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 from nas.errors import UsageError
 
@@ -79,6 +80,17 @@ def parse_fraction(text: str, name: str = "audit") -> float:
             f"{name} must be a fraction between 0 and 1, but got {text!r}; write 5% as 0.05"
         )
     return fraction
+
+
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """Return ``1 epoch``, ``2 epochs``, ``1,500 images``; `nouns` where it takes no "s"."""
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+def list_words(words: Iterable[object], last: str = "and") -> str:
+    """Return ``13``, ``13 and 9`` or ``13, 9 and 4``; `last` stands in place of "and"."""
+    *first, end = map(str, words)
+    return f"{', '.join(first)} {last} {end}" if first else end
 
 
 def format_duration(seconds: float) -> str:

@@ -44,7 +44,7 @@ def images(tmp_path_factory) -> Path:
     """Sixty images of two classes, 8x8: a training on them takes a fraction of a second."""
     from tests.support.searching import write_images
 
-    return write_images(tmp_path_factory.mktemp("images"))
+    return write_images(tmp_path_factory.mktemp("images") / "folder")
 
 
 @pytest.fixture

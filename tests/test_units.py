@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import UsageError
-from nas.units import format_duration, parse_duration
+from nas.units import format_duration, list_words, parse_duration, plural
+
+
+def test_what_is_counted_and_listed_reads_as_people_write_it():
+    assert [plural(number, "epoch") for number in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
+    assert plural(1_500, "image") == "1,500 images"
+    assert plural(3, "class", "classes") == "3 classes"
+    assert list_words([13]) == "13"
+    assert list_words([13, 9]) == "13 and 9"
+    assert list_words("abc", "or") == "a, b or c"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The command line: one file per command, found through the table `COMMANDS`.
 
-A command's module has `add_arguments(parser)` and `run(args) -> int`; only the module of the
-command that was called is imported, so that `--help` and the counters answer at once. argparse's
-own sub-parsers are not used: they want the arguments of all commands, and so all imports, at once.
+A command's module has `add_arguments(parser)` and `run(args) -> int`; its docstring is its help,
+where `cli.py` stands for what starts the program. Only the module of the command that was called
+is imported, so that `--help` and the counters answer at once. argparse's own sub-parsers are not
+used: they want the arguments of all commands, and so all imports, at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from nas.errors import BrokenCaptureError, DeviceError, NasError, UsageError, shown, unknown_name
+from nas.printing import program
 
 # of NumPy, before it is imported, here and in the processes that a command starts: a sampler's
 # matrices are small, and threads that wait for one another take the cores of the trainings
@@ -51,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
-        raise UsageError(f"{message}; see `python {self.prog} --help`")
+        raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,8 +135,8 @@ def _dispatch(words: list[str]) -> int:
         raise unknown_name("command", name, COMMANDS)
     module = importlib.import_module(f"nas.commands.{name.replace('-', '_')}")
     parser = Parser(
-        prog=f"cli.py {name}",
-        description=module.__doc__,
+        prog=f"{program()} {name}",
+        description=(module.__doc__ or "").replace("cli.py", program()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="--debug shows the traceback of an error.",
         allow_abbrev=False,
@@ -154,7 +156,7 @@ def quote_command(words: Sequence[str]) -> str:
     """
     pairs = zip(("", *words), words, strict=False)
     kept = [w for before, w in pairs if "--storage" not in (before, w.partition("=")[0])]
-    return shlex.join(["python", "cli.py", *kept])
+    return f"{program()} {shlex.join(kept)}"
 
 
 def _install_command() -> str:
@@ -171,18 +173,18 @@ def _refuse_words(parser: Parser, rest: list[str]) -> NoReturn:
     known = [text for action in parser._actions for text in action.option_strings]
     nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if word.startswith("-") and nearest else ""
-    raise UsageError(f"unknown words: {' '.join(rest)}{hint} see `python {parser.prog} --help`")
+    raise UsageError(f"unknown words: {' '.join(rest)}{hint} see `{parser.prog} --help`")
 
 
 def _overview() -> str:
     rows = "\n".join(f"  {name:<16}{summary}" for name, summary in COMMANDS.items())
     return (
         "Neural architecture search under a parameter budget.\n\n"
-        "usage: python cli.py COMMAND [--help] ...\n\n"
+        f"usage: {program()} COMMAND [--help] ...\n\n"
         f"{rows}\n\n"
-        "`python cli.py COMMAND --help` explains a command. The main job in three lines:\n\n"
-        "  python cli.py search --budget 5e6 --trials 200\n"
-        "  python cli.py dashboard\n"
-        "  python cli.py retrain --best\n\n"
+        f"`{program()} COMMAND --help` explains a command. The main job in three lines:\n\n"
+        f"  {program()} search --budget 5e6 --trials 200\n"
+        f"  {program()} dashboard\n"
+        f"  {program()} retrain --best\n\n"
         "Exit codes: 0 done, 1 failed, 2 wrong call, 130 interrupted with state saved."
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import UsageError
 from nas.network.blocks import STEMS
-from nas.units import parse_duration
+from nas.units import list_words, parse_duration
 
 if TYPE_CHECKING:
     from nas.training.recipe import Recipe
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 def list_names(names: Iterable[str]) -> str:
     """Return the names of a table as a help text has them: ``a, b or c``."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
+    return list_words(names, "or")
 
 
 def add_options(
@@ -124,11 +123,11 @@ def add_training(
     )
 
 
-def add_track(parser: argparse.ArgumentParser) -> None:
+def add_track(group: argparse._ActionsContainer) -> None:
     """Add `--track`."""
     from nas.training.tracking import TRACKERS
 
-    parser.add_argument(
+    group.add_argument(
         "--track",
         action="append",
         default=[],

@@ -16,7 +16,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from nas.commands.arguments import add_format, add_study, require_range
+from nas.commands.arguments import add_flags, add_format, add_study, require_range
 from nas.commands.common import open_study
 from nas.network.caps import parse_count
 from nas.printing import print_json, print_lines, print_table
@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=int, default=5, metavar="K", help="rows of the table (default: 5)"
     )
+    question = "what the study says to the paper's question: are deep, narrow networks better?"
+    add_flags(parser, ("--question", f"{question} (default: on cifar10 alone)"))
     add_study(parser)
     add_format(parser)
 
@@ -50,14 +52,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"the study's own budget is {most:,}: nothing larger was trained", file=sys.stderr)
     summary = opened.rungs.summarise(budget)
     if args.format == "json":
-        print_json({**summary_record(summary, args.top), **rungs_record(opened.rungs, budget)})
+        record = summary_record(summary, args.top) | rungs_record(opened.rungs, budget)
+        print_json(record | {"study": opened.folder.name})
     else:
-        print_best(opened.rungs, summary, args.top, with_front=True)
+        print_best(opened.rungs, summary, args.top, with_front=True, asks=args.question)
     return 0 if summary.best is not None else 1
 
 
 def print_best(
-    rungs: StudyRungs, summary: Summary, top: int = 5, with_front: bool = False
+    rungs: StudyRungs,
+    summary: Summary,
+    top: int = 5,
+    with_front: bool = False,
+    asks: bool = False,
 ) -> None:
     """Print the best trials and how sure the study is.
 
@@ -66,12 +73,14 @@ def print_best(
         summary: Its outcome within a budget.
         top: Rows of the table.
         with_front: Print the Pareto front too.
+        asks: Answer the paper's question too; of a study on its data it is answered unasked.
     """
+    from nas.results.question import asks_paper, describe_answer
     from nas.results.rungs_text import describe_agreements, describe_deciding_rung
     from nas.results.summary import PARETO_ROWS, pareto_table, table_of, verdict_lines
 
     against_baseline, *verdict = verdict_lines(summary)
-    print_lines(against_baseline)
+    print_lines(against_baseline, indent=0)
     if summary.best is None:
         return
     print()
@@ -84,4 +93,6 @@ def print_best(
             print(f"{left_out} more on the Pareto front: see --format json")
         print()
     lines = [*describe_deciding_rung(rungs, summary.budget), *verdict]
-    print_lines(*lines, *describe_agreements(rungs))
+    if asks or asks_paper(rungs.definition):
+        lines += describe_answer(summary.answer)
+    print_lines(*lines, *describe_agreements(rungs), indent=2)

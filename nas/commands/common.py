@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StorageError, UsageError
 from nas.network.architecture import Architecture
 from nas.network.presets import resolve_architecture
-from nas.printing import print_lines
+from nas.printing import print_lines, program
 
 if TYPE_CHECKING:
     import optuna
@@ -66,6 +66,7 @@ class OpenedStudy:
             **summary_record(self.summary),
             **rungs_record(self.rungs, self.definition.budget),
             "spending": self.spending.to_dict(),
+            "study": self.folder.name,
             "targets": budgets_record(self.rows, self.definition.targets),
             "audit": asdict(audit(self.rows)) if self.definition.audit else None,
         }
@@ -99,7 +100,7 @@ def read_study(folder: StudyFolder, given_url: str | None) -> OpenedStudy:
     path = store_file(url, folder.journal)
     if path is not None and not path.is_file():
         raise StorageError(
-            f"study {definition.name!r} has no trials: {path} is absent; restore it from a copy, "
+            f"study {folder.name!r} has no trials: {path} is absent; restore it from a copy, "
             "or start a study under another name"
         )
     storage = open_storage(url, folder.journal)
@@ -118,11 +119,11 @@ def find_trial(opened: OpenedStudy, number: int) -> TrialRow:
     rows = {row.number: row for row in opened.rows}
     if number not in rows:
         have = f"they are 0 to {max(rows)}" if rows else "it has none yet"
-        raise UsageError(f"study {opened.definition.name!r} has no trial {number}; {have}")
+        raise UsageError(f"study {opened.folder.name!r} has no trial {number}; {have}")
     row = rows[number]
     if row.architecture is None:
         raise UsageError(
-            f"trial {number} of study {opened.definition.name!r} has no network ({row.word}): "
+            f"trial {number} of study {opened.folder.name!r} has no network ({row.word}): "
             "it ended before one was chosen"
         )
     return row
@@ -168,7 +169,7 @@ def _best_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
     summary = opened.rungs.summarise(budget)
     row = summary.better
     if row is None:
-        raise UsageError(f"study {definition.name!r}: {nothing_fits(summary)}")
+        raise UsageError(f"study {opened.folder.name!r}: {nothing_fits(summary)}")
     kind = f"the baseline {name_baseline(row)}" if row.source == KNOWN else "found by the search"
     notes = describe_deciding_rung(opened.rungs, budget) if row is summary.best else []
     text = " ".join([f"best: trial {row.number}, {kind}.", *notes])
@@ -181,7 +182,7 @@ def _trial_row(args: argparse.Namespace, opened: OpenedStudy) -> TrialRow:
     if row.state == "rejected":
         raise UsageError(
             f"trial {row.number} is outside the study's caps ({row.reason}); "
-            f"`python cli.py show {row.number}` shows it, and --arch trains any network"
+            f"`{program()} show {row.number}` shows it, and --arch trains any network"
         )
     if row.is_broken or row.state == "failed":
         print_lines(f"note: trial {row.number} {row.word}: {row.reason}", file=sys.stderr)

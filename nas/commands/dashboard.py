@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     opened = open_study(args)
     server = make_dashboard(opened.storage, args.port, allow_writing=args.write)
     mode = "notes may be written" if args.write else "read-only"
-    name, port = opened.definition.name, server.server_port
+    name, port = opened.folder.name, server.server_port
     print_lines(f"study {name}: http://127.0.0.1:{port}/  ({mode})")
     print("Ctrl-C stops it.", file=sys.stderr)
     sys.stdout.flush()

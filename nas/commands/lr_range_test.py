@@ -22,7 +22,7 @@ from nas.commands import arguments
 from nas.commands.training import DEFAULT_DATASET, load_data
 from nas.errors import UsageError
 from nas.network.presets import resolve_architecture
-from nas.printing import print_json
+from nas.printing import print_json, program
 
 if TYPE_CHECKING:
     from nas.training.lr_range import Ramp, RangeStep, RangeTest
@@ -37,7 +37,7 @@ RANGES = {"sgd": (1e-4, 10.0), "adam": (1e-6, 1.0), "adamw": (1e-6, 1.0)}  # whe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `lr-range-test`."""
     parser.add_argument(
-        "architecture", metavar="ARCH", help="a preset, a JSON file or the paper's notation"
+        "architecture", metavar="ARCH", help="a preset, a JSON file, a run or the paper's notation"
     )
     arguments.add_stem(parser)
     group = parser.add_argument_group("test")
@@ -175,7 +175,7 @@ def _write(
 
 def _next_command(args: argparse.Namespace, spec: TrainSpec, found: Suggestion) -> str:
     """Return the command that trains with the suggested rates, on the same data and recipe."""
-    words = ["python", "cli.py", "retrain", "--arch", args.architecture]
+    words = ["retrain", "--arch", args.architecture]
     given = vars(args) | {"dataset": args.dataset or DEFAULT_DATASET, "recipe": spec.recipe.name}
     for name in ("stem", "dataset", "data", "image_size", "device", "seed", "studies", "recipe"):
         if given[name] is not None:
@@ -187,7 +187,7 @@ def _next_command(args: argparse.Namespace, spec: TrainSpec, found: Suggestion) 
     kept = [text for text in args.overrides if text.partition("=")[0].strip() not in rates]
     for text in (*kept, *(f"{field}={value}" for field, value in rates.items())):
         words += ["--set", text]
-    return shlex.join(words)
+    return f"{program()} {shlex.join(words)}"
 
 
 def _print(record: dict[str, Any]) -> None:

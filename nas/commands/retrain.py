@@ -3,7 +3,8 @@
 Training and validation split are merged, unless --holdout keeps the validation split apart. The
 result is that of the last epoch. The folder <studies>/<study>/retrain/<id>-seed<k> (with --arch:
 <studies>/retrain/<id>-seed<k>) gets weights, curves, metrics and a checkpoint of the last epoch
-(on a GPU, of one in the last 20 seconds or so); --resume goes on from it.
+(on a GPU, of one in the last 20 seconds or so); --resume goes on from it. On other data than the
+study's the folder is <id>-<data>-seed<k>.
 
   cli.py retrain --best
   cli.py retrain --arch resnet20 --dataset cifar10 --epochs 100 --set learning_rate=0.05
@@ -25,6 +26,7 @@ from nas.network.blocks import STEMS
 from nas.network.caps import parse_count
 from nas.printing import print_json, print_lines
 from nas.training.result import Ending
+from nas.units import plural
 
 if TYPE_CHECKING:
     from nas.data.images import Dataset
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_options(
         which,
         ("--trial", int, "N", "trial number N of the study"),
-        ("--arch", str, "NAME|FILE", "a preset, a JSON file or the paper's notation"),
+        ("--arch", str, "NAME|FILE", "a preset, a JSON file, a run or the paper's notation"),
     )
     stems = f"with --arch: the stem's kind, {arguments.list_names(STEMS)}; a notation has none"
     arguments.add_options(
@@ -97,11 +99,10 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
     from nas.data.datasets import load_training, make_reading
     from nas.retraining.run import RunSpec
     from nas.retraining.run_folder import run_folder
-    from nas.study.folder import studies_folder
+    from nas.study.folder import data_name, studies_folder
     from nas.training.engine import Engine, choose_device
 
-    architecture, definition, parent = find_network(args)
-    parent = parent or studies_folder(args.studies)
+    architecture, definition, study = find_network(args)
     dataset = args.dataset or (definition.dataset if definition else None)
     if dataset is None:
         raise UsageError(
@@ -113,12 +114,16 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
         reading = make_reading(vars(args), definition.reading)
         if data_dir is None and definition.data_dir:
             data_dir = Path(definition.data_dir)
+    parent, other = study or studies_folder(args.studies), ""
     recipe = arguments.make_recipe(args, DEFAULT_RECIPE)  # refused before the data are read
     architecture = architecture.with_dropout(recipe.dropout)  # the folder says what was trained
     device = choose_device(args.device or "auto")
     data = load_training(dataset, data_dir, reading)
-    if definition is not None and same_data and data.fingerprint != definition.data_fingerprint:
+    if definition is not None and data.fingerprint != definition.data_fingerprint:
         print("note: these are not the images that the study searched on", file=sys.stderr)
+        # they were asked for: the study's folder of this network and seed is of its own images
+        if study is not None and (args.data or not same_data):
+            other = data_name(dataset, data_dir)
     first = args.seed or 0
     recipe = arguments.make_recipe(args, DEFAULT_RECIPE, len(data.train))
     return [
@@ -133,7 +138,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
             engine=Engine(device),
             holdout=args.holdout,
             split_seed=definition.seed if definition else 0,
-            folder=run_folder(parent, architecture, seed),
+            folder=run_folder(parent, architecture, seed, other),
             command=args.command_line,
         )
         for seed in range(first, first + args.seeds)
@@ -175,7 +180,7 @@ def _print_end(
                 f"seed {item.seed}: test accuracy {100 * metrics['test_accuracy']:.2f} "
                 f"± {100 * metrics['test_standard_error']:.2f}% on "
                 f"{metrics['test_images']:,} images, {metrics['num_params']:,} parameters, "
-                f"{metrics['settings']['epochs']} epochs"
+                f"{plural(metrics['settings']['epochs'], 'epoch')}"
             )
             print(f"        {_describe_gap(metrics)}")
             print_lines(*(f"        {note}" for note in metrics.get("test_notes", ())))

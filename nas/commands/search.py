@@ -1,5 +1,8 @@
 """Search for the best network within a budget.
 
+  cli.py search --budget 5e6 --trials 200
+  cli.py search --budget 300k --dataset folder --data ~/pets --hours 2
+
 A sampler proposes networks, an exact counter rejects what is over the budget before anything is
 trained, short trainings rank the rest, and a pruner stops those below the median. The best of
 these climb to longer trainings while the search goes on. The same command line resumes a search
@@ -25,7 +28,7 @@ from nas.network.caps import parse_budgets, parse_count
 from nas.printing import print_lines
 from nas.samplers import DEFAULT_SAMPLER, SAMPLERS
 from nas.study.definition import OVER_BUDGET
-from nas.study.folder import STORAGE_VARIABLE
+from nas.study.folder import OTHER_FOLDERS, STORAGE_VARIABLE
 from nas.study.pruners import DEFAULT_PRUNER, PRUNERS
 from nas.study.rungs import parse_rungs
 from nas.units import parse_fraction, parse_hours
@@ -81,6 +84,7 @@ def _choices(does: str, table: Iterable[str], default: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `search`."""
+    parser.usage = f"{parser.prog} --budget N [options]"
     group = parser.add_argument_group("search")
     macs = partial(parse_count, name="max-macs")
     activations = partial(parse_count, name="max-activations")
@@ -89,25 +93,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_options(
         group,
         ("--budget", parse_count, "N", "most parameters: 5e6, 5M, 300k, 5_000_000"),
-        ("--targets", parse_budgets, "N,N,...", TARGETS_HELP),
         (
             "--trials",
             partial(parse_count, name="trials"),
             "N",
             "trials in total (default: 200, or what fits in --hours)",
         ),
+        ("--hours", partial(parse_hours, name="hours", has_none=False), "H", HOURS_HELP),
         ("--space", str, "NAME|FILE", space),
         ("--epochs", int, "N", "epochs of every trial (default: chosen for the machine)"),
-        ("--folds", int, "K", FOLDS_HELP),
+        ("--rungs", parse_rungs, "24x30,6x100", RUNGS_HELP),
+        ("--workers", arguments.parse_workers, "N", WORKERS_HELP),
+    )
+    arguments.add_time_limit(group)
+    arguments.add_flags(group, ("--dry-run", "say what would happen; write nothing"))
+    arguments.add_study(parser, "<space>-<budget>-<data>, as in resnet-5M-cifar10")
+    arguments.add_training(parser)
+    arguments.add_format(parser)
+    group = parser.add_argument_group("rarely needed")
+    arguments.add_options(
+        group,
+        ("--max-macs", macs, "N", "most multiply-adds for one image"),
+        ("--max-activations", activations, "N", outputs),
+        ("--targets", parse_budgets, "N,N,...", TARGETS_HELP),
         ("--trials-of", str, "STUDY", TRIALS_OF_HELP),
+        ("--folds", int, "K", FOLDS_HELP),
         ("--sampler", str, "NAME", _choices("proposes", SAMPLERS, DEFAULT_SAMPLER)),
         ("--pruner", str, "NAME", _choices("stops early", PRUNERS, DEFAULT_PRUNER)),
         ("--audit", parse_fraction, "FRACTION", AUDIT_HELP),
-        ("--max-macs", macs, "N", "most multiply-adds for one image"),
-        ("--max-activations", activations, "N", outputs),
-        ("--rungs", parse_rungs, "24x30,6x100", RUNGS_HELP),
-        ("--workers", arguments.parse_workers, "N", WORKERS_HELP),
-        ("--hours", partial(parse_hours, name="hours", has_none=False), "H", HOURS_HELP),
         ("--gpu-hours", parse_hours, "H", GPU_HOURS_HELP),
     )
     group.add_argument(
@@ -119,12 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # --no-known is what the option was called before
     for name, shown in (("--no-baselines", text), ("--no-known", argparse.SUPPRESS)):
         group.add_argument(name, action="store_false", dest="known", default=None, help=shown)
-    arguments.add_time_limit(group)
-    arguments.add_flags(group, ("--dry-run", "say what would happen; write nothing"))
-    arguments.add_study(parser, "<space>-<budget>-<dataset>")
-    arguments.add_training(parser)
-    arguments.add_track(parser)
-    arguments.add_format(parser)
+    arguments.add_track(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -136,8 +144,10 @@ def run(args: argparse.Namespace) -> int:
     from nas.search.request import make_request
 
     request = make_request({**vars(args), "command": args.command_line})
-    if args.budget is not None and not request.folder.exists:
-        _check_budget(request)
+    if not request.folder.exists:
+        _refuse_reserved(request.folder.name)
+        if args.budget is not None:
+            _check_budget(request)
     from rich.console import Console
 
     from nas.search.preflight import describe_search
@@ -148,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
     require_trackers(args.track)
     _note_storage(request)
     search = prepare(request)
-    print_lines(*describe_search(search), file=sys.stderr)
+    print_lines(*describe_search(search), file=sys.stderr, indent=10)
     if args.dry_run:
         print("dry run: nothing was written", file=sys.stderr)
         return 0
@@ -159,6 +169,16 @@ def run(args: argparse.Namespace) -> int:
         text = "interrupted; the state is saved: the same command resumes"
         raise KeyboardInterrupt(text) from None
     return print_end(args, read_study(search.folder, args.storage), reason)
+
+
+def _refuse_reserved(name: str) -> None:
+    """Refuse the name of a folder that another command writes into, beside the studies."""
+    from nas.paper.study import list_claim_studies
+
+    if name in (*OTHER_FOLDERS, *list_claim_studies()):
+        raise UsageError(
+            f"{name!r} is where another command keeps its results; give another --study NAME"
+        )
 
 
 def _note_storage(request: Request) -> None:

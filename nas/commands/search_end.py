@@ -8,7 +8,7 @@ import sys
 
 from nas.commands.best import print_best
 from nas.commands.common import OpenedStudy
-from nas.printing import print_json, print_lines
+from nas.printing import print_json, print_lines, program
 
 
 def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int:
@@ -43,15 +43,15 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     broken = f", {funnel.broken} broken" if funnel.broken else ""
     print(f"\n{ends[reason]}: {funnel.trained} trained{broken}\n", file=sys.stderr)
     print_best(opened.rungs, summary)
-    for line in describe_budgets(opened.rows, definition.targets, summary.val_images):
-        print(line)
     spent, saved = describe_spending(opened.spending)
-    print(f"spent {spent}\nsaved {saved}")
+    lines = describe_budgets(opened.rows, definition.targets, summary.val_images)
+    lines += [f"spent {spent}", f"saved {saved}"]
     if definition.audit:
-        print(f"audit {describe_audit(audit(opened.rows))}")
+        lines.append(f"audit {describe_audit(audit(opened.rows))}")
+    print_lines(*lines, indent=6)
     if summary.best is not None:
         where = shlex.quote(opened.folder.name)
         where += f" --studies {shlex.quote(args.studies)}" if args.studies else ""
-        print_lines("", f"next: python cli.py retrain --best --study {where}")
-        print_lines(f"      python cli.py dashboard --study {where}")
+        print_lines("", f"next: {program()} retrain --best --study {where}")
+        print_lines(f"      {program()} dashboard --study {where}")
     return code

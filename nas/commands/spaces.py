@@ -23,9 +23,17 @@ from nas.commands.arguments import (
 from nas.data.datasets import DATASETS, early_input_spec
 from nas.errors import UsageError
 from nas.network.caps import Caps, format_count, format_percent, parse_count
-from nas.printing import print_json, print_table, print_titles
+from nas.printing import (
+    print_json,
+    print_lines,
+    print_table,
+    print_titles,
+    program,
+    terminal_columns,
+)
 from nas.space import BudgetedSpace, list_spaces, load_space
 from nas.space.baselines import Baseline, SearchCost, nearest_baselines, search_cost
+from nas.units import plural
 
 DEFAULT_TRIALS, DEFAULT_EPOCHS, DEFAULT_IMAGES = 200, 10, 45_000  # CIFAR-10 on a GPU
 NUM_BINS = 12
@@ -93,22 +101,25 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    print(f"{loaded.name}: {loaded.title}\n")
+    size = f"{spec.channels}x{spec.image_size}x{spec.image_size}"
+    print_lines(f"{loaded.name}: {loaded.title}", "", indent=0)
+    print(f"input      {size}, {plural(spec.num_classes, 'class', 'classes')} ({args.dataset})")
     print(f"networks   {total:,}")
     if args.budget is not None:
         error = "" if fitting.is_exact else f" ± {fitting.standard_error:,.0f} (estimated)"
-        print(
+        print_lines(
             f"fitting    {fitting.value:,}{error} within {args.budget:,} parameters "
-            f"({format_percent(fitting.value, total)})"
+            f"({format_percent(fitting.value, total)})",
+            indent=11,
         )
     print(f"smallest   {small.num_params:,} parameters")
     print(f"largest    {large.num_params:,} parameters\n")
     if cost is not None:
         _print_baselines(baselines, args.budget)
         _print_cost(args, cost)
-    widest = max(max(bins), 1)
+    widest, most = max(max(bins), 1), min(BAR_COLUMNS, terminal_columns() - 40)
     for low, high, number in zip(edges, edges[1:], bins, strict=False):
-        bar = "█" * round(BAR_COLUMNS * number / widest)
+        bar = "█" * round(most * number / widest)
         print(f"{low:>13,} to {high:>13,}  {number / max(total, 1):>6.1%}  {bar}".rstrip())
     return 0
 
@@ -132,14 +143,17 @@ def _print_baselines(baselines: list[Baseline], budget: int) -> None:
 
 def _print_cost(args: argparse.Namespace, cost: SearchCost) -> None:
     words = ["search", "--space", args.name, "--budget", str(args.budget)]
-    words += ["--dataset", args.dataset, "--dry-run"]
-    print(
-        f"cost       {format_count(round(cost.total_macs))} multiply-adds: {args.trials:,} trials "
-        f"of {args.epochs:,} epochs of {args.images:,} images, nothing pruned\n"
+    words += ["--dataset", args.dataset, *(["--data", str(args.data)] if args.data else [])]
+    print_lines(
+        f"cost       {format_count(round(cost.total_macs))} multiply-adds: "
+        f"{plural(args.trials, 'trial')} of {plural(args.epochs, 'epoch')} of "
+        f"{plural(args.images, 'image')}, nothing pruned",
         f"           3 x {format_count(round(cost.mean_macs))} "
-        f"± {format_count(round(cost.standard_error))} an image, the mean of what fits\n"
-        f"time       measured on this machine by: python cli.py {shlex.join(words)}\n"
+        f"± {format_count(round(cost.standard_error))} an image, the mean of what fits",
+        indent=11,
     )
+    command = f"{program()} {shlex.join([*words, '--dry-run'])}"
+    print_lines("time       measured on this machine by:", f"  {command}", "")
 
 
 def _edges(low: int, high: int) -> list[int]:

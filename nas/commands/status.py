@@ -10,7 +10,7 @@ from nas.commands.arguments import add_format, add_study
 from nas.commands.common import OpenedStudy, open_study
 from nas.network.caps import format_percent
 from nas.printing import print_json, print_lines
-from nas.units import format_duration
+from nas.units import format_duration, plural
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
     from nas.results.forecast import Forecast
+    from nas.results.question import asks_paper, describe_answer
+    from nas.results.rungs_text import describe_agreements
     from nas.results.study_rungs import begun_rungs, rungs_of
     from nas.study.attributes import CHANGES, DEVICE_HOURS, TARGET
     from nas.study.lineage import is_machines
@@ -51,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print_json(record)
     else:
-        print_lines(*_lines(opened, record))
+        print_lines(*_lines(opened, record), indent=10)
+        answer = describe_answer(opened.summary.answer) if asks_paper(opened.definition) else []
+        if text := [*answer, *describe_agreements(opened.rungs)]:
+            print_lines("", *text, indent=2)
     return 0
 
 
@@ -64,28 +69,28 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     """
     from nas.results.audit import audit, describe_audit
     from nas.results.budgets import describe_budgets
-    from nas.results.question import describe_answer
-    from nas.results.rungs_text import describe_agreements, describe_rungs
+    from nas.results.rungs_text import describe_rungs
     from nas.results.spending import describe_spending
     from nas.results.summary import nothing_fits, percent
     from nas.study.attributes import SAMPLER
 
     definition, summary, rungs = opened.definition, opened.summary, opened.rungs
+    name, own = opened.folder.name, definition.name  # a renamed folder's store keeps the old one
     plan, funnel, best = definition.plan, summary.funnel, summary.best
     spent, saved = describe_spending(opened.spending)
     hours = record["device_hours"]
-    limit = f"; none begins after {hours:g} hours" if hours is not None else ""
+    limit = f"; none begins after {hours:g} hour{'s' * (hours != 1)}" if hours is not None else ""
     lines = [
-        f"study     {definition.name} in {opened.folder.path}",
+        f"study     {name} in {opened.folder.path}{f' ({own} in its store)' * (name != own)}",
         f"search    {definition.space}, at most {definition.budget:,} parameters, "
         f"{definition.dataset}, sampler {opened.study.user_attrs.get(SAMPLER)}, "
         f"pruner {definition.pruner}",
-        f"plan      {plan.epochs} epochs on {plan.train_images:,} + {plan.val_images:,} images"
-        f"{f' in {plan.folds} folds' * (plan.folds > 1)}, {plan.device}",
+        f"plan      {plural(plan.epochs, 'epoch')} on {plan.train_images:,} + "
+        f"{plan.val_images:,} images{f' in {plan.folds} folds' * (plan.folds > 1)}, {plan.device}",
         f"trained   {funnel.trained} of {record['target_trials']}: {funnel.complete} to the end, "
         f"{funnel.pruned} pruned; {funnel.broken} broken",
-        f"rejected  {funnel.num_over_budget} over budget and {funnel.num_repeats} repeats, "
-        "before training",
+        f"rejected  {funnel.num_over_budget} over budget and "
+        f"{plural(funnel.num_repeats, 'repeat')}, before training",
         f"failed    {funnel.failed} (killed, interrupted, withdrawn); {funnel.waiting} waiting",
         f"spent     {spent}{limit}",
         f"saved     {saved}",
@@ -111,8 +116,7 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         )
     budgets = describe_budgets(opened.rows, definition.targets, summary.val_images)
     lines += [f"budget    {line}" for line in budgets]
-    lines += [*describe_rungs(rungs), f"time      {_describe_time(opened, record)}", ""]
-    return [*lines, *describe_answer(summary.answer), *describe_agreements(rungs)]
+    return [*lines, *describe_rungs(rungs), f"time      {_describe_time(opened, record)}"]
 
 
 def _describe_time(opened: OpenedStudy, record: Mapping[str, Any]) -> str:

@@ -24,8 +24,8 @@ from nas.commands import arguments
 from nas.commands.training import load_data
 from nas.paper.findings import describe_result, print_findings
 from nas.paper.study import SCALES, arm_epochs, arm_settings, list_claim_studies, load_claim_study
-from nas.printing import print_json, print_table, print_titles
-from nas.units import format_duration
+from nas.printing import print_json, print_table, print_titles, program
+from nas.units import format_duration, plural
 
 if TYPE_CHECKING:
     from nas.paper.run_study import Record, Sitting
@@ -140,7 +140,7 @@ def _print_plan(args: argparse.Namespace, sitting: Sitting) -> int:
             {"study": sitting.study.name, "num_seeds": seeds, "arms": arms, "claims": claims}
         )
         return 0
-    print(sitting.study.text.rstrip(), end="\n\n")
+    print(sitting.study.text.rstrip().replace("python cli.py", program()), end="\n\n")
     cells = [
         (
             str(arm["name"]),
@@ -155,8 +155,9 @@ def _print_plan(args: argparse.Namespace, sitting: Sitting) -> int:
     header = ("arm", "parameters", "multiply-adds", "epochs", "batch", "set over the recipe paper")
     print_table(header, cells, left=(0, -1))
     print(
-        f"\n{sitting.comparison.num_seeds} seeds x {len(arms)} arms on {num_train:,} images, "
-        f"validated on {num_val:,}: about {format_duration(seconds)} on {hardware(sitting.engine)}"
+        f"\n{plural(sitting.comparison.num_seeds, 'seed')} x {len(arms)} arms on "
+        f"{num_train:,} images, validated on {num_val:,}: about {format_duration(seconds)} on "
+        f"{hardware(sitting.engine)}"
     )
     return 0
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.commands.arguments import add_flags
 from nas.errors import UsageError
 from nas.printing import print_lines
-from nas.units import format_duration
+from nas.units import format_duration, plural
 
 if TYPE_CHECKING:
     from nas.data.images import Dataset
@@ -137,8 +137,8 @@ def _describe(item: RunSpec, data: Dataset, seconds: float | None) -> tuple[str,
     val = f", {len(data.val):,} held out" if data.val is not None else ""
     time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
     return (
-        f"seed {item.seed}: {item.epochs} epochs on {len(data.train):,} images{val}, recipe "
-        f"{item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}",
+        f"seed {item.seed}: {plural(item.epochs, 'epoch')} on {len(data.train):,} images{val}, "
+        f"recipe {item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}",
         f"        {time} in all -> {item.folder.path}",
     )
 

@@ -156,7 +156,6 @@ def format_percent(value: int, cap: int) -> str:
 
 
 def _refusal(name: str, value: object) -> BudgetError:
-    return BudgetError(
-        f"{name} must be a positive whole number, but got {value!r}; "
-        "write it as 5e6, 5M, 300k, 5_000_000 or 5000000"
-    )
+    is_cap = name in (*dict(CAP_NAMES), "targets")  # the others are small numbers
+    how = "write it as 5e6, 5M, 300k, 5_000_000 or 5000000" if is_cap else "give 1 or more"
+    return BudgetError(f"{name} must be a positive whole number, but got {value!r}; {how}")

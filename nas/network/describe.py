@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.blocks import STEMS
 from nas.network.complexity import count_layers
+from nas.units import plural
 
-PICTURE_COLUMNS = 60
+PICTURE_COLUMNS = 60  # of the bars
 HEIGHT_GLYPHS = "▁▂▃▄▅▆▇█"
 
 
@@ -60,21 +61,24 @@ def stage_rows(architecture: Architecture, input_spec: InputSpec) -> list[StageR
     ]
 
 
-def draw_network(architecture: Architecture, input_spec: InputSpec) -> list[str]:
+def draw_network(
+    architecture: Architecture, input_spec: InputSpec, columns: int = PICTURE_COLUMNS
+) -> list[str]:
     """Return a picture: one line per stage, one bar per block, as high as the stage is wide.
 
-    A stage with more blocks than fit is cut, and says how many it has.
+    A stage with more blocks than fit in `columns` is cut, and says how many it has.
     """
     rows = [row for row in stage_rows(architecture, input_spec) if row.name != "head"]
+    classes = plural(input_spec.num_classes, "class", "classes")
     widest = max(row.width for row in rows)
     lines = [f"{input_spec.channels} x {input_spec.image_size}x{input_spec.image_size} image"]
     for row in rows:
         level = (row.width * len(HEIGHT_GLYPHS) - 1) // widest
         bar = HEIGHT_GLYPHS[min(level, len(HEIGHT_GLYPHS) - 1)]
         thick = "" if row.kind in STEMS or row.kind.startswith("bottleneck") else bar
-        shown = min(row.depth, PICTURE_COLUMNS // (1 + len(bar + thick)))
+        shown = min(row.depth, columns // (1 + len(bar + thick)))
         blocks = " ".join([bar + thick] * shown) + (" …" if shown < row.depth else "")
         size = f"{row.size}x{row.size}"
         lines.append(f"{size:>7}  {blocks}  {row.depth} x {row.kind} {row.width}")
-    lines.append(f"{'':>7}  mean over the map, linear to {input_spec.num_classes} classes")
+    lines.append(f"{'':>7}  mean over the map, linear to {classes}")
     return lines

@@ -108,12 +108,13 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ROWS}
 
 
 def resolve_architecture(text: str, stem_kind: str | None = None) -> Architecture:
-    """Read an architecture as a user gives it: a preset's name, a JSON file or the notation.
+    """Read an architecture as a user gives it: a preset's name, a file, a run or the notation.
 
     A preset's name comes before a file of that name; write ``./final`` for the file.
 
     Args:
-        text: ``final``, ``nets/mine.json`` or ``[[Basic,3,64],[Bottleneck,26,256,0.1]]``.
+        text: ``final``, ``nets/mine.json``, the folder of a run or
+            ``[[Basic,3,64],[Bottleneck,26,256,0.1]]``.
         stem_kind: A key of `nas.network.blocks.STEMS` that replaces the architecture's own stem
             kind; without it the notation, which carries no stem, gets ``conv3x3``.
 
@@ -136,6 +137,8 @@ def _read(text: str) -> Architecture:
     if text.startswith("["):
         return Architecture.from_notation(text)
     path = Path(os.path.expanduser(text))  # Path's own raises where there is no such user
+    if os.path.isdir(path):
+        path = path / "architecture.json"  # of a run
     if path.suffix != ".json" and not os.path.isfile(path):  # as where a name is too long
         raise unknown_name("architecture", text, PRESETS)
     try:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.paper.metrics import METRICS, SHOWN_IN_PERCENT
-from nas.units import format_duration
+from nas.units import format_duration, plural
 
 if TYPE_CHECKING:
     from nas.paper.run_study import Finding, Record, Sitting
@@ -40,7 +40,8 @@ def print_findings(sitting: Sitting, records: list[Record], findings: list[Findi
     seconds = sum(record["elapsed_seconds"] for record in records)
     scale = sitting.scale.what.partition(":")[0]
     print(
-        f"{sitting.study.title}\n{scale}: {sitting.epochs} epochs on {num_train:,} images, ",
+        f"{sitting.study.title}\n{scale}: {plural(sitting.epochs, 'epoch')} on "
+        f"{num_train:,} images, ",
         end="",
     )
     print(f"{num_val:,} for validation; {format_duration(seconds)} in all\n")

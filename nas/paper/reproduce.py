@@ -19,6 +19,7 @@ from nas.retraining.run_folder import RunFolder
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe, get_recipe
 from nas.training.result import Ending
+from nas.units import plural
 
 FITTED = ("learning_rate", "floor_learning_rate", "batch_size")  # to few images
 
@@ -180,8 +181,8 @@ def _judge(row: PaperRow, metrics: Mapping[str, Any]) -> tuple[str, str]:
     floor = min(2 * chance, (1 + chance) / 2)  # twice guessing; of two classes half-way up
     if metrics["train_accuracy"] < floor:
         epochs = metrics["settings"]["epochs"]
-        words = f"training accuracy {100 * metrics['train_accuracy']:.1f}% after {epochs} "
-        words += f"epoch{'s' * (epochs > 1)}, below {100 * floor:.0f}%"
+        words = f"training accuracy {100 * metrics['train_accuracy']:.1f}% after "
+        words += f"{plural(epochs, 'epoch')}, below {100 * floor:.0f}%"
         return "did not converge", f"{words}{echo}"
     if is_very_low:
         return "finished", "it converged here, where the paper's run did not"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas.paper.table import FINAL_ROW, ORIGINS, UNMENTIONED, PaperRow, Setting
-from nas.printing import print_json, print_table
+from nas.printing import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from nas.paper.reproduce import Reproduction
@@ -56,7 +56,7 @@ def print_settings(plan: Sequence[Planned]) -> None:
             left=(0, 1, 2, 3),
         )
         off = [s.name for s in item.settings if s.source == UNMENTIONED]
-        print(f"{UNMENTIONED} ({ORIGINS['ours']}): {', '.join(off)}\n")
+        print_lines(f"{UNMENTIONED} ({ORIGINS['ours']}): {', '.join(off)}", "", indent=2)
 
 
 def _word(value: Any) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nas.seeds import derive_seed
 from nas.statistics import wilson_interval
 from nas.study.trials import TrialRow, rank
+from nas.units import plural
 
 TOP = 5  # the best that pruning must not cost
 
@@ -61,7 +62,7 @@ def describe_audit(found: Audit) -> str:
             f"{TOP}: no trial that it would have stopped has run on to its end yet"
         )
     return (
-        f"of {found.num_audited} trials that pruning would have stopped {found.num_top} ended "
-        f"among the best {TOP}: {found.num_top / found.num_audited:.0%}, "
+        f"of {plural(found.num_audited, 'trial')} that pruning would have stopped "
+        f"{found.num_top} ended among the best {TOP}: {found.num_top / found.num_audited:.0%}, "
         f"95% interval {found.low:.0%} to {found.high:.0%}"
     )

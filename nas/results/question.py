@@ -18,10 +18,12 @@ from typing import Any
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps
 from nas.statistics import spearman, spearman_interval
+from nas.study.definition import StudyDefinition
 from nas.study.rungs import describe_training
 from nas.study.trials import TrialRow, gather
 from nas.training.result import Ending
 
+PAPER_DATASET = "cifar10"
 MIN_BUDGET_FRACTION = 0.9
 MIN_CANDIDATES = 8
 CLAIMED_SIGNS = {"total depth": 1, "mean width": -1, "share of bottlenecks": 1}
@@ -128,6 +130,11 @@ def correlate(feature: str, values: Sequence[float], accuracies: Sequence[float]
         return Correlation(feature, None, None, None)
     low, high = spearman_interval(coefficient, len(values))
     return Correlation(feature, coefficient, low, high)
+
+
+def asks_paper(definition: StudyDefinition) -> bool:
+    """Tell whether a study is of the paper's data, so that its question is answered unasked."""
+    return definition.dataset == PAPER_DATASET
 
 
 def describe_answer(answer: Answer) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from nas.results.study_rungs import Rung, StudyRungs
 from nas.statistics import kendall_tau, tau_interval
 from nas.study.rungs import describe_training
+from nas.units import list_words, plural
 
 MIN_FOR_INTERVAL = 8  # as for the paper's question; fewer give an interval that says nothing
 
@@ -63,10 +64,10 @@ def compare_all(study_rungs: StudyRungs) -> list[Agreement]:
 
 def describe_agreement(item: Agreement) -> str:
     """Return the correlation in a sentence."""
-    text = f"Ranks after {item.low_epochs} and {item.high_epochs} epochs: "
+    text = f"Ranks after {item.low_epochs} and {plural(item.high_epochs, 'epoch')}: "
     if item.low_images != item.high_images:
         text = (
-            f"Ranks after {item.low_epochs} epochs on {item.low_images:,} images and "
+            f"Ranks after {plural(item.low_epochs, 'epoch')} on {item.low_images:,} images and "
             f"{item.high_epochs} on {item.high_images:,}: "
         )
     if item.num_networks < 2:
@@ -120,10 +121,11 @@ def describe_deciding_rung(study_rungs: StudyRungs, budget: int) -> list[str]:
             f"{trained} of {rung.num_trials or rung.spec.count} trained."
         ]
     if silent:
-        names = ", ".join(item.label for item in silent)
+        names = list_words(item.label for item in silent)
+        lead = f"Rungs {names} do" if len(silent) > 1 else f"Rung {names} does"
         lines.append(
-            f"Rung {names} does not decide for {budget:,} parameters: the best network within "
-            "them has not been trained in it."
+            f"{lead} not decide for {budget:,} parameters: the best network within them has not "
+            "been trained there."
         )
     return lines
 

@@ -18,7 +18,7 @@ from nas.study.attributes import KNOWN
 from nas.study.lineage import INTERRUPTED
 from nas.study.trials import TrialRow
 from nas.training.result import Ending
-from nas.units import format_duration
+from nas.units import format_duration, plural
 
 SECONDS_PER_HOUR = 3_600.0
 
@@ -149,8 +149,8 @@ def describe_spending(spending: Spending) -> list[str]:
     saved = where_any(spending.saved_by_pruning_seconds, "by pruning")
     if spending.num_rejected:
         seconds = format_duration(spending.saved_by_rejecting_seconds)
-        text = f"{seconds} by rejecting {spending.num_rejected} candidates before training"
-        saved.insert(0, text)
+        rejected = plural(spending.num_rejected, "candidate")
+        saved.insert(0, f"{seconds} by rejecting {rejected} before training")
     return [
         f"{format_duration(spending.total_seconds)} of training: {', '.join(parts)}",
         f"about {', '.join(saved)} (estimated)" if saved else "nothing was rejected or pruned yet",

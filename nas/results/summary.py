@@ -11,7 +11,7 @@ from typing import Any
 from nas.network.architecture import Architecture
 from nas.network.caps import format_percent
 from nas.network.presets import PRESETS
-from nas.results.question import Answer, describe_answer
+from nas.results.question import Answer
 from nas.statistics import (
     TYPICAL_ACCURACY,
     Z_95,
@@ -22,6 +22,7 @@ from nas.statistics import (
 from nas.study.attributes import KNOWN
 from nas.study.rungs import describe_training
 from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank, tied_with_first
+from nas.units import list_words, plural
 
 TOP = 5
 PARETO_ROWS = 8
@@ -254,7 +255,7 @@ def describe_trial(row: TrialRow, study: str, num_images: int) -> list[str]:
     if row.val_accuracy is not None and not row.is_broken:
         parts.append(f"val accuracy {percent(row.val_accuracy, num_images)}")
     if row.num_epochs:
-        parts.append(f"{row.num_epochs} epochs")
+        parts.append(plural(row.num_epochs, "epoch"))
     if row.reason:
         parts.append(row.reason)
     return [*lines, ", ".join(parts)]
@@ -299,12 +300,11 @@ def verdict_lines(summary: Summary) -> list[str]:
     smallest = summary.smallest_tied
     others = [row for row in summary.tied if row is not best]
     if others:
-        numbers = ", ".join(str(row.number) for row in others[:8]) + (
-            f" and {len(others) - 8} more" if len(others) > 8 else ""
-        )
+        numbers: list[object] = [row.number for row in others[:8]]
+        numbers += [f"{len(others) - 8} more"] * (len(others) > 8)
         lines.append(
             f"Trial {best.number} {is_best} by its {by}, tied within one standard error with "
-            f"trial {numbers}."
+            f"trial{'s' * (len(others) > 1)} {list_words(numbers)}."
         )
         if smallest is not None and smallest is not best:
             lines.append(
@@ -333,7 +333,7 @@ def verdict_lines(summary: Summary) -> list[str]:
             "trainings says of such a network, plus half of what its own longest training "
             "differs from the model."
         )
-    return [*lines, *describe_answer(summary.answer)]
+    return lines
 
 
 def _found_against_baseline(summary: Summary) -> str:
@@ -351,7 +351,7 @@ def _found_against_baseline(summary: Summary) -> str:
     else:
         text = f"The best found is ahead of {name} here"
     first, second = (
-        f"trial {row.number} ({row.num_trainings} training{'s' * (row.num_trainings > 1)})"
+        f"trial {row.number} ({plural(row.num_trainings, 'training')})"
         for row in (found, baseline)
     )
     by = " by the estimate" if found.estimate is not None else ""

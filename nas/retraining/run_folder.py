@@ -149,9 +149,17 @@ class RunFolder:
             os.close(descriptor)
 
 
-def run_folder(parent: Path, architecture: Architecture, seed: int) -> RunFolder:
-    """Return the folder of a run under a study or the folder of studies; it is not created."""
-    return RunFolder(parent / "retrain" / f"{identify(architecture).id}-seed{seed}")
+def run_folder(parent: Path, architecture: Architecture, seed: int, other: str = "") -> RunFolder:
+    """Return the folder of a run under a study or the folder of studies; it is not created.
+
+    Args:
+        parent: That folder.
+        architecture: The network.
+        seed: The run's seed.
+        other: What the data are called, where they are not the study's own.
+    """
+    name = f"{identify(architecture).id}{other and '-'}{other}-seed{seed}"
+    return RunFolder(parent / "retrain" / name)
 
 
 def opening(command: str) -> dict[str, str]:
@@ -176,6 +184,8 @@ def refuse_other_settings(
     before, now = _flat(found), _flat(wanted)
     differences = [
         f"{name}: {before.get(name)} -> {now.get(name)}"
+        if name != "data_fingerprint"
+        else "--data: it has other images now"
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
     ]

@@ -40,6 +40,7 @@ from nas.study.storage import (
     store_file,
 )
 from nas.study.trials import is_counted
+from nas.units import plural
 
 # of a trial, what is its process's and its study's, and not taken over
 OWN_ATTRS = (names.WORKER, names.RESUMES, names.DEVICE_SECONDS, names.TARGET_BUDGET)
@@ -195,7 +196,7 @@ def _take_over_trials(ledger: Ledger, search: Search) -> None:
                 intermediate_values=trial.intermediate_values,
             )
         )
-    text = f"{len(done - {None})} of {len(trials)} trials of {source!r} were taken over"
+    text = f"took over {len(done - {None})} of {plural(len(trials), 'trial')} of {source!r}"
     print(f"{text}; space and caps lack the others", file=sys.stderr)
 
 

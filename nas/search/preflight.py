@@ -24,7 +24,7 @@ from nas.space import BudgetedSpace
 from nas.statistics import TYPICAL_ACCURACY, names_a_best, resolvable_difference
 from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
-from nas.units import format_duration
+from nas.units import format_duration, list_words, plural
 
 
 def describe_search(search: Search) -> list[str]:
@@ -36,7 +36,7 @@ def describe_search(search: Search) -> list[str]:
     """
     definition, recipe = search.definition, search.definition.recipe
     lines = [
-        f"study     {definition.name} ({'new' if search.is_new else 'exists, resumed'})",
+        f"study     {search.folder.name} ({'new' if search.is_new else 'exists, resumed'})",
         f"space     {_describe_space(search.space)}",
         f"plan      {_describe_plan(search)}",
         f"recipe    {definition.recipe_name}: {recipe['optimizer']}, {recipe['schedule']} to "
@@ -49,7 +49,8 @@ def describe_search(search: Search) -> list[str]:
         budgets = ", ".join(f"{budget:,}" for budget in definition.targets)
         lines.insert(2, f"budgets   {budgets}: each trial has one")
     if search.baselines:
-        lines.append(f"baselines {', '.join(search.baselines)}: trained first, named apart")
+        names = (f"{n} (the space's own)" if n == "baseline" else n for n in search.baselines)
+        lines.append(f"baselines {list_words(names)}: networks to beat, trained first")
     if search.sizing is not None:
         lines.append(f"time      {_describe_time(search, search.sizing)}")
     lines += [f"note      {note}" for note in (*search.data.notes, *version_notes(definition))]
@@ -78,7 +79,7 @@ def _describe_plan(search: Search) -> str:
         what = f"{plan.folds} folds: each of {plan.val_images:,} images validates once"
     aside = data.train.num_set_aside
     return (
-        f"{_describe_workers(search)}: {plan.epochs} epochs on {plan.train_images:,} + "
+        f"{_describe_workers(search)}: {plural(plan.epochs, 'epoch')} on {plan.train_images:,} + "
         f"{plan.val_images // plan.folds:,} images of {definition.dataset} ({what}), "
         f"{definition.image_size}x{definition.image_size}"
         + (f"; {aside:,} more set aside for test" if aside else "")
@@ -109,7 +110,7 @@ def _describe_workers(search: Search) -> str:
         return f"{plan.device}, {at_once}"
     if search.is_short:
         at_once += " (more would take longer to start than they save)"
-    threads = f"{plan.num_threads} thread{'s' * (plan.num_threads > 1)}"
+    threads = plural(plan.num_threads, "thread")
     return f"CPU, {at_once}, {threads}{'' if is_one else ' each'}"
 
 
@@ -130,7 +131,7 @@ def _describe_time(search: Search, sizing: Sizing) -> str:
     seconds = sizing.search_seconds(num_trials, search.definition.pruner)
     seconds = max(seconds / search.workers, slowest)
     return (
-        f"about {format_duration(seconds)} for {num_trials} trials, a "
+        f"about {format_duration(seconds)} for {plural(num_trials, 'trial')}, a "
         f"baseline up to {format_duration(slowest)}, a typical one "
         f"{format_duration(typical)} (timed here)"
     )

@@ -182,8 +182,8 @@ def _comparable(request: Request, loaded: LoadedSpace, data: Dataset) -> StudyDe
     given = _given(request, old, loaded)
     refuse_differences(folder, old, {n: v for n, v in given.items() if n not in LEAVE_TRIALS})
     if data.fingerprint != old.data_fingerprint:
-        text = _other_images(old, "has trials on other images")
-        raise mismatch(folder, old, f"{text}. Leave --trials-of out")
+        text = _other_images(old, "has trials on other images than --data has now")
+        raise mismatch(folder, f"{text}. Leave --trials-of out")
     return old
 
 
@@ -191,7 +191,7 @@ def _prepare_resume(request: Request) -> Search:
     folder = request.folder
     existing = folder.load()
     if reason := other_torch(existing.versions):
-        raise mismatch(folder, existing, reason)
+        raise mismatch(folder, reason)
     loaded = _load_space(folder, existing, request.defining.get("space"))
     shown = shown_url(existing.storage) if existing.storage else None  # older ones keep more
     refuse_differences(folder, replace(existing, storage=shown), _given(request, existing, loaded))
@@ -199,7 +199,7 @@ def _prepare_resume(request: Request) -> Search:
         text = f"was begun before its space {existing.space} was changed"
         text += f" ({_space_changes(existing, loaded)})"
         advice = "Undo that" if existing.space_baseline is None else "Leave --space out"
-        raise mismatch(folder, existing, f"{text}. {advice} to resume it", fits=True)
+        raise mismatch(folder, f"{text}. {advice} to resume it", fits=True)
     if "space" in request.defining and existing.space_baseline is None:
         existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
@@ -207,9 +207,10 @@ def _prepare_resume(request: Request) -> Search:
     reading = replace(existing.reading, labels=labels)
     data = load_training(existing.dataset, data_dir, reading)
     if data.fingerprint != existing.data_fingerprint:
-        place = data_dir or existing.dataset
-        text = _other_images(existing, f"was begun with other images than {place} has now")
-        raise mismatch(folder, existing, f"{text}. Give --data with those to resume it")
+        now, before = (str(path or existing.dataset) for path in (data_dir, existing.data_dir))
+        moved = f"--data: {before} -> {now}" if now != before else f"{now} has changed"
+        text = _other_images(existing, f"was begun with other images ({moved})")
+        raise mismatch(folder, f"{text}. Give --data with those to resume it")
     if data.input_spec != existing.input_spec:
         text = f"{folder.definition} is damaged: it has {existing.input_spec}, the images are"
         raise StorageError(f"{text} {data.input_spec}; restore it from a copy")
@@ -236,7 +237,7 @@ def _load_space(folder: StudyFolder, existing: StudyDefinition, given: str | Non
         if name in list_spaces():
             return load_space(name)
         text = f"keeps no record of its space, and {name} is code, which is not run unasked. Give"
-        raise mismatch(folder, existing, f"{text} `search` that --space if you trust it")
+        raise mismatch(folder, f"{text} `search` that --space if you trust it")
     try:
         loaded = LoadedSpace.from_record(Path(name).stem, lists, baseline)
         if loaded.content_hash == existing.space_hash:

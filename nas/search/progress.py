@@ -19,7 +19,7 @@ from nas.results.study_rungs import Rung, StudyRungs
 from nas.search.open_rungs import OpenRungs
 from nas.study.attributes import TARGET
 from nas.study.trials import Funnel, count_funnel, rank
-from nas.units import format_duration
+from nas.units import format_duration, plural
 
 
 def compose_line(study_rungs: StudyRungs, num_trials: int, workers: int = 1) -> str:
@@ -37,7 +37,7 @@ def compose_line(study_rungs: StudyRungs, num_trials: int, workers: int = 1) -> 
         *map(_describe_rung, study_rungs.upper),
         f"{funnel.pruned} pruned",
         f"{funnel.num_over_budget} rejected before training",
-        f"{funnel.num_repeats} repeats",
+        plural(funnel.num_repeats, "repeat"),
     ]
     num_broken = sum(rung.num_broken for rung in study_rungs.rungs)
     if num_broken:

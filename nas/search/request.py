@@ -13,6 +13,7 @@ from nas.network.caps import Caps
 from nas.study.definition import StudyDefinition
 from nas.study.folder import (
     StudyFolder,
+    data_name,
     default_name,
     find_study,
     require_name,
@@ -143,19 +144,29 @@ def make_request(values: Mapping[str, Any]) -> Request:
     }
     name, studies = given.get("study"), studies_folder(given.get("studies"))
     if "trials_of" in own:
-        old = find_study(studies, own["trials_of"]).load()
+        source = own["trials_of"]
+        old = find_study(studies, source).load()
         if "space" not in defining and old.space.endswith(".py"):
-            raise UsageError(f"--trials-of {old.name}: give --space, as a file is not run unasked")
+            raise UsageError(f"--trials-of {source}: give --space, as a file is not run unasked")
         defining = {n: getattr(old, n) for n in (*DEFAULTS, *READING, "budget")} | defining
         own = ({"data": Path(old.data_dir)} if old.data_dir else {}) | own
     if name is None:
-        name = _default_name({**DEFAULTS, **defining})
+        name = _default_name({**DEFAULTS, **defining}, own.get("data"), studies)
     if name == own.get("trials_of"):
         raise UsageError(f"--trials-of {name} is of another study; give a new one by --study NAME")
     return Request(StudyFolder(studies / require_name(name)), defining, **own)
 
 
-def _default_name(new: Mapping[str, Any]) -> str:
+def _default_name(new: Mapping[str, Any], data: Path | None, studies: Path) -> str:
+    """Return the name of a study that was given none; an old one of these data has its old name.
+
+    Until 0.2 that said `folder` in place of the data folder's own name.
+    """
     if "budget" not in new:
         raise UsageError("a new study needs a budget; give --budget 5e6, or --study to resume one")
-    return default_name(new["space"], new["budget"], new["dataset"])
+    names = (data_name(new["dataset"], data), new["dataset"])
+    now, before = (default_name(new["space"], new["budget"], name) for name in names)
+    old = StudyFolder(studies / before)
+    if data is None or StudyFolder(studies / now).exists or not old.exists:
+        return now
+    return before if Path(old.load().data_dir or "").name == data.name else now

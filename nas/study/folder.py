@@ -13,14 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.data.datasets import DATASETS
 from nas.errors import StorageError, StudyMismatchError, UsageError, shown, unknown_name
 from nas.files import write_text_atomically
+from nas.printing import program
 from nas.study.definition import StudyDefinition
 from nas.study.rungs import RungSpec
 
 DEFINITION_FILE = "study.json"
 JOURNAL_FILE = "journal.log"
 DEFAULT_FOLDER = "studies"
+OTHER_FOLDERS = ("retrain", "reproduce", "lr-range")  # beside the studies, of other commands
 FOLDER_VARIABLE, STORAGE_VARIABLE = "NAS_STUDIES", "NAS_STORAGE"
 _OPTIONS = {"recipe_name": "--recipe", "known": "--no-baselines"}  # where not the field's name
 
@@ -127,11 +130,24 @@ def studies_folder(given: str | None) -> Path:
 
 def default_name(space: str, budget: int, dataset: str) -> str:
     """Return the name of a study that was given none, ``<space>-<budget>-<dataset>``."""
-    stem = re.sub(r"[^A-Za-z0-9._@-]", "-", Path(space).stem).lstrip("._@-") or "space"
+    stem = _plain(Path(space).stem).lstrip("._@-") or "space"
     for scale, suffix in ((10**6, "M"), (10**3, "k")):
         if budget % scale == 0:
             return f"{stem}-{budget // scale}{suffix}-{dataset}"
     return f"{stem}-{budget}-{dataset}"
+
+
+def data_name(dataset: str, data_dir: Path | None) -> str:
+    """Return what data are called in a name: a user's folder by its own name."""
+    if dataset != "folder" or data_dir is None:
+        return dataset
+    name = _plain(data_dir.resolve().name)[:40].strip("._@-")
+    is_taken = name in DATASETS and name != dataset  # a folder called cifar10 is not CIFAR-10
+    return f"{name}-{dataset}" if is_taken else name or dataset
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._@-]", "-", text)
 
 
 def require_name(name: str) -> str:
@@ -163,16 +179,20 @@ def find_study(folder: Path, name: str | None) -> StudyFolder:
         UsageError: There is none.
     """
     studies = list_studies(folder)
-    if name is not None:
-        found = {study.name: study for study in studies}
-        if found and name not in found:
-            raise unknown_name("study", name, found)
-        if not found:
-            raise UsageError(f"no study {require_name(name)!r} in {folder}; there is none yet")
-        return found[name]
+    where = f"--studies DIR or ${FOLDER_VARIABLE} names another folder"
     if not studies:
-        raise UsageError(f"no study in {folder}; begin with: python cli.py search --budget 5e6")
-    return max(studies, key=_last_written)
+        wanted = f"study {require_name(name)!r}, nor any other," if name is not None else "study"
+        raise UsageError(
+            f"no {wanted} in {folder.absolute()}; {where}, and `{program()} search --budget 5e6` "
+            "begins a study"
+        )
+    if name is None:
+        return max(studies, key=_last_written)
+    found = {study.name: study for study in studies}
+    if name not in found:
+        error = unknown_name("study", name, found)
+        raise UsageError(f"{error}; looked in {folder.absolute()}: {where}")
+    return found[name]
 
 
 def list_studies(folder: Path) -> list[StudyFolder]:
@@ -222,21 +242,18 @@ def refuse_differences(
     if options:
         text = f"exists and was defined differently: {'; '.join(options)}. Leave these out"
         fits = differing <= LEAVE_TRIALS
-        raise mismatch(folder, existing, f"{text} to resume it", fits=fits)
+        raise mismatch(folder, f"{text} to resume it", fits=fits)
 
 
-def mismatch(
-    folder: StudyFolder, existing: StudyDefinition, text: str, *, fits: bool = False
-) -> StudyMismatchError:
+def mismatch(folder: StudyFolder, text: str, *, fits: bool = False) -> StudyMismatchError:
     """Return the error of a study that is not resumed: what differs, and what to do beside it.
 
     Args:
         folder: Where the study lives.
-        existing: Its definition.
         text: What differs.
         fits: Whether another study may take over its trials.
     """
-    name, fresh = existing.name, fresh_name(folder.path.parent, existing.name)
+    name, fresh = folder.name, fresh_name(folder.path.parent, folder.name)
     text = f"study {name!r} {text}, or begin another with --study {fresh}"
     more = f", and --trials-of {name} for those of its trials that fit"
     return StudyMismatchError(f"{text}{more * fits}")

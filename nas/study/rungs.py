@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from nas.errors import UsageError
+from nas.units import plural
 
 NO_RUNGS = "none"
 NONE_YET = "none yet"  # by the plan of a study with few trials; more may have some
@@ -108,7 +109,7 @@ def check_rungs(
     if first.count >= trials:
         raise UsageError(
             f"a rung trains fewer networks than the search, but {first} has {first.count} of "
-            f"{trials} trials; give --rungs a lower count, or --trials more"
+            f"{plural(trials, 'trial')}; give --rungs a lower count, or --trials more"
         )
     if first.epochs * (first.images or images) <= epochs * images:
         own = describe_training(epochs, images if first.images is not None else None)
@@ -137,8 +138,7 @@ def _require_longer(below: RungSpec, rung: RungSpec) -> None:
 
 def describe_training(epochs: int, images: int | None) -> str:
     """Return the length of a training in words; its images where they are to be said."""
-    text = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-    return text + (f" on {images:,} images" if images is not None else "")
+    return plural(epochs, "epoch") + (f" on {images:,} images" if images is not None else "")
 
 
 def rung_study(name: str, spec: RungSpec) -> str:

@@ -238,7 +238,7 @@ def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None
             f"the store has no study {study!r}, but {trials} has its trials: another program "
             f"deleted it, or renamed it{renamed}; rename it back, restore the "
             f"store from a copy{again}, or begin another study with --study "
-            f"{fresh_name(folder.path.parent, name)}"
+            f"{fresh_name(folder.path.parent, folder.name)}"
         )
 
 

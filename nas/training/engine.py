@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from nas.errors import UsageError
+from nas.units import plural
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def hardware(engine: Engine) -> str:
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     threads = engine.num_threads or torch.get_num_threads()
-    return f"{models[0] if models else name}, {threads} thread{'s' * (threads > 1)}"
+    return f"{models[0] if models else name}, {plural(threads, 'thread')}"
 
 
 def now_of(engine: Engine) -> float:
@@ -213,7 +214,7 @@ class NoRoomError(MemoryError):
     @property
     def reason(self) -> str:
         """Return why, in one sentence."""
-        return f"out of memory at {self.size} images a forward pass: {self}"
+        return f"out of memory at {plural(self.size, 'image')} a forward pass: {self}"
 
 
 def halving(

@@ -29,6 +29,13 @@ MIXINGS = ("none", "cutmix", "ricap")
 POLICY_NAMES = ("none", "trivial", "autoaugment")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
+# what others call a field; of any other name the nearest is proposed
+ALIASES = {
+    **{"lr": "learning_rate", "min_lr": "floor_learning_rate", "wd": "weight_decay"},
+    **{"bs": "batch_size", "opt": "optimizer", "ema": "ema_half_life_share", "amp": "precision"},
+    **{"epochs": "--epochs", "seed": "--seed"},
+}
+
 POSITIVE_RATE = Range(0, 100, low_included=False)
 
 
@@ -177,7 +184,7 @@ class Recipe:
             if not equals:
                 raise RecipeError(f"an override is field=value, but got {text!r}")
             if name not in names:
-                raise RecipeError(str(unknown_name("recipe field", name, names)))
+                raise RecipeError(str(unknown_name("recipe field", name, names, ALIASES)))
             values[name] = parse_value(names[name], value)
         return replace(self, **values)
 

@@ -45,11 +45,53 @@ def test_every_command_has_help_and_stands_in_the_readme(name, capsys):
         main([name, "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: cli.py {name}")
+    assert text.startswith(f"usage: python cli.py {name}")
+    assert not re.search(r"(?<!python )cli\.py", text)
     assert (import_module(f"nas.commands.{name.replace('-', '_')}").__doc__ or "").splitlines()[
         0
     ] in text
     assert re.search(rf"(`|cli\.py ){name}\b", (ROOT / "README.md").read_text())
+
+
+def test_installed_as_nas_every_text_says_nas(tmp_path):
+    script = tmp_path / "nas"  # what pip writes for the entry point of setup.cfg
+    script.write_text("import sys\nfrom nas.commands import main\nsys.exit(main())\n")
+    (entry,) = re.findall(r"nas = ([\w.:]+)", (ROOT / "setup.cfg").read_text())
+    assert entry == "nas.commands:main"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for line, text in {
+        "--help": "usage: nas COMMAND",
+        "status": "`nas search --budget 5e6` begins",
+        "status --studie x": "did you mean --studies? see `nas status --help`",
+        "spaces resnet --budget 5M": "  nas search --space resnet --budget 5000000",
+    }.items():
+        words = [sys.executable, script, *line.split()]
+        ran = subprocess.run(
+            words, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120
+        )
+        assert text in ran.stdout + ran.stderr
+        assert "cli.py" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_an_installed_command_says_nas(name, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/nas", name, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: nas {name}")
+    assert "cli.py" not in text
+
+
+def test_the_help_of_search_begins_with_two_examples_and_ends_with_what_is_rare(capsys):
+    with pytest.raises(SystemExit):
+        main(["search", "--help"])
+    paragraphs = capsys.readouterr().out.split("\n\n")
+    assert [line.split()[:3] for line in paragraphs[2].splitlines()] == [
+        ["python", "cli.py", "search"]
+    ] * 2
+    titles = [text.splitlines()[0] for text in paragraphs if re.match(r"[a-z ]+:\n", text)]
+    assert titles == ["options:", "search:", "study:", "training:", "rarely needed:"]
 
 
 def test_a_command_is_recorded_as_it_can_be_typed_and_without_a_storage_url():

@@ -170,6 +170,81 @@ def test_a_study_without_trials_can_be_looked_at(tmp_path, capsys):
     assert record(capsys, "best", studies=tmp_path, code=1)["front"] == []
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_no_line_about_a_study_or_a_space_is_wider_than_the_terminal(
+    columns, tmp_path, monkeypatch, capsys
+):
+    _, study = create_study(tmp_path)
+    add_trial(study, net(8), (0.90,), source="known", known_name="baseline")
+    for depth, value in ((1, 0.91), (2, 0.905), (3, 0.9)):
+        add_trial(study, net(16, depth), (value,))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NAS_STUDIES", str(tmp_path))
+    for line in (
+        *("status", "best", "best --question", "show 1", "show final", "show row7"),
+        *("presets", "spaces", "study", "count resnet20", "reproduce final --dry-run"),
+    ):
+        assert main(line.split()) == 0
+        printed = capsys.readouterr().out
+        wide = [text for text in printed.splitlines() if len(text) > columns]
+        paths = [text for text in wide if str(tmp_path) not in text]  # one word, not broken
+        assert paths == [], line
+
+
+def test_the_papers_question_stands_for_its_data_or_when_asked(tmp_path, capsys):
+    for name, dataset in (("ours", "digits"), ("paper", "cifar10")):
+        _, study = create_study(tmp_path, name=name, dataset=dataset)
+        add_trial(study, net(8), (0.9,))
+        for command, is_asked in (("best", False), ("status", False), ("best --question", True)):
+            printed = call(capsys, *command.split(), "--study", name, studies=tmp_path).out
+            assert ("paper's question" in printed) == (is_asked or dataset == "cifar10")
+        assert "question" in record(capsys, "best", "--study", name, studies=tmp_path)
+
+
+def test_a_renamed_folder_goes_by_its_new_name(tmp_path, capsys):
+    folder, study = create_study(tmp_path, name="before")
+    add_trial(study, net(8), (0.9,))
+    folder.path.rename(tmp_path / "after")
+    assert "study     after in" in call(capsys, "status", studies=tmp_path).out
+    assert "of study after," in call(capsys, "show", "0", studies=tmp_path).out
+    refused = call(capsys, "show", "7", "--study", "after", studies=tmp_path, code=2).err
+    assert "study 'after' has no trial 7" in refused
+    for words in (("status",), ("best",)):
+        assert record(capsys, *words, studies=tmp_path)["study"] == "after"
+    unknown = call(capsys, "status", "--study", "before", studies=tmp_path, code=2).err
+    assert "known: after" in unknown
+
+
+def test_where_no_study_is_the_place_that_was_looked_at_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NAS_STUDIES", str(tmp_path / "none"))
+    for words in (["status"], ["status", "--study", "mine"]):
+        assert main(words) == 2
+        printed = capsys.readouterr().err
+        assert f"in {tmp_path / 'none'}; --studies DIR or $NAS_STUDIES" in printed
+    create_study(tmp_path / "none")
+    assert main(["status", "--study", "mine"]) == 2
+    assert f"looked in {tmp_path / 'none'}: --studies DIR" in capsys.readouterr().err
+
+
+def test_a_count_for_an_assumed_input_says_so(capsys):
+    # ResNet-20 on CIFAR-10 has 272,282; of 100 classes 90 times 64 weights and a bias more
+    for given, number, text in (
+        ([], 272_282, "3x32x32 and 10 classes; --channels, --image-size and --classes were not"),
+        (["--classes", "100"], 278_132, "100 classes; --channels and --image-size were not given"),
+        (["--classes", "100", "--channels", "3", "--image-size", "32"], 278_132, ""),
+    ):
+        for command in ("count", "show"):
+            assert main([command, "resnet20", *given]) == 0
+            printed = capsys.readouterr().out
+            assert f"{number:,}" in printed
+            assert text in printed
+            assert ("assumed" in printed) == bool(text)
+            assert main([command, "resnet20", *given, "--format", "json"]) == 0
+            assert bool(json.loads(capsys.readouterr().out)["assumed"]) == bool(text)
+    for what in ("resnet20", "0"):
+        assert "assumed" not in call(capsys, "show", what, "--study", STUDY).out
+
+
 def test_count_and_show_read_a_run_folders_architecture(tmp_path, capsys):
     path = tmp_path / "architecture.json"
     path.write_text(json.dumps(net(16).to_dict(), indent=2) + "\n")  # as `retrain` writes it

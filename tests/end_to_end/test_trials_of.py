@@ -54,7 +54,7 @@ def test_a_wider_space_is_searched_with_the_trials_of_the_narrower_one(old, tmp_
     assert f"or begin another with --study {NEW}, and --trials-of {OLD} for those" in refusal
     asked = ["search", "--study", NEW, "--trials-of", OLD, *more]
     assert main(asked) == 0
-    assert f"4 of 4 trials of '{OLD}' were taken over" in capsys.readouterr().err
+    assert f"took over 4 of 4 trials of '{OLD}'" in capsys.readouterr().err
     before, trials = measured(old.trials()), assert_sound(new_study(old), 6)
     after = measured(trials)
     assert len(before) == 4
@@ -72,7 +72,7 @@ def test_what_space_and_budget_lack_is_not_taken_over(old, capsys):
     fitting = {own_id for own_id, size in sizes.items() if size <= budget}
     argv = ["search", "--study", NEW, "--trials-of", OLD, "--space", TINY]
     assert main([*argv, "--budget", str(budget), "--trials", "4", "--workers", "1"]) == 0
-    assert f"{len(fitting)} of 4 trials of '{OLD}' were taken over" in capsys.readouterr().err
+    assert f"took over {len(fitting)} of 4 trials of '{OLD}'" in capsys.readouterr().err
     assert fitting <= set(measured(assert_sound(new_study(old), 4)))
 
 

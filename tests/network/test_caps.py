@@ -55,6 +55,14 @@ def test_what_is_no_positive_whole_number_is_refused_with_rule_value_and_fix(tex
     assert repr(text) in str(caught.value)
     assert "write it as 5e6, 5M" in str(caught.value)
     assert isinstance(caught.value, UsageError)
+
+
+def test_a_number_that_is_no_budget_is_not_refused_as_one():
+    with pytest.raises(UsageError) as caught:
+        parse_count("0", "trials")
+    assert str(caught.value) == (
+        "trials must be a positive whole number, but got '0'; give 1 or more"
+    )
     assert caught.value.exit_code == 2
 
 

@@ -86,7 +86,7 @@ def test_doomed_trials_run_on_marked_with_the_epoch_at_which_they_were_doomed(
     assert record["audit"]["num_audited"] == len(doomed)
     assert 0 <= record["audit"]["num_top"] <= min(TOP, len(doomed))
     assert main(["status"]) == 0
-    assert re.search(rf"audit +of {len(doomed)} trials", capsys.readouterr().out)
+    assert re.search(rf"audit +of {len(doomed)} trials?\b", capsys.readouterr().out)
     assert main([*argv[: argv.index("--audit")], "--audit", "0.5"]) == 2
     assert "audit: 1.0 -> 0.5" in capsys.readouterr().err
 

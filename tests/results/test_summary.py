@@ -40,6 +40,9 @@ def test_an_accuracy_carries_its_standard_error():
 def test_ties_and_their_smallest_are_named_and_the_best_of_many_reads_high():
     text = text_of(row(0, 0.90, 900), row(1, 0.88, 500), row(2, 0.60, 100))
     assert "Trial 0 is the best by its accuracy, tied within one standard error with" in text
+    assert "standard error with trial 1." in text
+    three = text_of(row(0, 0.90, 900), row(9, 0.88, 500), row(13, 0.89, 600))
+    assert "tied within one standard error with trials 13 and 9." in three
     assert "Within one standard error the smallest is trial 1, 500 parameters." in text
     assert "estimate" not in text
     assert "The best of 3 measured on the same 100 images reads high" in text

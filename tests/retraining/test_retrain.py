@@ -4,6 +4,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import statistics
 import time
@@ -31,7 +32,7 @@ from nas.network.identity import identify
 from nas.network.model import build_model
 from nas.retraining.run_folder import RunFolder
 from tests.support.errors import wilson_error
-from tests.support.searching import Running
+from tests.support.searching import Running, write_images
 from tests.support.small_study import SPEC, add_trial, copy_studies, create_study, net, snapshot
 
 NOTATION = "[[Basic,1,8,0.1],[Bottleneck,1,16]]"
@@ -128,7 +129,11 @@ def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_acc
             hits += int(model(pixels.unsqueeze(0)).argmax()) == label
     assert metrics["test_accuracy"] == hits / len(test)
     assert metrics["test_standard_error"] == pytest.approx(wilson_error(int(hits), len(test)))
-    assert metrics["num_params"] == sum(p.numel() for p in model.parameters())
+    num_params = sum(p.numel() for p in model.parameters())
+    assert metrics["num_params"] == num_params
+    for command, path in product(("count", "show"), (folder, folder / "architecture.json")):
+        assert main([command, str(path), "--format", "json"]) == 0  # at the run's own input
+        assert json.loads(capsys.readouterr().out)["num_params"] == num_params
     assert metrics["test_accuracy_flip_tta"] is None  # a mirrored digit is another one
 
 
@@ -339,7 +344,7 @@ def test_a_resume_on_images_that_have_changed_is_refused(studies, tmp_path, caps
     Image.new("L", (8, 8), 55).save(root / "train" / "cat" / "more.png")
     before = snapshot(studies)
     assert main(line) == 2
-    assert "data_fingerprint" in capsys.readouterr().err
+    assert "--data: it has other images now" in capsys.readouterr().err
     assert snapshot(studies) == before
     folder.metrics.unlink()  # nothing says any more which images the checkpoint was trained on
     assert main(line) == 2
@@ -529,6 +534,25 @@ def test_the_best_of_a_real_study_is_trained_into_the_studys_folder(tmp_path, ca
     assert metrics_of(folder)["num_params"] == trial["num_params"] <= 8_000
     assert main([*line, "--budget", "20"]) == 2
     assert "the smallest that was has" in capsys.readouterr().err
+
+
+def test_on_other_data_a_studys_network_has_a_run_folder_of_its_own(tmp_path, capsys):
+    studies = copy_studies(tmp_path / "studies")
+    line = ["retrain", "--best", "--studies", str(studies), "--epochs", "1", "--device", "cpu"]
+    assert main(line) == 0
+    (own,) = (studies / "tiny-8k-digits" / "retrain").iterdir()
+    before = snapshot(own)
+    root = write_images(tmp_path / "pets", per_class=4)
+    shutil.copytree(root / "train", root / "test")
+    assert main([*line, "--dataset", "folder", "--data", str(root)]) == 0
+    assert "not the images that the study searched on" in capsys.readouterr().err
+    runs = {path.name: metrics_of(path) for path in own.parent.iterdir()}
+    other = own.name.replace("-seed0", "-pets-seed0")
+    assert {name: m["settings"]["dataset"] for name, m in runs.items()} == {
+        own.name: "digits",
+        other: "folder",
+    }
+    assert snapshot(own) == before
 
 
 def test_where_nothing_found_is_better_the_baseline_is_said_to_be_so_first_and_trained(

@@ -15,6 +15,7 @@ from nas.errors import StorageError, UsageError
 from nas.study.definition import StudyDefinition
 from nas.study.folder import (
     StudyFolder,
+    data_name,
     default_name,
     find_study,
     fresh_name,
@@ -102,12 +103,12 @@ def rewrite(own, **values):
     own.study_folder.definition.write_text(json.dumps(record | merged))
 
 
-def test_other_data_are_refused(own, tmp_path, capsys):
+def test_other_data_are_refused(own, images, tmp_path, capsys):
     before = snapshot(own.path)
-    others = write_images(tmp_path / "others", per_class=31)
+    others = write_images(tmp_path / "folder", per_class=31)  # of the same name
     assert main(words(others, trials=2)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert f"begun with other images than {others} has now" in error
+    assert f"begun with other images (--data: {images} -> {others})" in error
     assert "--study tiny-8k-folder-2" in error
     assert snapshot(own.path) == before
 
@@ -233,7 +234,7 @@ def test_other_differences_of_versions_are_said_once(own, images, capfd):
 def test_the_same_space_and_data_elsewhere_are_the_same_study(own, images, tmp_path):
     moved = tmp_path / "tiny.py"
     moved.write_text(Path(TINY).read_text())
-    data = shutil.copytree(images / "train", tmp_path / "data" / "train").parent
+    data = shutil.copytree(images / "train", tmp_path / "folder" / "train").parent
     assert main(words(data, trials=2, space=str(moved))) == 0
     assert_sound(own, 2)
 
@@ -292,9 +293,14 @@ def test_a_worker_says_which_study_it_took_where_none_was_named(own, capsys):
     assert shown.out == "finished\n"
 
 
-def test_a_renamed_folder_stays_a_study(own):
+def test_a_renamed_folder_stays_a_study(own, capsys):
     own.study_folder.path.rename(own.path / "renamed")
     assert main(["search", "--study", "renamed", "--trials", "2", "--workers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "study     renamed (exists, resumed)" in printed.err
+    assert "retrain --best --study renamed" in printed.out
+    assert main(["search", "--study", "renamed", "--seed", "5"]) == 2
+    assert "study 'renamed' exists" in capsys.readouterr().err
     assert_sound(Folder(own.path, "renamed"), 2)
 
 
@@ -415,6 +421,45 @@ def test_a_study_has_a_name_that_folders_and_urls_can_hold(space, budget, name):
     assert default_name(space, budget, "cifar10") == name == require_name(name)
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("/home/me/pets", "pets"),
+        ("/home/me/My Pets (2)", "My-Pets--2-"),
+        ("/home/me/.hidden", "hidden"),
+        ("/home/me/cifar10", "cifar10-folder"),  # not the data set of that name
+        ("/home/me/" + "x" * 200, "x" * 40),
+        ("/home/me/猫", "folder"),
+        ("/", "folder"),
+    ],
+)
+def test_a_study_of_a_users_folder_is_called_after_it(folder, name):
+    study = default_name("resnet", 300_000, data_name("folder", Path(folder)))
+    assert study == f"resnet-300k-{name}".rstrip("-") == require_name(study)
+
+
+def test_a_study_from_before_folders_had_names_is_found_by_the_same_command(
+    begun, folder, images, tmp_path
+):
+    shutil.copytree(begun, folder.path)
+    pets = shutil.copytree(images, tmp_path / "pets")
+    text = folder.study_folder.definition.read_text()
+    folder.study_folder.definition.write_text(text.replace(str(images), str(pets)))
+    assert main(words(pets, "--set", "momentum=0.8", trials=2)) == 0
+    assert_sound(folder, 2)  # `tiny-8k-folder`, as it was called
+    cars = write_images(tmp_path / "cars", per_class=31)
+    assert main(words(cars, "--dry-run")) == 0  # other data do not meet it
+    assert main(words(cars, trials=1)) == 0
+    assert {path.name for path in folder.path.iterdir()} == {"tiny-8k-folder", "tiny-8k-cars"}
+
+
+@pytest.mark.parametrize("name", ["retrain", "reproduce", "lr-range", "dropout"])
+def test_a_name_that_another_command_writes_under_is_refused(name, folder, images, capsys):
+    assert main([*words(images), "--study", name]) == 2
+    assert f"'{name}' is where another command keeps its results" in capsys.readouterr().err
+    assert not folder.path.exists()
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a b", "x" * 101, "a\n"])
 def test_other_names_are_refused(name):
     with pytest.raises(UsageError):
@@ -422,7 +467,7 @@ def test_other_names_are_refused(name):
 
 
 def test_the_study_that_was_written_last_is_the_one_meant(tmp_path):
-    with pytest.raises(UsageError, match="begin with"):
+    with pytest.raises(UsageError, match="search --budget 5e6` begins a study"):
         find_study(tmp_path, None)
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()

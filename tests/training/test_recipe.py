@@ -46,6 +46,10 @@ def test_a_whole_number_may_be_written_as_a_power():
     ("override", "parts"),
     [
         ("learning_rat=1", ["'learning_rat'", "did you mean 'learning_rate'?"]),
+        ("lr=0.1", ["'lr'", "did you mean 'learning_rate'?"]),
+        ("WD=0.1", ["'WD'", "did you mean 'weight_decay'?"]),
+        ("bs=64", ["did you mean 'batch_size'?"]),
+        ("epochs=5", ["did you mean '--epochs'?"]),
         ("name=mine", ["unknown recipe field 'name'"]),
         ("learning_rate=-1", ["learning_rate", "(0, 100]", "-1"]),
         ("learning_rate=0", ["learning_rate", "(0, 100]", "0"]),
