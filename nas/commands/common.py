@@ -66,7 +66,7 @@ class OpenedStudy:
             **summary_record(self.summary),
             **rungs_record(self.rungs, self.definition.budget),
             "spending": self.spending.to_dict(),
-            "targets": budgets_record(self.rows, self.definition.targets),
+            "targets": budgets_record(self.rows, self.definition),
             "audit": asdict(audit(self.rows)) if self.definition.audit else None,
         }
 

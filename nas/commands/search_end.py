@@ -43,7 +43,7 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     broken = f", {funnel.broken} broken" if funnel.broken else ""
     print(f"\n{ends[reason]}: {funnel.trained} trained{broken}\n", file=sys.stderr)
     print_best(opened.rungs, summary)
-    for line in describe_budgets(opened.rows, definition.targets, summary.val_images):
+    for line in describe_budgets(opened.rows, definition):
         print(line)
     spent, saved = describe_spending(opened.spending)
     print(f"spent {spent}\nsaved {saved}")

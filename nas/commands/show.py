@@ -29,7 +29,7 @@ from nas.network.presets import PRESETS, resolve_architecture
 from nas.printing import print_json, print_lines, print_table
 
 # of the JSON
-TRIAL_FIELDS = ["val_accuracy", "num_epochs", "source", "known_name", "reason"]
+TRIAL_FIELDS = ["num_epochs", "source", "known_name", "reason"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,8 +119,10 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
     if args.format == "text":
         from nas.results.summary import describe_trial
 
-        print_lines(*describe_trial(row, definition.name, definition.plan.val_images), "")
+        val_images, metric = definition.plan.val_images, definition.metric
+        print_lines(*describe_trial(row, definition.name, val_images, metric), "")
     trial = {"study": definition.name, "number": row.number, "state": row.word}
+    trial[f"val_{definition.metric}"] = row.val_accuracy
     trial |= {name: getattr(row, name) for name in TRIAL_FIELDS}
     spec = input_spec_of(args, definition.input_spec)
     print_network(Architecture.from_dict(row.architecture), spec, args.format, trial=trial)

@@ -67,7 +67,7 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     from nas.results.question import describe_answer
     from nas.results.rungs_text import describe_agreements, describe_rungs
     from nas.results.spending import describe_spending
-    from nas.results.summary import nothing_fits, percent
+    from nas.results.summary import describe_majority_of, describe_measured, nothing_fits
     from nas.study.attributes import SAMPLER
 
     definition, summary, rungs = opened.definition, opened.summary, opened.rungs
@@ -104,12 +104,13 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         after = rungs.training(rungs.deciding_rung(definition.budget))
         lines.append(
             f"best      trial {best.number}: "
-            f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
+            f"{describe_measured(best, summary)}, "
             f"{best.num_params:,} parameters "
             f"({format_percent(best.num_params or 0, summary.budget)} of the budget), "
             f"{best.notation or best.id}, after {after}"
         )
-    budgets = describe_budgets(opened.rows, definition.targets, summary.val_images)
+    lines += [f"majority  {text}" for text in describe_majority_of(summary)]
+    budgets = describe_budgets(opened.rows, definition)
     lines += [f"budget    {line}" for line in budgets]
     lines += [*describe_rungs(rungs), f"time      {_describe_time(opened, record)}", ""]
     return [*lines, *describe_answer(summary.answer), *describe_agreements(rungs)]

@@ -104,8 +104,10 @@ def size_trials(
         baselines: The networks that are trained first.
     """
     seed, spec, is_gpu = request.new["seed"], data.input_spec, device != "cpu"
-    num_val = len(train_and_val(data, seed)[1])
-    folds = request.folds or (choose_folds(num_val, data.num_images) if data.val is None else 1)
+    val, folds = train_and_val(data, seed)[1], request.folds or 1
+    if request.folds is None and data.val is None:
+        folds = choose_folds(request.new["metric"], val.class_counts, data.num_images)
+    num_val = len(val)
     sizes = num_train(data, folds), num_val if folds == 1 else data.num_images, spec.num_classes
     row, largest = get_recipe(request.new["recipe_name"]), GPU_BATCH if is_gpu else 0
     recipe = fit_recipe(row, request.overrides, sizes[0], largest, request.epochs or GPU_EPOCHS)
