@@ -96,11 +96,11 @@ def thin(split: LabelledImages, ratio: float, seed: int) -> LabelledImages:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="an image folder with test/")
-    parser.add_argument("--network", default="[[Basic,1,16],[Basic,1,32],[Basic,1,64]]")
+    parser.add_argument("--network", default="[[Basic,1,8],[Basic,1,24],[Basic,1,80]]")
     parser.add_argument("--image-size", type=int, default=16)
     parser.add_argument("--ratio", type=float, default=100.0)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=4)
     return parser.parse_args()
 
 

@@ -52,6 +52,8 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     if summary.best is not None:
         where = shlex.quote(opened.folder.name)
         where += f" --studies {shlex.quote(args.studies)}" if args.studies else ""
-        print_lines("", f"next: python cli.py retrain --best --study {where}")
+        kept = {name: definition.recipe[name] for name in ("flip", "class_weights")}
+        sets = [f" --set {n}={str(v).lower()}" for n, v in kept.items() if v not in (True, "none")]
+        print_lines("", f"next: python cli.py retrain --best --study {where}{''.join(sets)}")
         print_lines(f"      python cli.py dashboard --study {where}")
     return code

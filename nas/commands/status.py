@@ -62,6 +62,7 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         opened: The study.
         record: What the JSON has of it.
     """
+    from nas.confusion import METRIC_WORDS
     from nas.results.audit import audit, describe_audit
     from nas.results.budgets import describe_budgets
     from nas.results.question import describe_answer
@@ -113,7 +114,8 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     budgets = describe_budgets(opened.rows, definition)
     lines += [f"budget    {line}" for line in budgets]
     lines += [*describe_rungs(rungs), f"time      {_describe_time(opened, record)}", ""]
-    return [*lines, *describe_answer(summary.answer), *describe_agreements(rungs)]
+    answer = describe_answer(summary.answer, METRIC_WORDS[summary.metric])
+    return [*lines, *answer, *describe_agreements(rungs)]
 
 
 def _describe_time(opened: OpenedStudy, record: Mapping[str, Any]) -> str:

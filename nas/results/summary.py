@@ -378,7 +378,7 @@ def verdict_lines(summary: Summary) -> list[str]:
             "trainings says of such a network, plus half of what its own longest training "
             "differs from the model."
         )
-    return [*lines, *describe_answer(summary.answer)]
+    return [*lines, *describe_answer(summary.answer, METRIC_WORDS[summary.metric])]
 
 
 def _found_against_baseline(summary: Summary) -> str:

@@ -119,14 +119,12 @@ def _describe_metric(search: Search) -> list[str]:
     if metric != ACCURACY:
         return [f"{METRIC_WORDS[metric]} of the validation images, every class alike"]
     text = describe_majority(majority(counts), len(counts))
-    names, images = search.data.train.class_names, search.data.train.class_counts
-    least, most = (choose(range(len(images)), key=images.__getitem__) for choose in (min, max))
-    if images[most] > UNEVEN * images[least]:
-        times = images[most] / max(images[least], 1)
+    images = search.data.train.class_counts
+    times = max(images) / max(min(images), 1)
+    if times > UNEVEN:
         text += (
-            f"; {names[most]!r} has {times:.3g} times the images of {names[least]!r}: "
-            "--metric balanced_accuracy judges every class alike, and "
-            "--set class_weights=balanced trains so"
+            f"; the largest class has {times:.3g} times the images of the smallest: --metric "
+            "balanced_accuracy judges each alike, and --set class_weights=balanced trains so"
         )
     return [f"accuracy; {text.removeprefix('; ')}"] if text else []
 

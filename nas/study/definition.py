@@ -36,7 +36,8 @@ class Plan:
         bfloat16: What the recipe's precision `auto` means; see
             `nas.training.timing.choose_bfloat16`.
         folds: Stratified splits that each candidate is trained on, which together validate on
-            each image once; an accuracy is the mean over them. 1 is one split, of `val_fraction`.
+            each image once; an accuracy is the mean over them, another metric that of their summed
+            confusion matrix. 1 is one split, of `val_fraction`.
 
     Raises:
         UsageError: A value is out of its range.
