@@ -145,8 +145,8 @@ def resolution(metric: str, class_counts: Collection[int]) -> float:
     import numpy as np
 
     counts = np.array([count for count in class_counts if count], dtype=float)
-    errors = (1 - TYPICAL_ACCURACY) / max(len(counts) - 1, 1)
-    typical = np.full((len(counts), len(counts)), errors)
+    wrong, others = 1 - TYPICAL_ACCURACY, max(len(counts) - 1, 1)
+    typical = np.full((len(counts), len(counts)), wrong / others)
     np.fill_diagonal(typical, TYPICAL_ACCURACY)
     return Z_95 * math.sqrt(2.0) * score(metric, counts[:, None] * typical).error
 

@@ -164,9 +164,9 @@ class StudyDefinition:
             raise ValueError(str(error)) from error
         if budgets and (list(budgets) != sorted(budgets) or budgets[-1] != definition.budget):
             raise ValueError("targets must rise to the budget")
-        counts = definition.class_counts
-        if counts is not None and not all(type(n) is int and n >= 0 for n in counts.values()):
-            raise ValueError("class_counts must be whole numbers")
-        if (sum(counts.values()) if counts else 0) < (definition.metric != ACCURACY):
+        images = list(definition.class_counts.values()) if definition.class_counts else None
+        if images and not (all(type(n) is int and n >= 0 for n in images) and any(images)):
+            raise ValueError("class_counts must be whole numbers, not all 0")
+        if definition.metric != ACCURACY and not images:
             raise ValueError(f"metric {definition.metric} needs the class_counts")
         return replace(definition, recipe=recipe.to_dict())  # with the fields that came later
