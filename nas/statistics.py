@@ -35,11 +35,6 @@ def resolvable_difference(accuracy: float, num_images: int) -> float:
     return Z_95 * math.sqrt(2.0) * standard_error(accuracy, num_images)
 
 
-def names_a_best(num_images: int) -> bool:
-    """Tell whether a measurement resolves `WORST_RESOLUTION` near `TYPICAL_ACCURACY`."""
-    return resolvable_difference(TYPICAL_ACCURACY, num_images) <= WORST_RESOLUTION
-
-
 def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float | None:
     """Return tau-b, which corrects for ties; None where one side does not vary.
 

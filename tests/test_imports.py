@@ -29,6 +29,7 @@ BASE = (
     "machine",
     "signals",
     "statistics",
+    "confusion",
     "printing",
 )
 MOST_FILES = 22

@@ -75,6 +75,7 @@ def print_best(
         with_front: Print the Pareto front too.
         asks: Answer the paper's question too; of a study on its data it is answered unasked.
     """
+    from nas.confusion import METRIC_WORDS
     from nas.results.question import asks_paper, describe_answer
     from nas.results.rungs_text import describe_agreements, describe_deciding_rung
     from nas.results.summary import PARETO_ROWS, pareto_table, table_of, verdict_lines
@@ -94,5 +95,5 @@ def print_best(
         print()
     lines = [*describe_deciding_rung(rungs, summary.budget), *verdict]
     if asks or asks_paper(rungs.definition):
-        lines += describe_answer(summary.answer)
+        lines += describe_answer(summary.answer, METRIC_WORDS[summary.metric])
     print_lines(*lines, *describe_agreements(rungs), indent=2)

@@ -67,7 +67,7 @@ class OpenedStudy:
             **rungs_record(self.rungs, self.definition.budget),
             "spending": self.spending.to_dict(),
             "study": self.folder.name,
-            "targets": budgets_record(self.rows, self.definition.targets),
+            "targets": budgets_record(self.rows, self.definition),
             "audit": asdict(audit(self.rows)) if self.definition.audit else None,
         }
 

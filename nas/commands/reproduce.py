@@ -85,10 +85,12 @@ def _plan(
         UsageError: The one row that is asked for may not be trained.
     """
     from nas.network.architecture import InputSpec
-    from nas.paper.reproduce import find_obstacle
+    from nas.paper.reproduce import find_obstacle, is_papers, without_figures
 
     spec = data.input_spec if data is not None else InputSpec()
     planned = []
+    if data is not None and not is_papers(data.name, spec.image_size):
+        rows = tuple(map(without_figures, rows))
     for row in rows:
         obstacle = find_obstacle(row, spec, args.allow_over_budget)
         if obstacle and args.row != "all" and not args.dry_run:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nas.commands import arguments
 from nas.commands.common import find_network
 from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_all
+from nas.confusion import describe_majority
 from nas.errors import UsageError
 from nas.network.blocks import STEMS
 from nas.network.caps import parse_count
@@ -155,6 +156,20 @@ def _describe_gap(metrics: dict[str, Any]) -> str:
     )
 
 
+def _describe_classes(metrics: dict[str, Any]) -> str:
+    """Return what the accuracy hides: the share of the largest class, and the worst class."""
+    if "worst_class" not in metrics:  # of a run that ended before it was recorded
+        return "per class: not recorded"
+    worst = metrics["worst_class"]
+    parts = [
+        describe_majority(metrics["majority"], len(metrics["class_names"])),
+        f"balanced accuracy {100 * metrics['test_balanced_accuracy']:.2f}%",
+        f"worst recall {100 * worst['recall']:.2f}% of {worst['class']!r} ({worst['images']:,} "
+        f"image{'s' * (worst['images'] != 1)})",
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def _print_end(
     args: argparse.Namespace, runs: list[RunSpec], results: list[dict[str, Any]]
 ) -> None:
@@ -183,10 +198,9 @@ def _print_end(
                 f"{plural(metrics['settings']['epochs'], 'epoch')}"
             )
             print(f"        {_describe_gap(metrics)}")
+            print_lines(f"        {_describe_classes(metrics)}")
             print_lines(*(f"        {note}" for note in metrics.get("test_notes", ())))
         print_lines(f"        {item.folder.path}")
-    for note in results[-1].get("test_notes", ()):
-        print_lines(f"test images: {note}")
     if mean is not None and deviation is not None:
         of = f" of {len(runs)}" if len(accuracies) < len(runs) else ""
         print(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from nas.commands import arguments
 from nas.commands.common import read_study
 from nas.commands.search_end import print_end
+from nas.confusion import METRIC_WORDS
 from nas.errors import UsageError
 from nas.network.caps import parse_budgets, parse_count
 from nas.printing import print_lines
@@ -43,6 +44,10 @@ TARGETS_HELP = (
 AUDIT_HELP = (
     "let this fraction of the trials that the pruner would stop run on, to learn how "
     "often pruning costs one of the best, for example 0.05 (default: 0)"
+)
+METRIC_HELP = (
+    "what the search maximises and prunes by, of the validation images (default: accuracy); the "
+    "other two count every class alike, however few images it has"
 )
 RUNGS_HELP = (
     "train 24 of the best again from scratch for 30 epochs, and 6 of the best of these for "
@@ -128,6 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=OVER_BUDGET,
         help="redraw proposals over the budget (default), or record them as pruned trials",
     )
+    group.add_argument("--metric", choices=tuple(METRIC_WORDS), help=METRIC_HELP)
     text = "leave out the baselines: the space's own network and two presets, trained first"
     # --no-known is what the option was called before
     for name, shown in (("--no-baselines", text), ("--no-known", argparse.SUPPRESS)):

@@ -44,7 +44,7 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     print(f"\n{ends[reason]}: {funnel.trained} trained{broken}\n", file=sys.stderr)
     print_best(opened.rungs, summary)
     spent, saved = describe_spending(opened.spending)
-    lines = describe_budgets(opened.rows, definition.targets, summary.val_images)
+    lines = describe_budgets(opened.rows, definition)
     lines += [f"spent {spent}", f"saved {saved}"]
     if definition.audit:
         lines.append(f"audit {describe_audit(audit(opened.rows))}")
@@ -52,6 +52,8 @@ def print_end(args: argparse.Namespace, opened: OpenedStudy, reason: str) -> int
     if summary.best is not None:
         where = shlex.quote(opened.folder.name)
         where += f" --studies {shlex.quote(args.studies)}" if args.studies else ""
-        print_lines("", f"next: {program()} retrain --best --study {where}")
+        kept = {name: definition.recipe[name] for name in ("flip", "class_weights")}
+        sets = [f" --set {n}={str(v).lower()}" for n, v in kept.items() if v not in (True, "none")]
+        print_lines("", f"next: {program()} retrain --best --study {where}{''.join(sets)}")
         print_lines(f"      {program()} dashboard --study {where}")
     return code

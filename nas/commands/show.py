@@ -32,7 +32,7 @@ from nas.units import plural
 
 PICTURE_TEXT = 36  # columns of a picture's line beside its bars
 # of the JSON
-TRIAL_FIELDS = ["val_accuracy", "num_epochs", "source", "known_name", "reason"]
+TRIAL_FIELDS = ["num_epochs", "source", "known_name", "reason"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,8 +127,10 @@ def _show_trial(args: argparse.Namespace, number: int) -> int:
     if args.format == "text":
         from nas.results.summary import describe_trial
 
-        print_lines(*describe_trial(row, opened.folder.name, definition.plan.val_images), "")
+        val_images, metric = definition.plan.val_images, definition.metric
+        print_lines(*describe_trial(row, opened.folder.name, val_images, metric), "")
     trial = {"study": opened.folder.name, "number": row.number, "state": row.word}
+    trial[f"val_{definition.metric}"] = row.val_accuracy
     trial |= {name: getattr(row, name) for name in TRIAL_FIELDS}
     spec, _ = read_input(args, known=definition.input_spec)
     print_network(Architecture.from_dict(row.architecture), spec, args.format, trial=trial)

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one screen."""
+    from nas.confusion import METRIC_WORDS
     from nas.results.forecast import Forecast
     from nas.results.question import asks_paper, describe_answer
     from nas.results.rungs_text import describe_agreements
@@ -54,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
         print_json(record)
     else:
         print_lines(*_lines(opened, record), indent=10)
-        answer = describe_answer(opened.summary.answer) if asks_paper(opened.definition) else []
+        answer = (
+            describe_answer(opened.summary.answer, METRIC_WORDS[opened.summary.metric])
+            if asks_paper(opened.definition)
+            else []
+        )
         if text := [*answer, *describe_agreements(opened.rungs)]:
             print_lines("", *text, indent=2)
     return 0
@@ -71,7 +76,7 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
     from nas.results.budgets import describe_budgets
     from nas.results.rungs_text import describe_rungs
     from nas.results.spending import describe_spending
-    from nas.results.summary import nothing_fits, percent
+    from nas.results.summary import describe_majority_of, describe_measured, nothing_fits
     from nas.study.attributes import SAMPLER
 
     definition, summary, rungs = opened.definition, opened.summary, opened.rungs
@@ -109,12 +114,13 @@ def _lines(opened: OpenedStudy, record: Mapping[str, Any]) -> list[str]:
         after = rungs.training(rungs.deciding_rung(definition.budget))
         lines.append(
             f"best      trial {best.number}: "
-            f"{percent(best.val_accuracy or 0.0, summary.val_images)}, "
+            f"{describe_measured(best, summary)}, "
             f"{best.num_params:,} parameters "
             f"({format_percent(best.num_params or 0, summary.budget)} of the budget), "
             f"{best.notation or best.id}, after {after}"
         )
-    budgets = describe_budgets(opened.rows, definition.targets, summary.val_images)
+    lines += [f"majority  {text}" for text in describe_majority_of(summary)]
+    budgets = describe_budgets(opened.rows, definition)
     lines += [f"budget    {line}" for line in budgets]
     return [*lines, *describe_rungs(rungs), f"time      {_describe_time(opened, record)}"]
 

@@ -131,16 +131,19 @@ def _make_trackers(track: Sequence[str], item: RunSpec, data: Dataset) -> Tracke
     return Trackers(track, run)
 
 
-def _describe(item: RunSpec, data: Dataset, seconds: float | None) -> tuple[str, str]:
+def _describe(item: RunSpec, data: Dataset, seconds: float | None) -> list[str]:
+    from nas.data.mirroring import describe_mirroring
     from nas.training.engine import hardware
 
     val = f", {len(data.val):,} held out" if data.val is not None else ""
     time = f"about {format_duration(seconds)}" if seconds is not None else "time unknown"
-    return (
+    mirroring = describe_mirroring(data, item.recipe.flip)
+    return [
         f"seed {item.seed}: {plural(item.epochs, 'epoch')} on {len(data.train):,} images{val}, "
         f"recipe {item.recipe.name}, batch {item.recipe.batch_size}, {hardware(item.engine)}",
         f"        {time} in all -> {item.folder.path}",
-    )
+        *([f"        {mirroring}"] if mirroring else []),
+    ]
 
 
 def _describe_epoch(epoch: EpochRecord, epochs: int) -> str:

@@ -65,6 +65,12 @@ class LabelledImages:
             num_classes=len(self.class_names),
         )
 
+    @property
+    def class_counts(self) -> list[int]:
+        """Return how many images each class has."""
+        counts: list[int] = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        return counts
+
     @cached_property
     def fingerprint(self) -> str:
         """Return `fingerprint` of images on the CPU; hashed when it is first asked for."""

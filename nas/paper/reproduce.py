@@ -8,25 +8,29 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.confusion import describe_majority
 from nas.errors import InfeasibleError
 from nas.files import write_table_atomically
 from nas.network.architecture import InputSpec
 from nas.network.caps import Caps
 from nas.network.complexity import count
 from nas.network.presets import PRESETS
-from nas.paper.table import BUDGET, RECIPE, PaperRow, Setting, stated_settings
+from nas.paper.table import BUDGET, NOT_CONVERGED, RECIPE, PaperRow, Setting, stated_settings
 from nas.retraining.run_folder import RunFolder
 from nas.training.fitting import fit_recipe
 from nas.training.recipe import Recipe, get_recipe
 from nas.training.result import Ending
 from nas.units import plural
 
+DATA = ("cifar10", 32)  # the paper's data set and image size
 FITTED = ("learning_rate", "floor_learning_rate", "batch_size")  # to few images
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
     """A row of the paper beside ours; None is what was not printed or not measured.
+
+    Beside other data than the paper's its figures are left out.
 
     Args:
         row: The number in Table 1.
@@ -135,19 +139,33 @@ def run_folder_of(studies: Path, row: PaperRow, seed: int) -> RunFolder:
     return RunFolder(studies / "reproduce" / f"{row.name}-seed{seed}")
 
 
+def is_papers(dataset: str, image_size: int) -> bool:
+    """Tell whether the paper's figures are of such data."""
+    return (dataset, image_size) == DATA
+
+
+def without_figures(row: PaperRow) -> PaperRow:
+    """Return a row without what the paper measured, as it stands beside other data."""
+    return replace(row, test_accuracy=None, train_accuracy=None, num_params="", figures=False)
+
+
 def compare(row: PaperRow, metrics: Mapping[str, Any], folder: Path) -> Reproduction:
     """Return the paper's figures of a row beside those of its run folder."""
+    settings = metrics["settings"]
+    if not is_papers(settings["dataset"], settings["image_size"]):
+        row = without_figures(row)
     status, remark = _judge(row, metrics)
+    chance = describe_majority(metrics.get("majority"), len(metrics["class_names"]))
     names = ("test_accuracy", "test_standard_error", "num_params", "hardware")
     measured: dict[str, Any] = {name: metrics.get(name) for name in names}
     return Reproduction(
         row.number,
         row.test_accuracy,
         **measured,
-        epochs=metrics["settings"]["epochs"],
+        epochs=settings["epochs"],
         paper_params=row.num_params,
         status=status,
-        remark=remark,
+        remark="; ".join(filter(None, (remark, chance))),
         folder=str(folder),
     )
 
@@ -173,7 +191,7 @@ def write_table(studies: Path, rows: Sequence[Reproduction]) -> Path:
 
 def _judge(row: PaperRow, metrics: Mapping[str, Any]) -> tuple[str, str]:
     """Return how a run ended and what there is to say, beside what the paper says of it."""
-    is_very_low = row.train_accuracy is None  # the paper's row 7
+    is_very_low = row.figures and row.train_accuracy is None  # the paper's row 7
     echo = ', as the paper reports it: "Very Low"' if is_very_low else ""
     if metrics["status"] != Ending.FINISHED:
         return metrics["status"], f"{metrics['reason'] or ''}{echo}"
@@ -183,7 +201,7 @@ def _judge(row: PaperRow, metrics: Mapping[str, Any]) -> tuple[str, str]:
         epochs = metrics["settings"]["epochs"]
         words = f"training accuracy {100 * metrics['train_accuracy']:.1f}% after "
         words += f"{plural(epochs, 'epoch')}, below {100 * floor:.0f}%"
-        return "did not converge", f"{words}{echo}"
+        return NOT_CONVERGED, f"{words}{echo}"
     if is_very_low:
         return "finished", "it converged here, where the paper's run did not"
     return "finished", ""

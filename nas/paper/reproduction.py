@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.paper.table import FINAL_ROW, ORIGINS, UNMENTIONED, PaperRow, Setting
+from nas.paper.table import FINAL_ROW, NOT_CONVERGED, ORIGINS, UNMENTIONED, PaperRow, Setting
 from nas.printing import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from nas.paper.reproduce import Reproduction
     from nas.retraining.run import RunSpec
+
+NOT_PRINTED = ("settings", "number", "figures")  # of a row, in JSON
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def print_plan(plan: Sequence[Planned], form: str) -> None:
 def _as_json(item: Planned) -> dict[str, Any]:
     return {
         "row": item.row.number,
-        "paper": {k: v for k, v in asdict(item.row).items() if k not in ("settings", "number")},
+        "paper": {k: v for k, v in asdict(item.row).items() if k not in NOT_PRINTED},
         "obstacle": item.obstacle or None,
         "settings": [asdict(setting) for setting in item.settings],
     }
@@ -86,9 +88,12 @@ def print_results(plan: Sequence[Planned], results: Sequence[Reproduction], form
         ],
         left=(0, -2, -1),
     )
-    for result in results:
+    if any(not item.row.figures for item in plan):
+        print("the paper's figures are of CIFAR-10 at 32x32, and left out beside other data")
+    for result in sorted(results, key=lambda item: item.status == NOT_CONVERGED):  # these last
         if result.remark:
-            print(f"row {result.row}: {result.remark}")
+            status = f" {NOT_CONVERGED}" if result.status == NOT_CONVERGED else ""
+            print_lines(f"row {result.row}{status}: {result.remark}")
 
 
 def _percent(value: float | None, error: float | None = None) -> str:

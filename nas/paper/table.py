@@ -25,6 +25,7 @@ ORIGINS: dict[str, str] = {
 RECIPE = "paper"
 BUDGET = 5_000_000  # "this project's five million constraint"
 FINAL_ROW = 3
+NOT_CONVERGED = "did not converge"  # how a training ended: a result
 UNMENTIONED = "not mentioned: left off"
 
 
@@ -59,6 +60,7 @@ class PaperRow:
         settings: What the paper says of this row, in place of `GENERAL`.
         num_params: The paper's count as printed; empty where there is none.
         obstacle: Why the row cannot be trained again; empty where it can.
+        figures: Whether the figures are the paper's; without them it stands beside other data.
     """
 
     number: int
@@ -68,6 +70,7 @@ class PaperRow:
     settings: tuple[Setting, ...] = ()
     num_params: str = ""
     obstacle: str = ""
+    figures: bool = True
 
     @property
     def name(self) -> str:
@@ -103,7 +106,7 @@ GENERAL: tuple[Setting, ...] = (
         for name in (
             *("warmup_share", "momentum_dip", "label_smoothing", "cutout_share", "mixing"),
             *("mixing_alpha", "mixing_probability", "mixing_off_share", "ema_half_life_share"),
-            *("sam_rho", "sam_adaptive", "scaled_branches"),
+            *("sam_rho", "sam_adaptive", "scaled_branches", "class_weights"),
         )
     ),
 )

@@ -137,8 +137,8 @@ def asks_paper(definition: StudyDefinition) -> bool:
     return definition.dataset == PAPER_DATASET
 
 
-def describe_answer(answer: Answer) -> list[str]:
-    """Return the answer in sentences."""
+def describe_answer(answer: Answer, metric: str = "accuracy") -> list[str]:
+    """Return the answer in sentences; the metric in words."""
     percent = f"{100 * MIN_BUDGET_FRACTION:.0f}%"
     length = describe_training(answer.epochs, answer.images)
     if not answer.correlations:
@@ -153,10 +153,10 @@ def describe_answer(answer: Answer) -> list[str]:
     ]
     for item in answer.correlations:
         if item.coefficient is None:
-            lines.append(f"  accuracy and {item.feature}: does not vary among them")
+            lines.append(f"  {metric} and {item.feature}: does not vary among them")
         else:
             lines.append(
-                f"  accuracy and {item.feature}: rank correlation {item.coefficient:+.2f} "
+                f"  {metric} and {item.feature}: rank correlation {item.coefficient:+.2f} "
                 f"[{item.low:+.2f}, {item.high:+.2f}]"
             )
     return lines

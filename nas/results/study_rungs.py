@@ -244,6 +244,8 @@ class StudyRungs:
             epochs=compared[-1].epochs,
             images=compared[-1].images,
             estimated=self._estimated(),
+            metric=self.definition.metric,
+            class_counts=self.definition.class_counts,
         )
 
     def _estimated(self) -> str | None:

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nas.confusion import (
+    ACCURACY,
+    METRIC_WORDS,
+    describe_majority,
+    majority,
+    names_a_best,
+    resolution,
+)
 from nas.network.architecture import Architecture
 from nas.network.caps import format_percent
 from nas.network.presets import PRESETS
 from nas.results.question import Answer
-from nas.statistics import (
-    TYPICAL_ACCURACY,
-    Z_95,
-    names_a_best,
-    resolvable_difference,
-    standard_error,
-)
+from nas.statistics import TYPICAL_ACCURACY, Z_95
 from nas.study.attributes import KNOWN
 from nas.study.rungs import describe_training
-from nas.study.trials import Funnel, TrialRow, count_funnel, pareto_front, rank, tied_with_first
+from nas.study.trials import (
+    Funnel,
+    TrialRow,
+    count_funnel,
+    error_of,
+    pareto_front,
+    rank,
+    tied_with_first,
+)
 from nas.units import list_words, plural
 
 TOP = 5
@@ -56,6 +66,8 @@ class Summary:
         epochs: Epochs of the trainings that `best_found` and `best_baseline` are compared by.
         images: Training images of each of these epochs.
         estimated: Of which training the estimates are; None of the search's own.
+        metric: What the trials were measured by, a key of `nas.confusion.METRIC_WORDS`.
+        class_counts: Validation images of each class; None of a study that did not record them.
     """
 
     name: str
@@ -75,6 +87,18 @@ class Summary:
     epochs: int
     images: int
     estimated: str | None = None
+    metric: str = ACCURACY
+    class_counts: Mapping[str, int] | None = None
+
+    @property
+    def measured_on(self) -> Collection[int]:
+        """Return the validation images of each class, where only their sum is known that."""
+        return self.class_counts.values() if self.class_counts else (self.val_images,)
+
+    @property
+    def majority(self) -> dict[str, Any] | None:
+        """Return what `nas.confusion.majority` says of the validation images."""
+        return majority(self.class_counts) if self.class_counts else None
 
     @property
     def better(self) -> TrialRow | None:
@@ -129,14 +153,13 @@ def summarise(
 
 def row_record(row: TrialRow, summary: Summary) -> dict[str, Any]:
     """Return a trial as JSON-ready values."""
-    accuracy = row.val_accuracy or 0.0
     return {
         "trial": row.number,
         "id": row.id,
-        "val_accuracy": accuracy,
-        "standard_error": standard_error(accuracy, summary.val_images),
-        "estimated_accuracy": row.estimate,
-        "estimated_accuracy_sd": row.estimate_sd,
+        f"val_{summary.metric}": row.val_accuracy or 0.0,
+        "standard_error": error_of(row, summary.val_images),
+        f"estimated_{summary.metric}": row.estimate,
+        f"estimated_{summary.metric}_sd": row.estimate_sd,
         "num_trainings": row.num_trainings,
         "tied_with_best": row in summary.tied,
         "num_params": row.num_params,
@@ -159,8 +182,10 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
         "study": summary.name,
         "budget": summary.budget,
         "val_images": summary.val_images,
+        "metric": summary.metric,
+        "majority": summary.majority,
         "funnel": asdict(summary.funnel),
-        "ranked_by": "estimated_accuracy" if summary.is_estimated else "val_accuracy",
+        "ranked_by": f"{'estimated' if summary.is_estimated else 'val'}_{summary.metric}",
         "best": optional(summary.best),
         "no_best": nothing_fits(summary) if summary.best is None else None,
         "smallest_tied": optional(summary.smallest_tied),
@@ -174,18 +199,18 @@ def summary_record(summary: Summary, top: int = TOP) -> dict[str, Any]:
 
 
 def found_minus_baseline(summary: Summary) -> dict[str, float] | None:
-    """Return the accuracy of the best found less the best baseline's, and its standard error.
+    """Return what the best found measured less the best baseline's, and its standard error.
 
     The two are taken as measured on independent images, which overstates the error where both
     were measured on the same ones. None where there are not both.
     """
     if summary.best_found is None or summary.best_baseline is None:
         return None
-    accuracies = [row.val_accuracy or 0.0 for row in (summary.best_found, summary.best_baseline)]
-    errors = [standard_error(accuracy, summary.val_images) for accuracy in accuracies]
+    pair = summary.best_found, summary.best_baseline
+    found, baseline = (row.val_accuracy or 0.0 for row in pair)
     return {
-        "val_accuracy": accuracies[0] - accuracies[1],
-        "standard_error": math.hypot(*errors),
+        f"val_{summary.metric}": found - baseline,
+        "standard_error": math.hypot(*(error_of(row, summary.val_images) for row in pair)),
         "epochs": summary.epochs,
         "images": summary.images,
     }
@@ -195,7 +220,7 @@ def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tu
     """Return header and cells of the best trials; the last two columns are text."""
     estimate = ("estimate",) if summary.is_estimated else ()
     rest = ("parameters", "budget", "multiply-adds", "", "network")
-    header = ("trial", "val accuracy", *estimate, *rest)
+    header = ("trial", f"val {METRIC_WORDS[summary.metric]}", *estimate, *rest)
     cells: list[tuple[str, ...]] = []
     for row in summary.ranked[:top]:
         marks = [row.known_name or row.source]
@@ -207,7 +232,7 @@ def table_of(summary: Summary, top: int = TOP) -> tuple[tuple[str, ...], list[tu
         cells.append(
             (
                 str(row.number),
-                percent(row.val_accuracy or 0.0, summary.val_images),
+                measured(row, summary),
                 *([f"{100 * row.score:.2f}%"] if summary.is_estimated else []),
                 f"{row.num_params:,}",
                 format_percent(row.num_params or 0, summary.budget),
@@ -230,30 +255,48 @@ def pareto_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...
         step = last / (PARETO_ROWS - 1)
         front = tuple(front[round(index * step)] for index in range(PARETO_ROWS))
     estimate = ("estimate",) if summary.is_estimated else ()
-    return ("up to parameters", "the best is", "val accuracy", *estimate), [
+    metric = f"val {METRIC_WORDS[summary.metric]}"
+    return ("up to parameters", "the best is", metric, *estimate), [
         (
             f"{row.num_params:,}",
             f"trial {row.number}",
-            percent(row.val_accuracy or 0.0, summary.val_images),
+            measured(row, summary),
             *([f"{100 * row.score:.2f}%"] if estimate else []),
         )
         for row in front
     ]
 
 
-def percent(accuracy: float, num_images: int) -> str:
+def percent(value: float, error: float) -> str:
     """Return an accuracy with its standard error: ``93.00 ± 0.36%``."""
-    error = standard_error(accuracy, num_images)
-    return f"{100 * accuracy:.2f} ± {100 * error:.2f}%"
+    return f"{100 * value:.2f} ± {100 * error:.2f}%"
 
 
-def describe_trial(row: TrialRow, study: str, num_images: int) -> list[str]:
+def measured(row: TrialRow, summary: Summary) -> str:
+    """Return what was measured of a trial, with its standard error."""
+    return percent(row.val_accuracy or 0.0, error_of(row, summary.val_images))
+
+
+def describe_measured(row: TrialRow, summary: Summary) -> str:
+    """Return the same with the metric's name, of the accuracy without."""
+    name = f"{METRIC_WORDS[summary.metric]} " if summary.metric != ACCURACY else ""
+    return f"{name}{measured(row, summary)}"
+
+
+def describe_majority_of(summary: Summary) -> list[str]:
+    """Return what accuracy always answering the largest class has; nothing of other metrics."""
+    text = describe_majority(summary.majority, len(summary.measured_on))
+    return [text] if text and summary.metric == ACCURACY else []
+
+
+def describe_trial(row: TrialRow, study: str, num_images: int, metric: str) -> list[str]:
     """Return in two lines which trial this is and how it ended."""
     origin = row.known_name or row.source
     lines = [f"trial {row.number} of study {study}" + (f", from {origin}" if origin else "")]
     parts = [row.word]
     if row.val_accuracy is not None and not row.is_broken:
-        parts.append(f"val accuracy {percent(row.val_accuracy, num_images)}")
+        value = percent(row.val_accuracy, error_of(row, num_images))
+        parts.append(f"val {METRIC_WORDS[metric]} {value}")
     if row.num_epochs:
         parts.append(plural(row.num_epochs, "epoch"))
     if row.reason:
@@ -288,15 +331,17 @@ def verdict_lines(summary: Summary) -> list[str]:
     best, number = summary.best, len(summary.ranked)
     if best is None:
         return [f"{nothing_fits(summary)}."]
-    lines, enough = [_found_against_baseline(summary)], names_a_best(summary.val_images)
+    lines = [_found_against_baseline(summary)]
+    lines += [f"{text[0].upper()}{text[1:]}." for text in describe_majority_of(summary)]
+    enough = names_a_best(summary.metric, summary.measured_on)
     if not enough:
-        finest = resolvable_difference(TYPICAL_ACCURACY, summary.val_images)
+        finest = resolution(summary.metric, summary.measured_on)
         lines.append(
             f"{summary.val_images:,} validation images are too few to name a best: they resolve "
             f"{100 * finest:.1f} points between two networks near {100 * TYPICAL_ACCURACY:.0f}%."
         )
     is_best = "is the best" if enough else "comes first"
-    by = "estimated accuracy" if summary.is_estimated else "accuracy"
+    by = f"{'estimated ' if summary.is_estimated else ''}{METRIC_WORDS[summary.metric]}"
     smallest = summary.smallest_tied
     others = [row for row in summary.tied if row is not best]
     if others:

@@ -12,6 +12,7 @@ from typing import Any
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
+from nas.confusion import ACCURACY, METRIC_WORDS, majority, score, worst_class
 from nas.data.datasets import load_test
 from nas.data.groups import describe_shared
 from nas.data.images import Dataset
@@ -135,7 +136,10 @@ def retrain(
 
 
 def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any]:
-    """Read the test split and measure a network on it; the opening has been recorded."""
+    """Read the test split and measure a network on it; the opening has been recorded.
+
+    What was answered for each class is written into the run's folder.
+    """
     test = load_test(run.dataset, run.data_dir, run.reading)
     own = data.loaded or data
     others = {"train": own.train} | ({} if own.val is None else {"val": own.val})
@@ -145,12 +149,19 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
         plain = evaluate(model, loader, run.engine, run.recipe.precision)
         mirrored = (
             evaluate(model, loader, run.engine, run.recipe.precision, flip=True)
-            if data.flip_is_lawful
+            if data.flip_is_lawful and run.recipe.flip
             else None
         )
+    confusion = plain.confusion.numpy()
+    run.folder.write_classes(test.class_names, confusion)
+    scores = {metric: score(metric, confusion) for metric in METRIC_WORDS if metric != ACCURACY}
     return {
         "test_accuracy": plain.accuracy,
         "test_standard_error": standard_error(plain.accuracy, plain.num_images),
+        **{f"test_{name}": found.value for name, found in scores.items()},
+        **{f"test_{name}_standard_error": found.error for name, found in scores.items()},
+        "majority": majority(dict(zip(test.class_names, test.class_counts, strict=True))),
+        "worst_class": worst_class(test.class_names, confusion),
         "test_loss": plain.loss,
         "test_images": plain.num_images,
         "test_images_in_train": num_shared,

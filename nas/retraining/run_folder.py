@@ -4,6 +4,8 @@
     metrics.json         status, settings, what was measured, every opening of the test split
     weights.safetensors  the trained weights, by the names of `build_model`
     curve.csv curve.png  every epoch
+    classes.csv          of the test split: recall, precision, F1 and images of each class
+    confusion.csv .png   of the test split: how many images of each class got which answer
     checkpoint.pt        the state after the last epoch, or on a GPU up to 20 seconds before
 
 `metrics.json` is written first, with the status ``running`` and all settings: it shows that a
@@ -12,14 +14,17 @@ training was killed, and which one.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nas.confusion import class_figures
 from nas.errors import StorageError, UsageError
 from nas.files import (
     remove_leftovers,
@@ -30,7 +35,12 @@ from nas.files import (
 from nas.locks import try_lock
 from nas.network.architecture import Architecture
 from nas.network.identity import identify
+from nas.retraining.confusion_picture import draw_confusion
+from nas.training.recipe import Recipe
 from nas.training.result import Ending, EpochRecord
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RUNNING = "running"
 ENDED = (Ending.FINISHED, Ending.DIVERGED)  # a repetition would end in the same way
@@ -39,6 +49,7 @@ SPLITS = ("train", "val")
 FIGURES = ("loss", "accuracy")
 MEASURED = [f"{split}_{figure}" for split in SPLITS for figure in FIGURES]
 COLUMNS = ("epoch", *MEASURED, "accuracy_gap", "learning_rate", "elapsed_seconds")  # of curve.csv
+CLASS_COLUMNS = ("class", "support", "recall", "precision", "f1")  # of classes.csv
 
 
 class RunFolder:
@@ -51,6 +62,9 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.weights = path / "weights.safetensors"
         self.curve_table, self.curve_picture = path / "curve.csv", path / "curve.png"
+        self.classes_table = path / "classes.csv"
+        self.confusion_table = path / "confusion.csv"
+        self.confusion_picture = path / "confusion.png"
         self.checkpoint = path / "checkpoint.pt"
 
     def read(self) -> dict[str, Any] | None:
@@ -91,8 +105,10 @@ class RunFolder:
         self.write(metrics)
         text = json.dumps(architecture.to_dict(), indent=2) + "\n"
         write_text_atomically(self.architecture, text)
-        for path in (self.weights, self.curve_table, self.curve_picture):
-            _remove(path)
+        kept = (self.path, self.architecture, self.metrics)
+        for path in vars(self).values():
+            if path not in kept:
+                _remove(path)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
         """Write the metrics."""
@@ -100,7 +116,7 @@ class RunFolder:
 
     def write_curve(self, curve: Sequence[EpochRecord]) -> None:
         """Write the epochs as a table."""
-        rows = ({**record.to_dict(), "accuracy_gap": record.accuracy_gap} for record in curve)
+        rows = ({name: getattr(record, name) for name in COLUMNS} for record in curve)
         write_table_atomically(self.curve_table, COLUMNS, rows)
 
     def draw_curve(self, curve: Sequence[EpochRecord], title: str) -> None:
@@ -126,6 +142,24 @@ class RunFolder:
             axes.legend()
         figure.suptitle(title)
         write_figure_atomically(self.curve_picture, figure)
+
+    def write_classes(self, names: Sequence[str], confusion: np.ndarray) -> None:
+        """Write what was measured of each class, and the confusion matrix, (K, K).
+
+        What is not defined stays empty: the recall of a class without images.
+        """
+        found = class_figures(confusion)
+        rows = []
+        for name, support, *figures in zip(names, *found, strict=True):
+            known = (figure if figure == figure else None for figure in figures)
+            rows.append(dict(zip(CLASS_COLUMNS, (name, int(support), *known), strict=True)))
+        write_table_atomically(self.classes_table, CLASS_COLUMNS, rows)
+        matrix = [["class", *names]]
+        matrix += [[n, *map(str, row)] for n, row in zip(names, confusion.tolist(), strict=True)]
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows(matrix)
+        write_text_atomically(self.confusion_table, buffer.getvalue())
+        draw_confusion(self.confusion_picture, names, confusion)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -197,7 +231,8 @@ def refuse_other_settings(
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with the recipe's fields beside the others."""
-    recipe = {f"recipe.{name}": value for name, value in settings.get("recipe", {}).items()}
+    own = {**Recipe().to_dict(), **settings["recipe"]} if "recipe" in settings else {}
+    recipe = {f"recipe.{name}": value for name, value in own.items()}  # later fields at default
     return {**{k: v for k, v in settings.items() if k != "recipe"}, **recipe}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from nas.confusion import ACCURACY
 from nas.data.images import Dataset
 from nas.errors import ArchitectureError, InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
@@ -133,7 +134,7 @@ class Objective:
 
         A trial that continues a killed one goes on from that one's checkpoint.
         """
-        definition, plan = self.definition, self.definition.plan
+        definition, plan, metric = self.definition, self.definition.plan, self.definition.metric
         recipe = Recipe.from_dict(definition.recipe)
         seed = trial.user_attrs[names.SEED]
         spec = TrainSpec(architecture, definition.input_spec, recipe, plan.epochs, seed)
@@ -146,10 +147,12 @@ class Objective:
             trial.set_user_attr(names.DEVICE_SECONDS, time.perf_counter() - started)
 
         def on_epoch(record: EpochRecord) -> bool:
-            assert record.val_accuracy is not None
+            value = record.val_score(metric)
             with guard.deferred():
                 curve[record.epoch - 1 :] = [record]  # a training that began again repeats
-                trial.report(record.val_accuracy, step=record.epoch - 1)
+                trial.report(value, step=record.epoch - 1)
+                if metric != ACCURACY and record.val_scores is not None:
+                    trial.set_user_attr(names.STANDARD_ERROR, record.val_scores[metric][1])
                 write_seconds()
                 write_text_atomically(
                     own / CURVE_FILE, json.dumps([item.to_dict() for item in curve])
@@ -159,8 +162,7 @@ class Objective:
                 )
             trackers.log(record)
             on_change(
-                f"trial {trial.number}: epoch {record.epoch}/{plan.epochs}, "
-                f"{100 * record.val_accuracy:.1f}%"
+                f"trial {trial.number}: epoch {record.epoch}/{plan.epochs}, {100 * value:.1f}%"
             )
             return is_over
 
@@ -180,7 +182,7 @@ class Objective:
                     write_seconds()
                 trackers.result = {
                     "status": result.status.value,
-                    "val_accuracy": told(result)[1],
+                    f"val_{metric}": told(result, metric)[1],
                     "num_params": trial.user_attrs[names.NUM_PARAMS],
                 }
         except KeyboardInterrupt:
@@ -259,13 +261,14 @@ class Objective:
         return [fold_path(first, fold) for fold in range(self.definition.plan.folds)]
 
 
-def told(result: TrainResult) -> tuple[TrialState, float | None]:
+def told(result: TrainResult, metric: str) -> tuple[TrialState, float | None]:
     """Return the state and the value that Optuna is told.
 
-    The value is the last epoch's validation accuracy, the worst one where the training broke;
-    None for a pruned trial, whose last report stands.
+    The value is the last epoch's, of the validation images by the study's metric, the worst one
+    where the training broke; None for a pruned trial, whose last report stands.
     """
     if result.status is Ending.STOPPED:
         return TrialState.PRUNED, None
-    is_broken = result.status.is_broken
-    return TrialState.COMPLETE, WORST_ACCURACY if is_broken else result.val_accuracy
+    if result.status.is_broken:
+        return TrialState.COMPLETE, WORST_ACCURACY
+    return TrialState.COMPLETE, result.curve[-1].val_score(metric)

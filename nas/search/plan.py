@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from nas.statistics import names_a_best
+from nas.confusion import names_a_best
 from nas.study.definition import GPU_EPOCHS, Plan
 from nas.study.rungs import RungSpec
 from nas.training.engine import Engine
@@ -54,9 +54,9 @@ def trial_seconds(speed: Speed, plan: Plan) -> float:
     return plan.epochs * per_epoch
 
 
-def choose_folds(num_val: int, num_images: int) -> int:
+def choose_folds(metric: str, class_counts: Collection[int], num_images: int) -> int:
     """Return the folds of a new study, by the images that a single split validates on, and all."""
-    return 1 if names_a_best(num_val) else min(FOLDS, num_images)
+    return 1 if names_a_best(metric, class_counts) else min(FOLDS, num_images)
 
 
 def choose_plan(

@@ -5,6 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nas.confusion import (
+    ACCURACY,
+    METRIC_WORDS,
+    UNEVEN,
+    describe_majority,
+    majority,
+    names_a_best,
+    resolution,
+)
+from nas.data.mirroring import describe_mirroring
 from nas.data.split import num_train
 from nas.network.caps import format_percent
 from nas.results.forecast import Forecast
@@ -21,7 +31,7 @@ from nas.search.plan import (
 from nas.search.prepare import Search, version_notes
 from nas.search.sizing import Sizing
 from nas.space import BudgetedSpace
-from nas.statistics import TYPICAL_ACCURACY, names_a_best, resolvable_difference
+from nas.statistics import TYPICAL_ACCURACY
 from nas.study.pruners import STARTUP_TRIALS
 from nas.study.rungs import RungSpec
 from nas.units import format_duration, list_words, plural
@@ -45,6 +55,9 @@ def describe_search(search: Search) -> list[str]:
         f"pruner    {_describe_pruner(definition.pruner, definition.audit)}",
         f"resolves  {_describe_resolution(search)}",
     ]
+    lines += [f"metric    {text}" for text in _describe_metric(search)]
+    if mirroring := describe_mirroring(search.data, recipe["flip"]):
+        lines.append(f"mirrored  {mirroring}")
     if definition.targets:
         budgets = ", ".join(f"{budget:,}" for budget in definition.targets)
         lines.insert(2, f"budgets   {budgets}: each trial has one")
@@ -89,17 +102,34 @@ def _describe_plan(search: Search) -> str:
 def _describe_resolution(search: Search) -> str:
     """Return what difference the validation images resolve, and what would resolve a smaller."""
     plan, data = search.definition.plan, search.data
+    metric, counts = search.definition.metric, (search.definition.class_counts or {}).values()
     text = (
-        f"{100 * resolvable_difference(TYPICAL_ACCURACY, plan.val_images):.1f} points between two "
-        f"networks near {100 * TYPICAL_ACCURACY:.0f}% ({plan.val_images:,} validation images, 95%)"
+        f"{100 * resolution(metric, counts):.1f} points between two networks near "
+        f"{100 * TYPICAL_ACCURACY:.0f}% ({plan.val_images:,} validation images, 95%)"
     )
-    if names_a_best(plan.val_images):
+    if names_a_best(metric, counts):
         return text
     text += ": too few to name a best; "
     if plan.folds > 1 or data.val is not None:
         return f"{text}more images would help"
-    finer = 100 * resolvable_difference(TYPICAL_ACCURACY, data.num_images)
+    finer = 100 * resolution(metric, data.train.class_counts)
     return f"{text}--folds {FOLDS} resolves {finer:.1f}"
+
+
+def _describe_metric(search: Search) -> list[str]:
+    """Return what is maximised, and what would judge uneven classes alike; a line, or none."""
+    metric, counts = search.definition.metric, search.definition.class_counts or {}
+    if metric != ACCURACY:
+        return [f"{METRIC_WORDS[metric]} of the validation images, every class alike"]
+    text = describe_majority(majority(counts), len(counts))
+    images = search.data.train.class_counts
+    times = max(images) / max(min(images), 1)
+    if times > UNEVEN:
+        text += (
+            f"; the largest class has {times:.3g} times the images of the smallest: --metric "
+            "balanced_accuracy judges each alike, and --set class_weights=balanced trains so"
+        )
+    return [f"accuracy; {text.removeprefix('; ')}"] if text else []
 
 
 def _describe_workers(search: Search) -> str:

@@ -99,9 +99,13 @@ def prepare(request: Request) -> Search:
     search = _prepare_resume(request) if request.folder.exists else _prepare_new(request)
     plan, rungs = search.definition.plan, search.request.rungs or ()
     sizes = {plan.train_images, *(rung.images or plan.train_images for rung in rungs)}
-    for data, val_images in search.folds():
+    by_fold = [
         require_subsets(data, search.definition.seed, sizes, val_images)
-    return search
+        for data, val_images in search.folds()
+    ]
+    counts = map(sum, zip(*by_fold, strict=True))
+    named = dict(zip(search.data.train.class_names, counts, strict=True))
+    return replace(search, definition=replace(search.definition, class_counts=named))
 
 
 def find_baselines(loaded: LoadedSpace, space: BudgetedSpace) -> dict[str, Architecture]:
@@ -149,6 +153,7 @@ def _prepare_new(request: Request) -> Search:
     folds = sizing.plan.folds
     found_out = {
         **asdict(data.input_spec),
+        "class_counts": None,  # known once the plan is checked
         **loaded.to_dict(),
         "name": folder.name,
         "space": _space_reference(new["space"]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from nas.confusion import ACCURACY
 from nas.data.datasets import Reading, make_reading
 from nas.errors import UsageError
 from nas.network.caps import Caps
@@ -34,6 +35,7 @@ DEFAULTS = {  # of a new study; a field that is not here has its default in `Stu
     "over_budget": "resample",
     "known": True,
     "resize": Reading.resize,
+    "metric": ACCURACY,
 }
 
 READING = ("image_size", "resize", "labels", "group_by", "skip_broken")  # of `Reading`

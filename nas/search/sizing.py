@@ -104,8 +104,10 @@ def size_trials(
         baselines: The networks that are trained first.
     """
     seed, spec, is_gpu = request.new["seed"], data.input_spec, device != "cpu"
-    num_val = len(train_and_val(data, seed)[1])
-    folds = request.folds or (choose_folds(num_val, data.num_images) if data.val is None else 1)
+    val, folds = train_and_val(data, seed)[1], request.folds or 1
+    if request.folds is None and data.val is None:
+        folds = choose_folds(request.new["metric"], val.class_counts, data.num_images)
+    num_val = len(val)
     most_val = num_val if folds == 1 else data.num_images
     sizes = num_train(data, folds, seed), most_val, spec.num_classes
     row, largest = get_recipe(request.new["recipe_name"]), GPU_BATCH if is_gpu else 0

@@ -257,5 +257,5 @@ def _train(context: WorkerContext, training: ClaimedTrial, guard: InterruptGuard
         on_change(f"trial {trial.number}: preparing")
         result = objective.train(trial, training.architecture, guard, on_change)
         objective.finish(trial, result)
-        ledger.tell(trial.number, *told(result))
+        ledger.tell(trial.number, *told(result, objective.definition.metric))
     objective.clear(ledger.study)

@@ -38,6 +38,7 @@ GIVEN_BACK = GIVEN_BACK_ATTR  # of a FAIL trial: its network is to be trained ag
 RESUMES = "resumes"  # number of the killed trial whose training it continues
 ORIGIN = "search_trial"  # in a rung: the number of the search's trial that is trained again
 AUDITED_EPOCH = "audited_epoch"  # at which pruning would have stopped it (`nas.results.audit`)
+STANDARD_ERROR = "standard_error"  # of the last value; absent of an accuracy
 SECONDS, TRAIN_ACCURACY = "training_seconds", "train_accuracy"
 DEVICE_SECONDS = "device_seconds"  # of the process that trained it, its own part alone
 MICRO_BATCH = "micro_batch"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nas.confusion import ACCURACY, METRIC_WORDS
 from nas.data.datasets import RESIZES, Reading, make_reading
 from nas.errors import StorageError, UsageError, shown
 from nas.fields import POSITIVE, OneOf, Range, checked_field, read_fields, validate_fields
@@ -35,7 +36,8 @@ class Plan:
         bfloat16: What the recipe's precision `auto` means; see
             `nas.training.timing.choose_bfloat16`.
         folds: Stratified splits that each candidate is trained on, which together validate on
-            each image once; an accuracy is the mean over them. 1 is one split, of `val_fraction`.
+            each image once; an accuracy is the mean over them, another metric that of their summed
+            confusion matrix. 1 is one split, of `val_fraction`.
 
     Raises:
         UsageError: A value is out of its range.
@@ -59,7 +61,8 @@ class StudyDefinition:
 
     `recipe` is the complete record of the recipe, batch size included; `versions` and `command`
     are recorded and never compared with a command line's. `space_lists` holds the space's lists by
-    choice, `space_baseline` its own network: with both no code is run to go on. A study that was
+    choice, `space_baseline` its own network: with both no code is run to go on. `metric` is what
+    is maximised, `class_counts` the validation images of each class, by name. A study that was
     begun before a field with a default came has the default.
     """
 
@@ -95,6 +98,8 @@ class StudyDefinition:
     labels: str | None = None
     group_by: str | None = None
     skip_broken: bool = False
+    metric: str = checked_field(OneOf(tuple(METRIC_WORDS)), ACCURACY)
+    class_counts: Mapping[str, int] | None = None
 
     @property
     def input_spec(self) -> InputSpec:
@@ -159,4 +164,9 @@ class StudyDefinition:
             raise ValueError(str(error)) from error
         if budgets and (list(budgets) != sorted(budgets) or budgets[-1] != definition.budget):
             raise ValueError("targets must rise to the budget")
+        images = list(definition.class_counts.values()) if definition.class_counts else None
+        if images and not (all(type(n) is int and n >= 0 for n in images) and any(images)):
+            raise ValueError("class_counts must be whole numbers, not all 0")
+        if definition.metric != ACCURACY and not images:
+            raise ValueError(f"metric {definition.metric} needs the class_counts")
         return replace(definition, recipe=recipe.to_dict())  # with the fields that came later

@@ -39,7 +39,9 @@ class TrialRow:
     `state` is how its training ended, or ``rejected`` (over budget, never trained), ``failed``,
     ``running`` or ``waiting``; `word` is what is shown of it.
     Accuracies are of the validation split, in [0, 1]; `val_accuracy` is None until the first epoch
-    ends. `elapsed_seconds` runs from Optuna's ask to tell; None until then. `curve` has the
+    ends. It, `curve` and `estimate` are in the metric that the study maximises; `standard_error`
+    is that of `val_accuracy`, None of an accuracy, where the number of images gives it.
+    `elapsed_seconds` runs from Optuna's ask to tell; None until then. `curve` has the
     reported (step, accuracy) pairs. `estimate` is what a complete trial would score on average,
     by `nas.results.estimates`, `estimate_sd` how sure that is; None where nothing was estimated.
     `device_seconds` is what its own process spent on its training, up to the last whole epoch
@@ -75,6 +77,7 @@ class TrialRow:
     target_budget: int | None = None
     seed: int | None = None
     num_trainings: int = 1
+    standard_error: float | None = None
 
     @property
     def score(self) -> float:
@@ -161,7 +164,11 @@ def _stand_for(trainings: Sequence[TrialRow]) -> TrialRow:
     if len(by_seed) <= 1:
         return by_seed[0] if by_seed else trainings[0]
     mean = statistics.fmean(row.val_accuracy or 0.0 for row in by_seed)
-    return replace(complete[0], val_accuracy=mean, num_trainings=len(by_seed))
+    errors = [row.standard_error for row in by_seed if row.standard_error is not None]
+    error = statistics.fmean(errors) if errors else None  # all measured on the same images
+    return replace(
+        complete[0], val_accuracy=mean, standard_error=error, num_trainings=len(by_seed)
+    )
 
 
 def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
@@ -182,11 +189,18 @@ def rank(rows: Sequence[TrialRow], budget: int | None = None) -> list[TrialRow]:
     return sorted(complete, key=lambda row: (-row.score, row.num_params or 0))
 
 
+def error_of(row: TrialRow, num_images: int) -> float:
+    """Return the standard error of what was measured of a trial on so many images."""
+    if row.standard_error is not None:
+        return row.standard_error
+    return standard_error(row.val_accuracy or 0.0, num_images)
+
+
 def tied_with_first(ranked: Sequence[TrialRow], num_images: int) -> list[TrialRow]:
     """Return the rows within one standard error of the first one's score, the first included."""
     if not ranked:
         return []
-    floor = ranked[0].score - standard_error(ranked[0].val_accuracy or 0.0, num_images)
+    floor = ranked[0].score - error_of(ranked[0], num_images)
     return [row for row in ranked if row.score >= floor]
 
 
@@ -230,6 +244,7 @@ def _to_row(trial: FrozenTrial) -> TrialRow:
         audited_epoch=attrs.get(names.AUDITED_EPOCH),
         target_budget=attrs.get(names.TARGET_BUDGET),
         seed=attrs.get(names.SEED),
+        standard_error=attrs.get(names.STANDARD_ERROR),
     )
 
 

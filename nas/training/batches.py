@@ -42,7 +42,9 @@ def place_search_splits(
     return data.with_splits(*slices).to(device)
 
 
-def require_subsets(data: Dataset, seed: int, train_sizes: Iterable[int], val_images: int) -> None:
+def require_subsets(
+    data: Dataset, seed: int, train_sizes: Iterable[int], val_images: int
+) -> list[int]:
     """Draw what `place_search_splits` will, of the labels alone: what cannot be is refused early.
 
     Args:
@@ -51,15 +53,19 @@ def require_subsets(data: Dataset, seed: int, train_sizes: Iterable[int], val_im
         train_sizes: Images of each training slice.
         val_images: Images of the validation slice.
 
+    Returns:
+        How many of these each class has.
+
     Raises:
         DataError: A slice is larger than its split, or smaller than one image a class.
     """
     own_val = data.val and replace(data.val, images=data.val.labels)
     data = data.with_splits(replace(data.train, images=data.train.labels), own_val)
     train, val = train_and_val(data, seed)
-    slice_of(val, val_images, seed)
+    counts = slice_of(val, val_images, seed).class_counts
     for size in train_sizes:
         slice_of(train, size, seed)
+    return counts
 
 
 def place_all(data: Dataset, device: str, seed: int, holdout: bool) -> Dataset:

@@ -1,4 +1,4 @@
-"""Accuracy of a network over images: a plain fraction, the ragged last batch included."""
+"""A network measured over images: every image counts once, the ragged last batch included."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from nas.data.loader import Batch, EvalLoader
 from nas.training.engine import Engine, halving
 
 
 class Evaluation(NamedTuple):
-    """A measured accuracy.
+    """What was measured of a network.
 
     Args:
-        accuracy: Fraction of the images classified right, in [0, 1].
+        confusion: How many images of each class were given each answer: int64, (K, K), on the
+            CPU, the classes by row.
         loss: Mean cross-entropy over the images, without label smoothing.
         num_images: Images measured.
     """
 
-    accuracy: float
+    confusion: Tensor
     loss: float
     num_images: int
+
+    @property
+    def accuracy(self) -> float:
+        """Return the fraction of the images classified right, in [0, 1]."""
+        return int(self.confusion.trace()) / self.num_images
 
 
 def evaluate(
@@ -65,8 +71,8 @@ def _measure(
     model: nn.Module, batches: Iterable[Batch], engine: Engine, precision: str, flip: bool
 ) -> Evaluation:
     loss = torch.zeros((), device=engine.device)
-    num_correct = torch.zeros((), dtype=torch.int64, device=engine.device)
-    num_images = 0
+    counts = torch.zeros((), dtype=torch.int64, device=engine.device)
+    num_images = num_classes = 0
     for images, labels in batches:
         with engine.autocast(precision):
             logits = model(images)
@@ -74,10 +80,11 @@ def _measure(
                 logits = (logits + model(images.flip(3))) / 2
         logits = logits.float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
-        num_correct += (logits.argmax(1) == labels).sum()
+        num_classes = logits.shape[1]
+        cells = labels * num_classes + logits.argmax(1)  # (N,), row by row
+        # NOTE: not bincount, which waits for the device to learn its length
+        ones = torch.ones_like(cells)
+        counts = counts + ones.new_zeros(num_classes**2).scatter_add_(0, cells, ones)
         num_images += len(labels)
-    return Evaluation(
-        float(num_correct) / num_images,  # sync
-        float(loss) / num_images,
-        num_images,
-    )
+    mean_loss = float(loss) / num_images  # sync
+    return Evaluation(counts.view(num_classes, num_classes).cpu(), mean_loss, num_images)

@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from nas.confusion import ACCURACY, METRIC_WORDS, score
 from nas.network.model import count_batches
 from nas.seeds import derive_seed
 from nas.training.batches import Batches
@@ -51,7 +53,8 @@ def train(
     `SMALLEST_MICRO_BATCH` images; each halving starts the training again.
 
     With folds the network is trained from the same weights on each split by itself, epoch by
-    epoch in turn, and the figures of an epoch are the means over the splits.
+    epoch in turn, and the figures of an epoch are the means over the splits; metrics other than
+    the accuracy are those of the splits' summed confusion matrix.
 
     Args:
         spec: What is trained and how.
@@ -125,7 +128,10 @@ def _run(
     while not (status := _ending(curve, spec, stop)):
         for fold, training in enumerate(trainings):
             if training.state.epoch == len(curve):
-                training.state.curve.append(_train_epoch(training, clock))
+                record = _train_epoch(training, clock)
+                if len(trainings) == 1:
+                    record = replace(record, val_confusion=None)
+                training.state.curve.append(record)
                 if not pace.by_time:
                     keep(fold, fold + 1)
         if pace.by_time and pace.is_due():  # one by one, the same fold would always be the due one
@@ -163,7 +169,21 @@ def _mean(records: Sequence[EpochRecord], sizes: Sequence[int]) -> EpochRecord:
         )
         for name in names
     }
-    return replace(records[-1], **means)
+    found = [record.val_confusion for record in records]
+    known = [np.array(item) for item in found if item is not None]
+    whole = (
+        np.sum(known, axis=0) if len(known) == len(found) else None
+    )  # not of an older checkpoint
+    return replace(records[-1], **means, val_scores=_scores(whole), val_confusion=None)
+
+
+def _scores(confusion: Any) -> dict[str, list[float]] | None:
+    """Return the metrics of a confusion matrix beside the accuracy, as a record has them."""
+    if confusion is None:
+        return None
+    return {
+        metric: list(score(metric, confusion)) for metric in METRIC_WORDS if metric != ACCURACY
+    }
 
 
 def _train_epoch(training: Training, clock: Clock) -> EpochRecord:
@@ -189,6 +209,8 @@ def _train_epoch(training: Training, clock: Clock) -> EpochRecord:
         val_accuracy=val.accuracy if val else None,
         learning_rate=learning_rate,
         elapsed_seconds=clock.lap(),
+        val_scores=_scores(val.confusion.numpy()) if val else None,
+        val_confusion=tuple(val.confusion.tolist()) if val else None,
     )
 
 

@@ -17,7 +17,7 @@ from nas.training.engine import Engine
 from nas.training.evaluate import Evaluation, evaluate
 from nas.training.optimizer import set_learning_rate, set_momentum
 from nas.training.state import TrainSpec, TrainState, make_state
-from nas.training.step import EpochTotals, Step, make_step
+from nas.training.step import EpochTotals, Step, balanced_weights, make_step
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,9 @@ def open_training(
             logger.warning("%s; the training begins anew", error)
             state = make_state(spec, engine, steps_per_epoch, micro_batch)
     totals = EpochTotals(engine.device)
+    weights = None
+    if batches is not None and spec.recipe.class_weights == "balanced":
+        weights = balanced_weights(batches.train.split.labels, spec.input_spec.num_classes)
     step = make_step(
         state.model,
         state.optimizer,
@@ -108,5 +111,6 @@ def open_training(
         spec.recipe,
         engine,
         state.micro_batch,  # of the checkpoint's, if that is smaller
+        weights,
     )
     return Training(spec, batches, engine, state, totals, with_graph(step, engine, spec.recipe))

@@ -28,6 +28,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 MIXINGS = ("none", "cutmix", "ricap")
 POLICY_NAMES = ("none", "trivial", "autoaugment")
 PRECISIONS = ("auto", "float32", "bfloat16")
+CLASS_WEIGHTS = ("none", "balanced")
 
 # what others call a field; of any other name the nearest is proposed
 ALIASES = {
@@ -76,6 +77,8 @@ class Recipe:
         sam_adaptive: Scale the radius by the weights (ASAM).
         scaled_branches: Begin with residual branches that are the smaller the more there are;
             see `nas.network.model.scale_branches`.
+        class_weights: Of an image's loss: ``balanced`` weighs each class alike; see
+            `nas.training.step.balanced_weights`.
         precision: ``auto`` is bfloat16 autocast on CUDA, and on a CPU where it measures faster;
             see `nas.training.engine.Engine.autocast`.
 
@@ -109,6 +112,7 @@ class Recipe:
     sam_rho: float = checked_field(Range(0, 10), 0.0)
     sam_adaptive: bool = False
     scaled_branches: bool = False
+    class_weights: str = checked_field(OneOf(CLASS_WEIGHTS), "none")
     precision: str = checked_field(OneOf(PRECISIONS), "auto")
 
     def __post_init__(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from nas.confusion import ACCURACY
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +43,10 @@ class EpochRecord:
         val_accuracy: Fraction of them classified right, in [0, 1]; None without any.
         learning_rate: Of the epoch's last step.
         elapsed_seconds: Since the training began, interruptions left out.
+        val_scores: Of each other metric of `nas.confusion.METRIC_WORDS` the value and its standard
+            error; None without validation images, and in an older record.
+        val_confusion: The confusion matrix, (K, K), kept of a fold until it is added to those of
+            the others.
     """
 
     epoch: int
@@ -50,6 +56,14 @@ class EpochRecord:
     val_accuracy: float | None
     learning_rate: float
     elapsed_seconds: float
+    val_scores: Mapping[str, Sequence[float]] | None = None
+    val_confusion: tuple[Sequence[int], ...] | None = None
+
+    def val_score(self, metric: str) -> float:
+        """Return a metric of the validation images, of which there are some."""
+        found = self.val_accuracy if metric == ACCURACY else (self.val_scores or {})[metric][0]
+        assert found is not None
+        return found
 
     @property
     def accuracy_gap(self) -> float | None:

@@ -125,7 +125,9 @@ class TrainState:
             raise StorageError(f"checkpoint {path} cannot be used ({reason})") from error
 
     def _take_over(self, record: dict[str, Any], spec: TrainSpec) -> None:
-        _require_same("job", record["job"], spec.to_dict())
+        job = record["job"]  # of an older one the recipe has the defaults of later fields
+        job = {**job, "recipe": Recipe.from_dict(job["recipe"]).to_dict()}
+        _require_same("job", job, spec.to_dict())
         self.model.load_state_dict(record["model"])
         own = self.optimizer.state_dict()  # its rates and flags are the recipe's, not the file's
         self.optimizer.load_state_dict({**own, "state": record["optimizer"]["state"]})

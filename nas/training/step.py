@@ -44,6 +44,40 @@ class EpochTotals:
         return float(self.loss) / num_images, float(self.num_correct) / num_images  # sync
 
 
+def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Return n / (K n_c) of each class c: on the mean over the images (N,) a weight is 1.
+
+    Source: King and Zeng 2001, Logistic regression in rare events data; scikit-learn's
+    ``class_weight="balanced"``.
+    """
+    counts = torch.bincount(labels, minlength=num_classes).clamp(min=1)
+    return len(labels) / (num_classes * counts.float())  # (K,)
+
+
+def mean_loss(
+    logits: Tensor, labels: Tensor, label_smoothing: float, class_weights: Tensor | None = None
+) -> Tensor:
+    """Return the mean cross-entropy of a batch, each image with the weight of its class.
+
+    NOTE: `cross_entropy(weight=...)` weighs the target's entries. Label smoothing gives an entry
+    to every class, so that beside a rare class of weight 25 the smoothing of all other images
+    would outweigh what they are. An image has one weight here; a mixed one that of its parts, by
+    their shares. The sum is divided by the images, not by their weights: so pieces of a batch add
+    up to it, and batches to the training split, whose mean weight is 1.
+
+    Args:
+        logits: (N, K).
+        labels: (N,), or probabilities (N, K), not smoothed.
+        label_smoothing: Fraction of the target spread over all classes.
+        class_weights: (K,); None weighs each image 1.
+    """
+    if class_weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    losses = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+    weights = class_weights[labels] if labels.ndim == 1 else (labels * class_weights).sum(1)
+    return (losses * weights).mean()
+
+
 def make_step(
     model: nn.Module,
     optimizer: Optimizer,
@@ -52,6 +86,7 @@ def make_step(
     recipe: Recipe,
     engine: Engine,
     micro_batch: int,
+    class_weights: Tensor | None = None,
 ) -> Step:
     """Return the function that trains on one batch.
 
@@ -66,6 +101,7 @@ def make_step(
         recipe: Label smoothing, sharpness, precision.
         engine: The device's autocast, and whether to compile.
         micro_batch: Images a forward pass.
+        class_weights: As for `mean_loss`, on the device; a capture keeps its address.
     """
     forward = torch.compile(model) if engine.compile else model
 
@@ -74,9 +110,7 @@ def make_step(
         for piece, piece_labels in pieces:  # (n, C, H, W), (n,) or (n, K)
             with engine.autocast(recipe.precision):
                 logits = forward(piece)
-                loss = F.cross_entropy(
-                    logits, piece_labels, label_smoothing=recipe.label_smoothing
-                )
+                loss = mean_loss(logits, piece_labels, recipe.label_smoothing, class_weights)
             (loss * (len(piece) / len(images))).backward()
             if into is not None:
                 into.add(loss, logits, piece_labels)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,6 @@ from nas.results.summary import (
     describe_trial,
     name_baseline,
     pareto_table,
-    percent,
     summarise,
     summary_record,
     table_of,
@@ -31,10 +31,43 @@ def text_of(*rows, **options):
 
 
 def test_an_accuracy_carries_its_standard_error():
-    assert percent(0.93, 5_000) == "93.00 ± 0.36%"
+    def shown(accuracy, val_images):
+        return table_of(summary_of(row(0, accuracy), val_images=val_images))[1][0][1]
+
+    assert shown(0.93, 5_000) == "93.00 ± 0.36%"
     # all of 6 right: (6 + 1.9207) / (6 + 3.8415) = .80483, sqrt(.80483 (1 - .80483) / 9.8415)
-    assert percent(1.0, 6) == "100.00 ± 12.63%"
-    assert percent(0.0, 6) == "0.00 ± 12.63%"
+    assert shown(1.0, 6) == "100.00 ± 12.63%"
+    assert shown(0.0, 6) == "0.00 ± 12.63%"
+
+
+def test_a_study_of_another_metric_has_its_name_and_each_trial_s_own_error():
+    rows = [row(0, 0.70, 900, standard_error=0.05), row(1, 0.66, 500, standard_error=0.02)]
+    rows.append(row(2, 0.64, 300, source="known", standard_error=0.12))
+    counts = {"ok": 95, "defect": 5}
+    summary = replace(summary_of(*rows), metric="balanced_accuracy", class_counts=counts)
+    header, cells = table_of(summary)
+    assert header[1] == "val balanced accuracy"
+    assert [cell[1] for cell in cells] == ["70.00 ± 5.00%", "66.00 ± 2.00%", "64.00 ± 12.00%"]
+    assert [found.number for found in summary.tied] == [0, 1]  # .70 - .05, as of trial 0
+    record = summary_record(summary)
+    assert record["best"]["val_balanced_accuracy"] == 0.70
+    assert record["best"]["standard_error"] == 0.05
+    assert record["difference"]["val_balanced_accuracy"] == pytest.approx(0.06)
+    assert record["difference"]["standard_error"] == pytest.approx(0.13)  # 5, 12, 13
+    assert (record["metric"], record["ranked_by"]) == (summary.metric, "val_balanced_accuracy")
+    assert "val_accuracy" not in json.dumps(record)
+    text = " ".join(verdict_lines(summary))
+    assert "by its balanced accuracy" in text
+    assert "lways answering" not in text  # of every study it gives 50%
+
+
+@pytest.mark.parametrize(("largest", "is_said"), [(95, True), (60, True), (51, False)])
+def test_an_accuracy_stands_beside_that_of_always_answering_the_largest_class(largest, is_said):
+    counts = {"defect": 100 - largest, "ok": largest}
+    summary = replace(summary_of(row(0, 0.94)), class_counts=counts)
+    text = f"Always answering 'ok' gives {largest}.00%."
+    assert (text in verdict_lines(summary)) is is_said  # 51 of 100 is as good as half of them
+    assert summary_record(summary)["majority"] == {"class": "ok", "share": largest / 100}
 
 
 def test_ties_and_their_smallest_are_named_and_the_best_of_many_reads_high():
@@ -205,7 +238,9 @@ def test_the_pareto_front_names_the_best_up_to_each_size_and_a_long_one_keeps_it
 
 
 def test_a_trials_end_is_told_with_its_reason():
-    lines = describe_trial(row(3, None, state="failed", reason="killed"), "mine", 100)
+    lines = describe_trial(row(3, None, state="failed", reason="killed"), "mine", 100, "accuracy")
     assert lines == ["trial 3 of study mine, from uniform", "failed, 4 epochs, killed"]
-    broken = describe_trial(row(3, 0.0, state="broken", reason="diverged"), "mine", 100)
+    broken = describe_trial(
+        row(3, 0.0, state="broken", reason="diverged"), "mine", 100, "accuracy"
+    )
     assert "accuracy" not in broken[1]

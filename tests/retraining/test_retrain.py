@@ -1,5 +1,6 @@
 """The full training through the command line, on the digits, and what it leaves behind."""
 
+import csv
 import json
 import math
 import os
@@ -12,12 +13,19 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from optuna.trial import TrialState
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
 
 import nas.retraining.retrain
 import nas.retraining.run
@@ -39,11 +47,16 @@ NOTATION = "[[Basic,1,8,0.1],[Bottleneck,1,16]]"
 CONTENTS = {
     "architecture.json",
     "checkpoint.pt",
+    "classes.csv",
+    "confusion.csv",
+    "confusion.png",
     "curve.csv",
     "curve.png",
     "metrics.json",
     "weights.safetensors",
 }
+
+MEASURED = {"weights.safetensors", "classes.csv", "confusion.csv", "confusion.png"}  # at the end
 
 
 @pytest.fixture
@@ -120,13 +133,14 @@ def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_acc
     test = load_test("digits")
     raw, target = load_digits(return_X_y=True)
     digits = {tuple(image): int(label) for image, label in zip(raw, target, strict=True)}
-    hits = 0
+    answers = []
     with torch.no_grad():
         for image, label in zip(test.images, test.labels, strict=True):
             sixteenths = (image.flatten().double() / 255 * 16).round()
             assert digits[tuple(sixteenths.tolist())] == label
             pixels = (image / 255 - metrics["mean"][0]) / metrics["std"][0]
-            hits += int(model(pixels.unsqueeze(0)).argmax()) == label
+            answers.append(int(model(pixels.unsqueeze(0)).argmax()))
+    hits = sum(np.array(answers) == test.labels.numpy())
     assert metrics["test_accuracy"] == hits / len(test)
     assert metrics["test_standard_error"] == pytest.approx(wilson_error(int(hits), len(test)))
     num_params = sum(p.numel() for p in model.parameters())
@@ -135,6 +149,58 @@ def test_a_run_folder_has_what_the_design_says_and_its_weights_give_its_test_acc
         assert main([command, str(path), "--format", "json"]) == 0  # at the run's own input
         assert json.loads(capsys.readouterr().out)["num_params"] == num_params
     assert metrics["test_accuracy_flip_tta"] is None  # a mirrored digit is another one
+    assert_classes_are_told(folder, metrics, test.labels.tolist(), answers)
+
+
+def assert_classes_are_told(folder, metrics, truth, answers):
+    """What is written of each class is scikit-learn's."""
+    balanced = balanced_accuracy_score(truth, answers)
+    assert metrics["test_balanced_accuracy"] == pytest.approx(balanced)
+    assert metrics["test_macro_f1"] == pytest.approx(f1_score(truth, answers, average="macro"))
+    rows = list(csv.DictReader((folder / "classes.csv").read_text().splitlines()))
+    assert [row["class"] for row in rows] == metrics["class_names"]
+    figures = precision_recall_fscore_support(truth, answers, zero_division=0.0)
+    for name, values in zip(("precision", "recall", "f1", "support"), figures, strict=True):
+        assert [float(row[name]) for row in rows] == pytest.approx(values.tolist())
+    recalls = [float(row["recall"]) for row in rows]
+    worst = metrics["class_names"][recalls.index(min(recalls))]
+    assert (metrics["worst_class"]["class"], metrics["worst_class"]["recall"]) == (
+        worst,
+        min(recalls),
+    )
+    header, *matrix = csv.reader((folder / "confusion.csv").read_text().splitlines())
+    assert header == ["class", *metrics["class_names"]]
+    assert [row[0] for row in matrix] == metrics["class_names"]
+    counts = [[int(cell) for cell in row[1:]] for row in matrix]
+    assert counts == confusion_matrix(truth, answers).tolist()
+    with Image.open(folder / "confusion.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_the_largest_class_and_the_worst_recall_stand_beside_the_accuracy(
+    studies, tmp_path, capsys
+):
+    root, names = tmp_path / "images", ("ok", "def $5_$ ect 狗")  # no formula, no glyph
+    for part, numbers in (("train", (40, 4)), ("test", (9, 1))):
+        for label, number in zip(names, numbers, strict=True):
+            (root / part / label).mkdir(parents=True)
+            for index in range(number):
+                image = Image.effect_noise((8, 8), 50)
+                image.save(root / part / label / f"{index}.png")
+    line = f"retrain --arch {NOTATION} --dataset folder --data {root} --epochs 1".split()
+    assert main([*line, "--set", "class_weights=balanced"]) == 0
+    found = capsys.readouterr()
+    assert "always answering 'ok' gives 90.00%" in found.out
+    assert "worst recall" in found.out
+    assert "images are mirrored at random" in found.err
+    metrics = metrics_of(only_run(studies).path)
+    assert metrics["majority"] == {"class": "ok", "share": 0.9}
+    del metrics["settings"]["recipe"]["class_weights"]  # of before the field came
+    only_run(studies).write(metrics)
+    assert main([*line, "--set", "class_weights=balanced"]) == 2
+    assert "recipe.class_weights: none -> balanced" in capsys.readouterr().err
+    assert main(line) == 0
+    assert "has come to its end already" in capsys.readouterr().err
 
 
 def test_training_and_validation_split_are_merged(studies, capsys):
@@ -409,7 +475,7 @@ def test_a_diverged_run_is_reported_and_the_test_split_stays_closed(studies, cap
     assert run["test_accuracy"] is None
     assert run["test_openings"] == []
     folder = only_run(studies).path
-    assert {path.name for path in folder.iterdir()} == CONTENTS - {"weights.safetensors"}
+    assert {path.name for path in folder.iterdir()} == CONTENTS - MEASURED
     assert main(line) == 1  # it would end in the same way
     assert "diverged" in capsys.readouterr().out
 

@@ -192,7 +192,12 @@ def test_folds_are_proposed_where_one_split_tells_no_10_points_apart():
     # near 90%, by the plain binomial error: 1.96 x sqrt(2 x .9 x .1 / n), 10 points at n = 69
     binomial = {n: 1.96 * math.sqrt(2 * 0.9 * 0.1 / n) for n in (16, 50, 90, 144, 5_000)}
     for num_val, resolved in binomial.items():
-        assert choose_folds(num_val, 1_000) == (5 if resolved > 0.1 else 1)
+        folds = 5 if resolved > 0.1 else 1
+        assert choose_folds("accuracy", [num_val], 1_000) == folds
+    # 4 of 144 are of the second class: half of sqrt(.9 x .1 / 4) alone is more than 10 points
+    assert choose_folds("accuracy", [140, 4], 1_000) == 1
+    assert choose_folds("balanced_accuracy", [140, 4], 1_000) == 5
+    assert choose_folds("balanced_accuracy", [140, 140], 1_000) == 1
 
 
 def test_folds_have_50_epochs_where_their_seconds_hold_them_and_never_below_10():

@@ -41,8 +41,9 @@ def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
         monkeypatch.setattr(cls, "__init__", record)
     search = prepare(request(images, epochs=3, workers=1, trials=20))
     lines = {line.split()[0]: line for line in describe_search(search)}
-    assert list(lines)[:8] == [
-        *("study", "space", "plan", "recipe", "pruner", "resolves", "baselines", "time")
+    assert list(lines)[:9] == [
+        *("study", "space", "plan", "recipe", "pruner", "resolves", "mirrored"),
+        *("baselines", "time"),
     ]
     assert "resnet-5M-folder (new)" in lines["study"]
     counts = [int(text.replace(",", "")) for text in re.findall(r"[\d,]{5,}", lines["space"])]

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import confusion_matrix
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from nas.data.loader import EvalLoader
 from nas.network.model import build_model
@@ -20,6 +24,32 @@ def test_accuracy_and_loss_count_images_not_batches():
     assert found.num_images == 130
     assert found.accuracy == pytest.approx(expected)
     assert found.loss == pytest.approx(F.cross_entropy(logits, whole.labels).item(), rel=1e-5)
+
+
+def test_the_confusion_matrix_is_scikit_learns():
+    model = build_model(NET, SPEC).eval()
+    images = part(0, 130)
+    with torch.no_grad():
+        answers = model(next(iter(EvalLoader(images, NORMALISATION, 130))).images).argmax(1)
+    found = evaluate(model, EvalLoader(images, NORMALISATION, 64), CPU)
+    expected = confusion_matrix(images.labels, answers, labels=range(10))
+    assert found.confusion.tolist() == expected.tolist()
+
+
+def test_the_device_is_waited_for_once_all_batches_are_under_way():
+    consumed = []
+
+    def batches():
+        for size in (4, 4, 1):
+            yield torch.empty(size, 1, 8, 8), torch.empty(size, dtype=torch.int64)
+            consumed.append(size)
+
+    with FakeTensorMode(), torch.device("cuda"):
+        engine = replace(CPU, device="cuda", num_threads=None)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        with pytest.raises(DataDependentOutputException):  # a read of a value
+            evaluate(net, batches(), engine, "float32")
+    assert consumed == [4, 4, 1]
 
 
 def test_flip_averages_the_logits_of_both_images():

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 import nas.training.open_training
 from nas.data.augment import Augmentation
@@ -368,12 +369,25 @@ def test_the_accuracy_of_unequal_folds_is_the_fraction_of_all_images_that_is_rig
         )
         for first, end in ((200, 203), (203, 300))
     ]
-    alone = [train(spec, fold, CPU).val_accuracy for fold in folds]
+    by_fold = [train(spec, fold, CPU) for fold in folds]
+    alone = [result.val_accuracy for result in by_fold]
     right = alone[0] * 3 + alone[1] * 97
     assert right == pytest.approx(round(right))  # whole images
     assert alone[0] != alone[1]
     together = train(spec, folds[0], CPU, folds=folds[1:])
     assert together.val_accuracy == pytest.approx(round(right) / 100)
+    # the other metrics are of all 100 images at once: 3 have not every class
+    truth, answers = [], []
+    for result, fold in zip(by_fold, folds, strict=True):
+        for images, labels in fold.val:
+            truth += labels.tolist()
+            answers += result.model(images).argmax(1).tolist()
+    record = together.curve[-1]
+    f1 = f1_score(truth, answers, average="macro")
+    balanced = balanced_accuracy_score(truth, answers)
+    assert record.val_score("balanced_accuracy") == pytest.approx(balanced)
+    assert record.val_score("macro_f1") == pytest.approx(f1)
+    assert record.val_confusion is None  # the sum is not written into every epoch of a curve
 
 
 def test_folds_that_were_killed_in_an_epoch_lose_that_of_one_fold_alone(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nas.errors import StorageError
-from nas.training.state import make_state
+from nas.training.state import load_checkpoint, make_state, save_checkpoint
 from tests.support.small_training import CPU, make_train_spec
 
 
@@ -31,6 +31,20 @@ def test_the_half_life_is_a_share_of_all_steps():
     with CPU.applied():
         average = make_state(spec, CPU, steps_per_epoch=10, micro_batch=32).average
     assert average.decay == pytest.approx(2 ** (-1 / 20))  # 0.1 of 200 steps
+
+
+def test_a_checkpoint_from_before_a_field_of_the_recipe_came_is_gone_on_from(tmp_path):
+    path, spec = tmp_path / "checkpoint.pt", make_train_spec()
+    with CPU.applied():
+        state = make_state(spec, CPU, 10, 32)
+        state.save(path, spec)
+        record = load_checkpoint(path)
+        del record["job"]["recipe"]["class_weights"]
+        save_checkpoint(path, {k: v for k, v in record.items() if k != "format_version"})
+        make_state(spec, CPU, 10, 32).load(path, spec, "cpu")
+        other = make_train_spec(class_weights="balanced")
+        with pytest.raises(StorageError, match="class_weights is none, this training's balanced"):
+            make_state(other, CPU, 10, 32).load(path, other, "cpu")
 
 
 @pytest.mark.parametrize(

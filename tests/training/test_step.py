@@ -1,9 +1,11 @@
 import copy
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -18,7 +20,7 @@ from nas.training.ema import WeightAverage
 from nas.training.engine import Engine
 from nas.training.optimizer import make_optimizer
 from nas.training.recipe import RECIPES
-from nas.training.step import EpochTotals, make_step
+from nas.training.step import EpochTotals, balanced_weights, make_step, mean_loss
 from tests.support.small_training import CPU, NET, SPEC
 
 BFLOAT16 = replace(CPU, bfloat16=True)
@@ -27,12 +29,12 @@ MOST_OPERATIONS = 1178  # 1,289 when each of the 110 norms counted its batches
 RECIPE = replace(RECIPES["short"], label_smoothing=0.0)
 
 
-def take(recipe, batch, micro_batch=64, model=None, engine=CPU):
+def take(recipe, batch, micro_batch=64, model=None, engine=CPU, class_weights=None):
     torch.manual_seed(0)
     model = model or build_model(NET, SPEC)
     totals = EpochTotals("cpu")
     optimizer = make_optimizer(model, recipe, engine)
-    step = make_step(model, optimizer, None, totals, recipe, engine, micro_batch)
+    step = make_step(model, optimizer, None, totals, recipe, engine, micro_batch, class_weights)
     step(*batch)
     return model, totals
 
@@ -101,6 +103,41 @@ def test_every_weight_takes_part(batch):
     model, _ = take(replace(RECIPE, warmup_share=0.0), batch)
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_balanced_weights_make_the_loss_the_mean_of_the_classes_mean_losses(batch, smoothing):
+    images, labels = batch
+    labels = labels.clamp(max=2)  # 0 and 1 are rare
+    model = plain_net()
+    with torch.no_grad():
+        losses = F.cross_entropy(
+            model(images), labels, reduction="none", label_smoothing=smoothing
+        )
+    by_class = [losses[labels == label].mean() for label in range(3)]
+    recipe, weights = replace(RECIPE, label_smoothing=smoothing), balanced_weights(labels, 3)
+    weights = torch.cat([weights, torch.zeros(7)])
+    assert weights[:2].min() > 3
+    assert (weights[labels]).mean().item() == pytest.approx(1.0)
+    mixed = F.one_hot(labels, 10).float()
+    found = []
+    for targets, micro_batch in product((labels, mixed), (64, 24)):
+        stepped, totals = take(
+            recipe, (images, targets), micro_batch, plain_net(), class_weights=weights
+        )
+        assert totals.read(64)[0] == pytest.approx(torch.stack(by_class).mean().item(), rel=1e-5)
+        found.append(stepped)
+    for other in found[1:]:  # pieces of a batch, and targets as probabilities, make no difference
+        for a, b in zip(found[0].parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_a_mixed_image_has_the_weights_of_its_parts_by_their_shares(batch):
+    logits, weights = torch.randn(2, 3), torch.tensor([0.25, 1.0, 25.0])
+    targets = torch.tensor([[0.75, 0.0, 0.25], [0.0, 1.0, 0.0]])
+    losses = -(targets * logits.log_softmax(1)).sum(1)
+    expected = (losses * torch.tensor([0.75 * 0.25 + 0.25 * 25, 1.0])).mean()
+    torch.testing.assert_close(mean_loss(logits, targets, 0.0, weights), expected)
 
 
 def test_the_average_moves_after_the_step(batch):
