@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `nas.commands` does, before NumPy comes
 
+os.environ.pop("COLUMNS", None)  # nothing is broken into lines that a test reads
+
 import signal
 from pathlib import Path
 

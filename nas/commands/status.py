@@ -55,11 +55,9 @@ def run(args: argparse.Namespace) -> int:
         print_json(record)
     else:
         print_lines(*_lines(opened, record), indent=10)
-        answer = (
-            describe_answer(opened.summary.answer, METRIC_WORDS[opened.summary.metric])
-            if asks_paper(opened.definition)
-            else []
-        )
+        summary, answer = opened.summary, []
+        if asks_paper(opened.definition):
+            answer = describe_answer(summary.answer, METRIC_WORDS[summary.metric])
         if text := [*answer, *describe_agreements(opened.rungs)]:
             print_lines("", *text, indent=2)
     return 0

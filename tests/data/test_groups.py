@@ -144,7 +144,10 @@ def test_copies_stay_on_one_side_of_every_split_that_is_made(make_folder):
         assert not shades(train) & shades(val)
         assert all(not shades(f.train) & shades(f.val) for f in split_folds(data, seed, 4))
     assert any("22 of 51 images have the pixels of another" in note for note in data.notes)
-    assert data.notes == load_training("folder", root).notes, "the cache keeps them"
+    cached = load_training("folder", root)
+    assert (cached.notes, cached.fingerprint) == (data.notes, data.fingerprint)
+    assert torch.equal(cached.train.groups, data.train.groups)
+    assert cached.train.files == data.train.files
 
 
 def test_without_copies_the_splits_know_of_no_groups(make_folder):
