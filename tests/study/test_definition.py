@@ -118,7 +118,7 @@ def test_a_study_from_before_images_were_read_otherwise_is_told_so(own, tmp_path
     others = write_images(tmp_path / "others", per_class=31)
     for data, version in ((others, "0.2.0"), (others, "0.1.0")):
         rewrite(own, versions={"nas": version})
-        assert main(words(data, "--study", own.name, trials=2)) == 2
+        assert main(words(data, "--study", own.study_folder.name, trials=2)) == 2
         error = capsys.readouterr().err.splitlines()[-1]
         assert ("images are read otherwise since 0.2" in error) == (version == "0.1.0")
         assert "begin another with --study tiny-8k-folder-2" in error
