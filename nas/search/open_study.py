@@ -24,7 +24,6 @@ from nas.search.prepare import Search, prepare
 from nas.signals import InterruptGuard
 from nas.study import attributes as names
 from nas.study.folder import StudyFolder, fresh_name
-from nas.study.journal import mend
 from nas.study.ledger import Ledger
 from nas.study.rungs import NONE_YET, format_rungs
 from nas.study.storage import (
@@ -48,8 +47,8 @@ OWN_ATTRS = (names.WORKER, names.RESUMES, names.DEVICE_SECONDS, names.TARGET_BUD
 def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
     """Open the store, creating folder and study where they are new, and make it ready to go on.
 
-    A torn journal is mended, the trials of dead processes are requeued, the baselines are
-    enqueued, and what the command line may change is recorded. A new study that cannot be written
+    The trials of dead processes are requeued, the baselines are enqueued, and what the command
+    line may change is recorded. A new study that cannot be written
     leaves nothing behind; one that a database has taken stays, and the same command goes on.
 
     Returns:
@@ -80,8 +79,6 @@ def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
             stack.enter_context(locked(folder.claim_lock, guard.interruptible))
             if search.definition != folder.load():  # with the record of its space
                 folder.create(search.definition)
-        if search.definition.storage is None:
-            mend(folder.journal)
         ledger = load_ledger(search, storage)
         wanted = _settle_changes(ledger.study, search)
         for number in ledger.requeue_dead():
