@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial
 
-from nas.locks import holding, is_held
+from nas.locks import is_held, locked
 from nas.machine import oom_kills
 from nas.study.attributes import WORKER
 
@@ -53,10 +53,13 @@ def heartbeat(workers: Path) -> Iterator[dict[str, Any]]:
     """
     host, pid = socket.gethostname(), os.getpid()
     name = f"{host}-{pid}-{uuid.uuid4().hex[:8]}.lock"
-    with holding(workers / name):
-        started_at = psutil.Process(pid).create_time()
-        own = {"host": host, "pid": pid, "started_at": started_at, "lock": name}
-        yield {**own, "oom_kills": oom_kills()}  # of the machine, before
+    with locked(workers / name):
+        try:
+            started_at = psutil.Process(pid).create_time()
+            own = {"host": host, "pid": pid, "started_at": started_at, "lock": name}
+            yield {**own, "oom_kills": oom_kills()}  # of the machine, before
+        finally:
+            (workers / name).unlink(missing_ok=True)
 
 
 def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRACE) -> bool:
