@@ -16,7 +16,6 @@ Optuna's heartbeat is not used: it works for databases under `study.optimize`, n
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import socket
@@ -34,7 +33,7 @@ from nas.locks import is_held, locked
 from nas.machine import oom_kills
 from nas.study.attributes import WORKER
 
-LOCK_NAME = re.compile(r"[^/\0]+-\d+-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
+LOCK_NAME = re.compile(r"[!-.0-~]{1,64}-\d{1,9}-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
 UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is dead after this
 
 
@@ -70,8 +69,8 @@ def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRAC
         workers: The folder of the lock files.
         grace: How long a trial may go without a worker's name, between two writes.
     """
-    worker = trial.user_attrs.get(WORKER)
-    if worker is None:  # killed between the asking and the claim
+    worker = process_of(trial)
+    if not worker:  # killed between the asking and the claim
         started = trial.datetime_start
         return started is not None and datetime.now() - started >= grace
     path = _lock_path(trial, workers)
@@ -82,23 +81,32 @@ def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRAC
 
 def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
     """Tell whether a trial belongs to a machine whose processes cannot be seen from here."""
-    worker = trial.user_attrs.get(WORKER)
-    if worker is None or worker["host"] == socket.gethostname():
+    worker = process_of(trial)
+    if not worker or worker["host"] == socket.gethostname():
         return False
     path = _lock_path(trial, workers)
     return path is None or not path.exists()
 
 
+def process_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """Return what a trial says of its process; nothing where it says nothing that can be read."""
+    match trial.user_attrs.get(WORKER):
+        case {"host": str(), "pid": int(), "started_at": float()} as worker:
+            return worker
+    return {}
+
+
 def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
-    lock = trial.user_attrs.get(WORKER, {}).get("lock")
+    lock = process_of(trial).get("lock")
     return workers / lock if isinstance(lock, str) and LOCK_NAME.fullmatch(lock) else None
 
 
 def ran_out_of_memory(trial: FrozenTrial) -> bool:
     """Tell whether the system killed processes for want of memory since a dead one's start."""
-    worker = trial.user_attrs.get(WORKER, {})
-    before = worker.get("oom_kills", math.inf)
-    return bool(worker.get("host") == socket.gethostname() and oom_kills() > before)
+    worker = process_of(trial)
+    before = worker.get("oom_kills")  # absent of an older version's
+    is_here = worker.get("host") == socket.gethostname()
+    return is_here and isinstance(before, int) and oom_kills() > before
 
 
 def last_sign(trial: FrozenTrial, workers: Path) -> float | None:
@@ -114,7 +122,8 @@ def last_sign(trial: FrozenTrial, workers: Path) -> float | None:
 
 def name_process(trial: FrozenTrial) -> str:
     """Return which process trains a trial, and on which host."""
-    return "process {pid} on {host}".format(**trial.user_attrs[WORKER])
+    worker = process_of(trial)
+    return f"process {worker.get('pid')} on {worker.get('host')}"
 
 
 def _is_running(worker: Mapping[str, Any]) -> bool:
@@ -122,7 +131,7 @@ def _is_running(worker: Mapping[str, Any]) -> bool:
         process = psutil.Process(worker["pid"])
         is_same = bool(abs(process.create_time() - worker["started_at"]) < 1.0)
         return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # no process has such a number
         return False
     except psutil.AccessDenied:
         return True
