@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import optuna_dashboard
 from optuna.storages import BaseStorage
@@ -104,17 +104,13 @@ def make_dashboard(storage: BaseStorage, port: int, allow_writing: bool = False)
         RunError: The port is taken or may not be opened.
     """
     try:
-        server = make_server(HOST, port, _unready, _ThreadingServer, _QuietHandler)
+        server = _ThreadingServer((HOST, port), _QuietHandler)
     except OSError as error:
         raise RunError(
             f"cannot listen on {HOST}:{port}: {error.strerror}; choose another with --port"
         ) from error
     server.set_app(guard(optuna_dashboard.wsgi(storage), server.server_port, allow_writing))
     return server
-
-
-def _unready(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    return _refuse(environ, start_response, "503 Service Unavailable", "starting")
 
 
 def _call(
