@@ -54,12 +54,12 @@ class WorkerProcess:
 
     @property
     def cause(self) -> str:
-        """Return why it failed: in a line, unless it is a traceback."""
-        code, text = self.process.returncode, self.text(self.errors)
+        """Return why it failed: its last line, which of a traceback is the error."""
+        code = self.process.returncode
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
-        lines = text.splitlines() or [f"it ended with code {code}"]
-        return text if "Traceback" in text else lines[-1].removeprefix("error: ")
+        lines = self.text(self.errors).splitlines() or [f"it ended with code {code}"]
+        return lines[-1].removeprefix("error: ")
 
 
 def run_processes(
