@@ -41,7 +41,7 @@ def read_ahead(search: Search) -> StudyRungs | None:
     refuse_missing(search.folder, definition.name, storage)
     if not has_study(definition.name, storage):
         return None
-    study = load_study(definition.name, storage)
+    study = load_study(search.folder, definition.name, storage)
     rungs = wanted_rungs(search, study.user_attrs)
     return read_study_rungs(definition, storage, study, rungs=rungs)
 

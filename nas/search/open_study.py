@@ -31,7 +31,6 @@ from nas.study.storage import (
     has_study,
     let_readers_and_writers_meet,
     load_study,
-    load_whole_study,
     open_storage,
     refuse_missing,
     storage_url,
@@ -129,7 +128,7 @@ def _open_existing(search: Search) -> BaseStorage:
 def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
     """Return the trials of a study whose store is open."""
     return Ledger(
-        load_whole_study(search.folder, search.definition.name, storage),
+        load_study(search.folder, search.definition.name, storage),
         storage,
         search.folder,
         frozenset(search.space.distributions),
@@ -172,7 +171,8 @@ def _take_over_trials(ledger: Ledger, search: Search) -> None:
     folder = StudyFolder(search.folder.path.parent / source)
     old = folder.load()
     storage = open_storage(storage_url(search.asked.storage, old), folder.journal)
-    trials = [trial for trial in load_study(old.name, storage).get_trials() if is_counted(trial)]
+    source_study = load_study(folder, old.name, storage)
+    trials = [trial for trial in source_study.get_trials() if is_counted(trial)]
     done = {trial.user_attrs.get(names.ID) for trial in ledger.trials()}  # before a kill
     for trial in trials:
         attrs = {name: value for name, value in trial.user_attrs.items() if name not in OWN_ATTRS}

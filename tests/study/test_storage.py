@@ -339,6 +339,13 @@ def test_a_store_that_cannot_be_opened_is_one_line_without_the_password(tmp_path
     assert caught.value.__cause__ is None  # which would be shown with --debug
 
 
+def test_a_server_that_is_not_there_is_no_matter_of_user_and_password(tmp_path):
+    pytest.importorskip("psycopg2")
+    with pytest.raises(StorageError, match="refused") as caught:
+        open_storage("postgresql+psycopg2://u:p@127.0.0.1:1/db", tmp_path / "unused")
+    assert "user and password" not in str(caught.value)
+
+
 URLS_WITH_SECRETS = [
     "postgresql+psycopg2://secret:secret/?#%secret@127.0.0.1:1/db?passwd=secret",
     "postgresql+psycopg2://secret:secret@secret@127.0.0.1:1/db",
