@@ -16,6 +16,7 @@ Optuna's heartbeat is not used: it works for databases under `study.optimize`, n
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -29,9 +30,11 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial
 
-from nas.locks import is_held, locked
+from nas.locks import LEASE_SECONDS, Stall, clock_of, is_held, locked
 from nas.machine import oom_kills
 from nas.study.attributes import WORKER
+
+logger = logging.getLogger(__name__)
 
 LOCK_NAME = re.compile(r"[!-.0-~]{1,64}-\d{1,9}-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
 UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is dead after this
@@ -73,7 +76,7 @@ def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRAC
     if not worker:  # killed between the asking and the claim
         started = trial.datetime_start
         return started is not None and datetime.now() - started >= grace
-    path = _lock_path(trial, workers)
+    path = lock_path(trial, workers)
     if path is not None and path.exists():
         return not is_held(path)
     return worker["host"] == socket.gethostname() and not _is_running(worker)
@@ -84,7 +87,7 @@ def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
     worker = process_of(trial)
     if not worker or worker["host"] == socket.gethostname():
         return False
-    path = _lock_path(trial, workers)
+    path = lock_path(trial, workers)
     return path is None or not path.exists()
 
 
@@ -96,7 +99,8 @@ def process_of(trial: FrozenTrial) -> Mapping[str, Any]:
     return {}
 
 
-def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
+def lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
+    """Return the lock file of a trial's process, of the form that `heartbeat` gives it."""
     lock = process_of(trial).get("lock")
     return workers / lock if isinstance(lock, str) and LOCK_NAME.fullmatch(lock) else None
 
@@ -109,15 +113,23 @@ def ran_out_of_memory(trial: FrozenTrial) -> bool:
     return is_here and isinstance(before, int) and oom_kills() > before
 
 
-def last_sign(trial: FrozenTrial, workers: Path) -> float | None:
-    """Return when a trial's process last showed life, in seconds as a file's time.
+def expired(stall: Stall, path: Path, who: str) -> str:
+    """Return in words that a lock file's holder shows no life, once its lease has expired.
 
-    None where its lock file cannot be seen from here.
+    It is said then, and after `SAY_SECONDS`; until then the text is empty.
+
+    Args:
+        stall: Watches this file alone.
+        path: The lock file; nothing is known where it cannot be seen from here.
+        who: Its holder.
     """
-    path = _lock_path(trial, workers)
     with suppress(OSError):
-        return path.stat().st_mtime if path is not None else None
-    return None
+        seen_at = path.stat().st_mtime
+        if passed := stall.look(seen_at):
+            text = f"{who} shows no life since {clock_of(seen_at)}"
+            logger.warning(text)
+            return text if passed == LEASE_SECONDS else ""
+    return ""
 
 
 def name_process(trial: FrozenTrial) -> str:

@@ -67,7 +67,7 @@ def die_for_want_of_memory(count):
 def expire_soon(seconds=4.0):
     """In the child: take a process that shows no life for some seconds for one that hangs."""
     from nas import locks
-    from nas.search import processes, worker
+    from nas.study import liveness
 
-    for module in (locks, processes, worker):
+    for module in (locks, liveness):
         module.LEASE_SECONDS = seconds
