@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -62,16 +62,19 @@ def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
     folder = search.folder
     with store_errors(folder.path, search.url), ExitStack() as stack:
         if search.is_new:
-            stack.enter_context(_no_empty_folders(folder))
+            ways = (folder.workers, folder.path, *folder.path.parents)
+            missing = [path for path in ways if not path.exists()]
+            files = folder.definition, folder.journal, folder.claim_lock
+            stack.enter_context(_removed_on_error(*missing))
             stack.enter_context(locked(folder.claim_lock, guard.interruptible))
             if folder.exists:  # made by another process since we looked
                 search = prepare(search.asked)
                 storage = _open_existing(search)
             elif search.url is None:
-                stack.enter_context(_removed_on_error(folder))
+                stack.enter_context(_removed_on_error(*files))
                 storage = _create(search)
             else:  # once the database has it, its folder must stay: it could not be begun again
-                with _removed_on_error(folder):
+                with _removed_on_error(*files):
                     storage = _create(search)
         else:
             storage = _open_existing(search)  # refuses before anything is written
@@ -138,27 +141,15 @@ def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
 
 
 @contextmanager
-def _removed_on_error(folder: StudyFolder) -> Iterator[None]:
-    """Remove the files of a study that this process could not make in full."""
+def _removed_on_error(*paths: Path) -> Iterator[None]:
+    """Remove the files, and the folders that are empty, of a study that could not be made."""
     try:
         yield
     except BaseException:
-        shutil.rmtree(folder.workers, ignore_errors=True)
-        for path in (folder.definition, folder.journal):
-            path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _no_empty_folders(folder: StudyFolder) -> Iterator[None]:
-    """Remove the folders that were made for a study that then could not be."""
-    ways = (folder.workers, folder.path, *folder.path.parents)
-    missing = [path for path in ways if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        for path in missing:
-            if path.is_dir() and not any(path.iterdir()):
+        for path in paths:
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+            elif not any(path.iterdir()):
                 path.rmdir()
         raise
 
