@@ -92,10 +92,6 @@ class Ledger:
         """Return the trials in these states, or all, by number; not to be changed."""
         return list(self.study.get_trials(deepcopy=False, states=states or None))
 
-    def set_attr(self, number: int, name: str, value: Any) -> None:
-        """Write a user attribute into an unfinished trial that another process began."""
-        self.storage.set_trial_user_attr(self._trial_id(number), name, value)
-
     def begin(self, worker: Mapping[str, Any], proposes: bool = True) -> optuna.Trial | None:
         """Return a running trial in this worker's name: a waiting one, given-back ones first.
 
@@ -260,7 +256,7 @@ class Ledger:
     ) -> bool:
         try:
             for name, content in attrs.items():
-                self.set_attr(number, name, content)
+                self.storage.set_trial_user_attr(self._trial_id(number), name, content)
             self.tell(number, state, value)
         except UpdateFinishedTrialError:
             return False

@@ -157,7 +157,7 @@ def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they
     def say_it_in_the_third_wait(seconds):
         waits.append(seconds)
         if len(waits) == 3:
-            ledger.set_attr(low, ID, "a")
+            ledger.storage.set_trial_user_attr(ledger._trial_id(low), ID, "a")
 
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=say_it_in_the_third_wait)
     monkeypatch.setattr(claims, "time", clock)
