@@ -40,8 +40,6 @@ class PredictorProposer:
         over_budget: What happens to choices over the budget; it matters at the start only.
     """
 
-    name = "predictor"
-
     def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)
