@@ -93,8 +93,9 @@ def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
 
 def process_of(trial: FrozenTrial) -> Mapping[str, Any]:
     """Return what a trial says of its process; nothing where it says nothing that can be read."""
-    match trial.user_attrs.get(WORKER):
-        case {"host": str(), "pid": int(), "started_at": float()} as worker:
+    worker: Mapping[str, Any] = trial.user_attrs.get(WORKER, {})
+    match worker:
+        case {"host": str(), "pid": int(), "started_at": float()}:
             return worker
     return {}
 
