@@ -32,7 +32,6 @@ from nas.study.storage import (
     let_readers_and_writers_meet,
     load_study,
     open_storage,
-    refuse_missing,
     storage_url,
     store_errors,
     store_file,
@@ -123,8 +122,10 @@ def _open_existing(search: Search) -> BaseStorage:
             "restore it from a copy, or start a study under another name"
         )
     storage = open_storage(search.url, folder.journal)
-    refuse_missing(folder, definition.name, storage)
-    ensure_study(definition.name, storage)
+    if has_trials:
+        load_study(folder, definition.name, storage)  # refuses what another program took away
+    else:
+        ensure_study(definition.name, storage)
     return storage
 
 

@@ -213,8 +213,8 @@ def _reason(error: BaseException, url: str | None) -> str:
     return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", "***", line) if pieces else line
 
 
-def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None:
-    """Refuse a store without a study, or without one of its rungs, whose trials the folder has.
+def load_study(folder: StudyFolder, name: str, storage: BaseStorage) -> optuna.Study:
+    """Load an Optuna study that exists, neither it nor a rung missing whose trials its folder has.
 
     Another program renamed or deleted it; optuna-dashboard renames by a copy and a deletion.
 
@@ -224,7 +224,7 @@ def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None
         storage: Its open store.
 
     Raises:
-        StorageError: It is missing.
+        StorageError: The study or a rung is missing, or the store is damaged.
     """
     for study, trials in folder.trained_studies(name).items():
         if has_study(study, storage):
@@ -240,15 +240,6 @@ def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None
             f"store from a copy{again}, or begin another study with --study "
             f"{fresh_name(folder.path.parent, name)}"
         )
-
-
-def load_study(folder: StudyFolder, name: str, storage: BaseStorage) -> optuna.Study:
-    """Load an Optuna study that exists, none of its rungs missing.
-
-    Raises:
-        StorageError: The study or a rung is missing, or the store is damaged.
-    """
-    refuse_missing(folder, name, storage)
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
