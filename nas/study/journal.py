@@ -22,6 +22,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -108,12 +109,7 @@ def _length_of_whole_lines(file: IO[bytes]) -> int | None:
         if begin:
             break
     last = tail[begin:]
-    is_whole = not last or (last.endswith(b"\n") and _is_record(last))
-    return None if is_whole else start + begin
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+    with suppress(ValueError, RecursionError):
+        if not last or (last.endswith(b"\n") and isinstance(json.loads(last), dict)):
+            return None
+    return start + begin
