@@ -201,20 +201,13 @@ class SearchSpace:
         Equal adjacent stages, the second with stride 1, are read as one.
         """
         stages = _merge_stages(architecture.stages)
-        if tuple(stage.stride for stage in stages) != implied_strides(len(stages)):
-            return None
-        if architecture.stem.width != stages[0].width or len(stages) not in self.num_stages:
-            return None
-        if len({stage.dropout for stage in stages}) > 1:
-            return None
         rows = [(stage.kind, stage.depth, stage.width, stage.kernel) for stage in stages]
-        for row, values in zip(self.stage_choices, rows, strict=False):
-            if any(v not in choice.positions for choice, v in zip(row, values, strict=True)):
-                return None
-        stem, dropout = architecture.stem.kind, float(stages[0].dropout)
-        if stem not in self.stems or dropout not in self.dropouts:
+        choices = self.name_values(architecture.stem.kind, float(stages[0].dropout), rows)
+        try:
+            found = self.decode(choices)
+        except SpaceError:
             return None
-        return self.name_values(stem, dropout, rows)
+        return choices if found == Architecture(architecture.stem, stages) else None
 
     def enumerate(self) -> Iterator[dict[str, Value]]:
         """Yield the canonical choices of every network once; for small spaces.
