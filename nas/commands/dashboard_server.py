@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -119,11 +120,8 @@ def _call(
     """Return status, headers and content of an answer."""
     began: list[Any] = []
     answer = application(environ, lambda *start: began.append(start))
-    try:
+    with closing(answer) if hasattr(answer, "close") else nullcontext():
         content = b"".join(answer)
-    finally:
-        if hasattr(answer, "close"):
-            answer.close()
     return began[-1][0], list(began[-1][1]), content
 
 
