@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO
 
 from nas.errors import StorageError
 from nas.machine import read_text
@@ -78,7 +77,7 @@ def locked(
         try:
             try:
                 with waiting():
-                    _wait(descriptor, path)
+                    take_lock(descriptor, path)
             except StorageError:
                 if is_folder:
                     raise
@@ -92,21 +91,12 @@ def locked(
             os.close(descriptor)  # releases the lock
 
 
-def lock_file(file: IO[bytes]) -> None:
-    """Take the lock of an open file, waiting for it; closing the file gives it back.
+def take_lock(descriptor: int, path: Path) -> None:
+    """Take the lock of an open file, waiting for it; a long wait is said. Closing gives it back.
 
     Raises:
         OSError: The file system has no locks.
         StorageError: Another process has it and has not written for `LEASE_SECONDS`.
-    """
-    _wait(file.fileno(), Path(file.name))
-
-
-def _wait(descriptor: int, path: Path) -> None:
-    """Take a lock, waiting for it; a long wait is said.
-
-    Raises:
-        StorageError: The holder's lease has expired.
     """
     waited, stall = Stall(), Stall()
     while not try_lock(descriptor):

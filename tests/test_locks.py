@@ -14,9 +14,9 @@ from nas.errors import StorageError
 from nas.locks import (
     Stall,
     is_held,
-    lock_file,
     locked,
     remove_unheld,
+    take_lock,
 )
 from nas.study.journal import MendingJournal
 from tests.support.deaths import expire_soon
@@ -36,7 +36,7 @@ def _hold(way, path, ready):
 
 def _hold_journal(path, ready):
     with path.open("r+b") as file:
-        lock_file(file)
+        take_lock(file.fileno(), path)
         ready.touch()
         time.sleep(3600)
 

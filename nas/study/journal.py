@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from nas.locks import lock_file
+from nas.locks import take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +68,12 @@ class MendingJournal(BaseJournalBackend):
         summed = [log | {CHECKSUM: zlib.crc32(_as_json(log))} for log in logs]
         content = b"".join(_as_json(log) + b"\n" for log in summed)
         with self._path.open("r+b", buffering=0) as file:  # a journal that is gone stays gone
-            lock_file(file)
+            take_lock(file.fileno(), self._path)
             _mend(self._path, file)
             size = file.seek(0, os.SEEK_END)
             try:
-                written = 0
-                while written < len(content):
-                    written += file.write(content[written:])
+                while content:
+                    content = content[file.write(content) :]
                 os.fsync(file.fileno())
             except BaseException:
                 file.truncate(size)

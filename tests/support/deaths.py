@@ -7,7 +7,7 @@ import signal
 
 def die_at_write(number, is_torn):
     """In the child: die while the n-th record is being written, holding every lock."""
-    from nas.locks import lock_file
+    from nas.locks import take_lock
     from nas.study import journal
 
     append = journal.MendingJournal.append_logs
@@ -19,7 +19,7 @@ def die_at_write(number, is_torn):
             return
         if is_torn:
             with self._path.open("ab") as file:
-                lock_file(file)
+                take_lock(file.fileno(), self._path)
                 file.write(json.dumps(logs[0]).encode()[:-5])
                 file.flush()
                 os.kill(os.getpid(), signal.SIGKILL)
