@@ -95,19 +95,18 @@ def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
 def _create(search: Search) -> BaseStorage:
     """Write a new study: its definition first, so that a crash leaves what can be resumed."""
     name, folder = search.definition.name, search.folder
-    if search.url is not None:
-        storage = open_storage(search.url, folder.journal)
-        if has_study(name, storage):
-            raise StudyMismatchError(
-                f"the store already has a study {name!r} that {folder.path} does not know; begin "
-                f"another with --study {fresh_name(folder.path.parent, name)}, or give --studies "
-                "the folder in which it was begun"
-            )
-        let_readers_and_writers_meet(storage)
+    if search.url is None:
         folder.create(search.definition)
-    else:
+    storage = open_storage(search.url, folder.journal)
+    if has_study(name, storage):
+        raise StudyMismatchError(
+            f"the store already has a study {name!r} that {folder.path} does not know; begin "
+            f"another with --study {fresh_name(folder.path.parent, name)}, or give --studies the "
+            "folder in which it was begun"
+        )
+    let_readers_and_writers_meet(storage)
+    if search.url is not None:  # only where the database does not have another of its name
         folder.create(search.definition)
-        storage = open_storage(None, folder.journal)
     optuna.create_study(study_name=name, storage=storage, direction="maximize")
     return storage
 
