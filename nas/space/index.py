@@ -174,20 +174,15 @@ class FeasibleIndex:
             states = after
             # a network that ends at the cut itself is a prefix whose suffix is the classifier
             if index + 1 < self.cut and index + 1 in self.space.num_stages:
-                parts[self._graph.empty_suffix()] += self._end(states, input_spec)
+                ended = parts[self._graph.empty_suffix()]
+                for (width, _), lists in states.items():
+                    rows, head = join(lists), head_cost(width, input_spec.num_classes)
+                    ended.append(Rows(rows.costs + head[field], rows.codes))
         for state, lists in states.items():
             node = self._graph.node(self.cut, state)
             if node is not None:
                 parts[node] += lists
         return {node: join(lists) for node, lists in parts.items()}
-
-    def _end(self, states: dict[State, list[Rows]], input_spec: InputSpec) -> list[Rows]:
-        ended = []
-        for (width, _), lists in states.items():
-            rows = join(lists)
-            cost = head_cost(width, input_spec.num_classes)[self._graph.field]
-            ended.append(Rows(rows.costs + cost, rows.codes))
-        return ended
 
     def _pack_suffixes(self, node_id: int) -> Ints:
         rows = self._graph.suffixes(node_id, self.cut)
