@@ -119,7 +119,7 @@ def _call(
 ) -> tuple[str, list[tuple[str, str]], bytes]:
     """Return status, headers and content of an answer."""
     began: list[Any] = []
-    answer = application(environ, lambda *start: began.append(start))
+    answer: Any = application(environ, lambda *start: began.append(start))
     with closing(answer) if hasattr(answer, "close") else nullcontext():
         content = b"".join(answer)
     return began[-1][0], list(began[-1][1]), content
