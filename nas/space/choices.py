@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -98,11 +98,6 @@ def _describe_list(values: Any) -> str:
     if many > 2 and isinstance(first, int) and values == [*range(first, first + many)]:
         return f"{first}-{values[-1]}"
     return ", ".join(map(str, values))
-
-
-def read_all(row: Iterable[Choice], choices: Choices) -> list[Value]:
-    """Return the values of several choices; see `Choice.read`."""
-    return [choice.read(choices) for choice in row]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from nas.space.choices import (
     Trial,
     Value,
     has_block,
-    read_all,
     require_list,
     require_positive,
 )
@@ -161,10 +160,10 @@ class SearchSpace:
             SpaceError: A choice is missing or not in its list.
         """
         whole = (self.num_stages_choice, self.dropout_choice, self.stem_choice)
-        num_stages, dropout, stem = read_all(whole, choices)
+        num_stages, dropout, stem = (choice.read(choices) for choice in whole)
         strides = implied_strides(int(num_stages))
         stages = tuple(
-            _stage(*read_all(row, choices), stride, float(dropout))
+            _stage(*(choice.read(choices) for choice in row), stride, float(dropout))
             for row, stride in zip(self.stage_choices, strides, strict=False)
         )
         return Architecture(_stem(str(stem), stages[0].width), stages)
