@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -237,18 +237,15 @@ class Ledger:
         return trial.user_attrs.get(ID), trial.user_attrs.get(SEED, self.seed)
 
     def _take_waiting(self, worker: Mapping[str, Any]) -> int | None:
+        # retries first (False sorts before True), each kind by number
         waiting = self.trials(TrialState.WAITING)
-        # retries first (False sorts before True), then by number
-        waiting.sort(key=lambda trial: (RESUMES not in trial.user_attrs, trial.number))
-        for trial in waiting:
+        for trial in sorted(waiting, key=lambda trial: RESUMES not in trial.user_attrs):
             trial_id = self._trial_id(trial.number)
-            try:
+            with suppress(UpdateFinishedTrialError):
                 if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     # two writes: killed in between, it is dead for want of a worker's name
                     self.storage.set_trial_user_attr(trial_id, WORKER, dict(worker))
                     return trial.number
-            except UpdateFinishedTrialError:
-                continue
         return None
 
     def _end(
