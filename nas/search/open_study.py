@@ -213,22 +213,18 @@ def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
     """
     current, request = study.user_attrs, search.request
     hours = current.get(names.DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
+    rungs = wanted_rungs(search, current)
+    is_asked = search.asked.rungs is not None or current.get(names.RUNGS, NONE_YET) != NONE_YET
     return {
         names.SAMPLER: request.sampler or current.get(names.SAMPLER, DEFAULT_SAMPLER),
-        names.RUNGS: _format_rungs(search, current),
+        # also that there are none yet, and nobody asked for none
+        names.RUNGS: format_rungs(rungs) if rungs or is_asked else NONE_YET,
         names.WORKERS: request.workers or "auto",
         names.TIME_LIMIT_SECONDS: request.time_limit_seconds,
         names.DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
         # the last: with it the study is begun in full
         names.TARGET: request.num_trials(current.get(names.TARGET)),
     }
-
-
-def _format_rungs(search: Search, current: Mapping[str, Any]) -> str:
-    """Return the rungs to be recorded: also that there are none yet, and nobody asked for none."""
-    rungs = wanted_rungs(search, current)
-    is_asked = search.asked.rungs is not None or current.get(names.RUNGS, NONE_YET) != NONE_YET
-    return format_rungs(rungs) if rungs or is_asked else NONE_YET
 
 
 def _record_changes(study: optuna.Study, wanted: Mapping[str, Any]) -> None:
