@@ -80,7 +80,11 @@ def guard(application: Application, port: int, allow_writing: bool) -> Applicati
         if refused is not None:
             return _refuse(environ, start_response, *refused)
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # which the dashboard takes for granted
-        status, headers, content = _call(application, environ)
+        began: list[Any] = []
+        answer: Any = application(environ, lambda *start: began.append(start))
+        with closing(answer) if hasattr(answer, "close") else nullcontext():
+            content = b"".join(answer)
+        status, headers = began[-1][:2]
         if status.startswith("204"):  # the page reads JSON out of every answer
             status, content = "200 OK", b"{}"
         if environ["PATH_INFO"].startswith("/dashboard"):  # the page itself
@@ -112,17 +116,6 @@ def make_dashboard(storage: BaseStorage, port: int, allow_writing: bool = False)
         ) from error
     server.set_app(guard(optuna_dashboard.wsgi(storage), server.server_port, allow_writing))
     return server
-
-
-def _call(
-    application: Application, environ: dict[str, Any]
-) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return status, headers and content of an answer."""
-    began: list[Any] = []
-    answer: Any = application(environ, lambda *start: began.append(start))
-    with closing(answer) if hasattr(answer, "close") else nullcontext():
-        content = b"".join(answer)
-    return began[-1][0], list(began[-1][1]), content
 
 
 def _refuse(
