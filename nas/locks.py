@@ -173,7 +173,7 @@ def remove_unheld(path: Path) -> None:
 def is_held(path: Path) -> bool:
     """Tell whether some process holds the lock of a file.
 
-    An absent file's is held by nobody; one that may not be read counts as held.
+    An absent file's is held by nobody; what may not be read, or is a folder, counts as held.
     """
     try:
         with path.open("rb") as file:
@@ -181,5 +181,5 @@ def is_held(path: Path) -> bool:
             return False
     except FileNotFoundError:
         return False
-    except (BlockingIOError, PermissionError):
+    except (BlockingIOError, IsADirectoryError, PermissionError):
         return True
