@@ -88,7 +88,8 @@ def read_fields(
     """
     if not isinstance(record, Mapping):
         raise error(f"{what} must be a JSON object, but got {shown(record)}")
-    known, required = _known(record_type), _required(record_type)
+    known = _known(record_type)
+    required = {name for name, kind in known.items() if kind.item.default is MISSING}
     wrong = {
         "missing": sorted(required - record.keys()),
         "unknown": sorted(record.keys() - known.keys()),
@@ -113,11 +114,6 @@ def _known(record_type: Any) -> dict[str, _Kind]:
         item.name: _Kind(item, _type(item)[0], item.metadata.get("rule"))
         for item in fields(record_type)
     }
-
-
-@cache
-def _required(record_type: Any) -> set[str]:
-    return {item.name for item in fields(record_type) if item.default is MISSING}
 
 
 def _validate(kind: _Kind, value: Any, error: type[Exception]) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nas.errors import StorageError
-from nas.locks import lock_file, remove_unheld
+from nas.locks import remove_unheld, take_lock
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +103,7 @@ def _open_aside(path: Path) -> IO[bytes]:
             dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX, delete=False
         )
         with suppress(OSError):  # a file system without locks: there leftovers stay
-            lock_file(file)
+            take_lock(file.fileno(), path)
         if os.fstat(file.fileno()).st_nlink:  # else taken for a leftover before it was locked
             return file
         file.close()

@@ -17,14 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO
 
 from nas.errors import StorageError
 from nas.machine import read_text
 
 logger = logging.getLogger(__name__)
-
-Context = Callable[[], AbstractContextManager[None]]
 
 BEAT_SECONDS = 1.0  # between two signs of life
 SAY_SECONDS = 10.0  # a wait that is longer is said
@@ -57,46 +54,32 @@ class Stall:
 
 
 @contextmanager
-def locked(path: Path, waiting: Context = nullcontext) -> Iterator[None]:
-    """Hold a file's lock, waiting for it; a signal's exception ends the wait.
+def locked(
+    path: Path, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[None]:
+    """Hold the lock of a file or of a folder, waiting for it; a signal's exception ends the wait.
 
-    The file and its folder are made where absent; the file stays. Where the holder's lease has
-    expired, another file takes its place.
+    A file, and the folder it lies in, are made where absent; the file stays. Where the lease of
+    its holder has expired, another file takes its place.
 
     Args:
-        path: The file.
+        path: The file, or a folder that exists.
         waiting: Makes the context in which is waited.
 
     Raises:
-        OSError: The file cannot be made or opened for writing.
+        OSError: The file cannot be made or opened for writing, or the file system has no locks.
+        StorageError: The lease of a folder's holder has expired.
     """
+    is_folder = path.is_dir()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path, os.O_RDWR | os.O_CREAT, waiting):
-        yield
-
-
-@contextmanager
-def locked_folder(path: Path) -> Iterator[None]:
-    """Hold the lock of a folder itself, waiting for it; no file is made for it.
-
-    Raises:
-        OSError: The folder is absent, or its file system has no locks.
-        StorageError: The holder's lease has expired.
-    """
-    with _locked(path, os.O_RDONLY):
-        yield
-
-
-@contextmanager
-def _locked(path: Path, flags: int, waiting: Context = nullcontext) -> Iterator[None]:
     while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
                 with waiting():
-                    _wait(descriptor, path)
+                    take_lock(descriptor, path)
             except StorageError:
-                if not flags & os.O_CREAT:
+                if is_folder:
                     raise
                 if os.fstat(descriptor).st_nlink:
                     path.unlink(missing_ok=True)  # its holder has what has no name
@@ -108,21 +91,12 @@ def _locked(path: Path, flags: int, waiting: Context = nullcontext) -> Iterator[
             os.close(descriptor)  # releases the lock
 
 
-def lock_file(file: IO[bytes]) -> None:
-    """Take the lock of an open file, waiting for it; closing the file gives it back.
+def take_lock(descriptor: int, path: Path) -> None:
+    """Take the lock of an open file, waiting for it; a long wait is said. Closing gives it back.
 
     Raises:
         OSError: The file system has no locks.
         StorageError: Another process has it and has not written for `LEASE_SECONDS`.
-    """
-    _wait(file.fileno(), Path(file.name))
-
-
-def _wait(descriptor: int, path: Path) -> None:
-    """Take a lock, waiting for it; a long wait is said.
-
-    Raises:
-        StorageError: The holder's lease has expired.
     """
     waited, stall = Stall(), Stall()
     while not try_lock(descriptor):
@@ -189,20 +163,6 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-@contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Hold the lock of a file of one's own, which is made first and removed at the end.
-
-    Raises:
-        OSError: The file cannot be made.
-    """
-    with locked(path):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
 def remove_unheld(path: Path) -> None:
     """Remove a file whose lock nobody holds; what may not be removed stays."""
     with suppress(OSError), path.open("rb") as file:
@@ -213,18 +173,13 @@ def remove_unheld(path: Path) -> None:
 def is_held(path: Path) -> bool:
     """Tell whether some process holds the lock of a file.
 
-    An absent file's is held by nobody; one that may not be read counts as held.
+    An absent file's is held by nobody; what may not be read, or is a folder, counts as held.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may look at the same time
+            return False
     except FileNotFoundError:
         return False
-    except PermissionError:
+    except (BlockingIOError, IsADirectoryError, PermissionError):
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -13,12 +13,10 @@ from nas import locks
 from nas.errors import StorageError
 from nas.locks import (
     Stall,
-    holding,
     is_held,
-    lock_file,
     locked,
-    locked_folder,
     remove_unheld,
+    take_lock,
 )
 from nas.study.journal import MendingJournal
 from tests.support.deaths import expire_soon
@@ -27,7 +25,7 @@ from tests.support.searching import PATIENCE_SECONDS, Running, wait_until
 
 def _hold(way, path, ready):
     """In the child: hold a lock for ever, in one of several ways."""
-    with locked(path) if path.suffix else locked_folder(path):
+    with locked(path):
         ready.touch()
         if way == "hangs":
             expire_soon()
@@ -38,7 +36,7 @@ def _hold(way, path, ready):
 
 def _hold_journal(path, ready):
     with path.open("r+b") as file:
-        lock_file(file)
+        take_lock(file.fileno(), path)
         ready.touch()
         time.sleep(3600)
 
@@ -110,7 +108,7 @@ def test_what_cannot_be_replaced_is_waited_for_until_the_lease_ends(tmp_path, st
     def write():
         if path.suffix:
             MendingJournal(path).append_logs([{"op_code": 0}])
-        with locked_folder(path):
+        with locked(path):
             pass
 
     with pytest.raises(StorageError) as caught:
@@ -133,7 +131,7 @@ def test_time_in_which_the_observer_was_stopped_does_not_count(monkeypatch):
 
 
 def _hold_own(path):
-    with holding(path):
+    with locked(path):
         time.sleep(PATIENCE_SECONDS)
 
 
@@ -167,9 +165,8 @@ def remove_before_the_first_lock(monkeypatch, path):
 def test_a_file_removed_between_its_making_and_its_locking_is_made_again(tmp_path, monkeypatch):
     path = tmp_path / "own.lock"
     remove_before_the_first_lock(monkeypatch, path)
-    with holding(path):
+    with locked(path):
         assert is_held(path)
-    assert not path.exists()
 
 
 def test_two_processes_never_hold_one_lock_though_its_file_was_removed(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -141,20 +141,12 @@ class OurLoop:
 
     def run(self, num_steps: int) -> float:
         """Train a few steps and return their seconds."""
-        with self.engine.applied():
-            started = now_of(self.engine)
-            for _ in range(num_steps):
-                self.training.take_step(*next(self.batches))
-            return now_of(self.engine) - started
+        return self._time(lambda: self.training.take_step(*next(self.batches)), num_steps)
 
     def time_data(self, num_steps: int) -> float:
         """Return the seconds of making a few batches, after one that is not timed."""
-        with self.engine.applied():
-            next(self.batches)
-            started = now_of(self.engine)
-            for _ in range(num_steps):
-                next(self.batches)
-            return now_of(self.engine) - started
+        self._time(lambda: next(self.batches), 1)
+        return self._time(lambda: next(self.batches), num_steps)
 
     def time_evaluation(self, num_images: int) -> float:
         """Return the seconds of measuring the network on so many images, the median of three.
@@ -165,13 +157,18 @@ class OurLoop:
         val = replace(train, images=train.images[:num_images], labels=train.labels[:num_images])
         batches = eval_loader(val, self.data.normalisation)
         model = self.training.state.result_model
-        seconds = []
-        with self.engine.applied():
-            for _ in range(4):
-                started = now_of(self.engine)
-                evaluate(model, batches, self.engine, precision)  # sync
-                seconds.append(now_of(self.engine) - started)
+        seconds = [
+            self._time(lambda: evaluate(model, batches, self.engine, precision), 1)  # sync
+            for _ in range(4)
+        ]
         return statistics.median(seconds[1:])
+
+    def _time(self, launch: Callable[[], object], number: int) -> float:
+        with self.engine.applied():
+            started = now_of(self.engine)
+            for _ in range(number):
+                launch()
+            return now_of(self.engine) - started
 
 
 class PlainLoop:

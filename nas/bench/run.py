@@ -49,16 +49,9 @@ class BenchPlan:
     worker_counts: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Contender:
-    """A loop, and how many of its steps are timed at once."""
-
-    time_steps: TimeSteps
-    num_steps: int
-
-    def __call__(self) -> float:
-        """Return the seconds of a step."""
-        return self.time_steps(self.num_steps) / self.num_steps
+def _contender(time_steps: TimeSteps, num_steps: int) -> Callable[[], float]:
+    """Return what times so many steps of a loop at once, and returns the seconds of one."""
+    return lambda: time_steps(num_steps) / num_steps
 
 
 def bench_network(
@@ -111,7 +104,7 @@ def _measure(arguments: LoopArguments, plan: BenchPlan, with_tricks: bool) -> di
     num_steps = _fitting_steps(ours.time_steps, plan)
     num_workers = _fastest_workers(arguments, plan, num_steps)
     own = {"ours": ours.time_steps, "data": ours.time_data, **tricks}
-    contenders = {name: Contender(time_steps, num_steps) for name, time_steps in own.items()}
+    contenders = {name: _contender(time_steps, num_steps) for name, time_steps in own.items()}
     contenders[PLAIN] = _plain_loop(arguments, plan, num_steps, num_workers)
     if num_workers > 0:
         contenders[NO_WORKERS] = _plain_loop(arguments, plan, num_steps, 0)
@@ -179,7 +172,7 @@ def _plain_loop(
     num_steps: int,
     num_workers: int,
     channels_last: bool = False,
-) -> Contender:
+) -> Callable[[], float]:
     """Return a plain loop that is timed over as many steps as ours.
 
     Without workers it is slowest and all its steps are alike, so fewer are timed: as many as take
@@ -188,7 +181,7 @@ def _plain_loop(
     time_steps = PlainLoop(*arguments, num_workers, channels_last).time_steps
     if num_workers == 0:
         num_steps = min(num_steps, _fitting_steps(time_steps, plan))
-    return Contender(time_steps, num_steps)
+    return _contender(time_steps, num_steps)
 
 
 def _against_plain(seconds: Seconds, batch_size: int) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def read_study(folder: StudyFolder, given_url: str | None) -> OpenedStudy:
         StorageError: It is damaged, may not be read, or is gone from its store.
     """
     from nas.results.study_rungs import make_estimates
-    from nas.study.storage import load_whole_study, open_storage, storage_url, store_file
+    from nas.study.storage import load_study, open_storage, storage_url, store_file
 
     definition = folder.load()
     url = storage_url(given_url, definition)
@@ -104,7 +104,7 @@ def read_study(folder: StudyFolder, given_url: str | None) -> OpenedStudy:
             "or start a study under another name"
         )
     storage = open_storage(url, folder.journal)
-    study = load_whole_study(folder, definition.name, storage)
+    study = load_study(folder, definition.name, storage)
     rows = make_estimates(definition, storage).read(study)
     return OpenedStudy(folder, definition, storage, study, rows)
 

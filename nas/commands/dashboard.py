@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 
 from nas.commands.arguments import add_flags, add_study
 from nas.commands.common import open_study
@@ -41,11 +42,6 @@ def run(args: argparse.Namespace) -> int:
     print_lines(f"study {name}: http://127.0.0.1:{port}/  ({mode})")
     print("Ctrl-C stops it.", file=sys.stderr)
     sys.stdout.flush()
-    try:
-        with InterruptGuard() as guard, guard.interruptible():
-            server.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
+    with suppress(KeyboardInterrupt), server, InterruptGuard() as guard, guard.interruptible():
+        server.serve_forever()
     return 0

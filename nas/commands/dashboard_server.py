@@ -15,9 +15,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import closing, nullcontext
 from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import optuna_dashboard
 from optuna.storages import BaseStorage
@@ -79,7 +80,11 @@ def guard(application: Application, port: int, allow_writing: bool) -> Applicati
         if refused is not None:
             return _refuse(environ, start_response, *refused)
         environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # which the dashboard takes for granted
-        status, headers, content = _call(application, environ)
+        began: list[Any] = []
+        answer: Any = application(environ, lambda *start: began.append(start))
+        with closing(answer) if hasattr(answer, "close") else nullcontext():
+            content = b"".join(answer)
+        status, headers = began[-1][:2]
         if status.startswith("204"):  # the page reads JSON out of every answer
             status, content = "200 OK", b"{}"
         if environ["PATH_INFO"].startswith("/dashboard"):  # the page itself
@@ -104,31 +109,13 @@ def make_dashboard(storage: BaseStorage, port: int, allow_writing: bool = False)
         RunError: The port is taken or may not be opened.
     """
     try:
-        server = make_server(HOST, port, _unready, _ThreadingServer, _QuietHandler)
+        server = _ThreadingServer((HOST, port), _QuietHandler)
     except OSError as error:
         raise RunError(
             f"cannot listen on {HOST}:{port}: {error.strerror}; choose another with --port"
         ) from error
     server.set_app(guard(optuna_dashboard.wsgi(storage), server.server_port, allow_writing))
     return server
-
-
-def _unready(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    return _refuse(environ, start_response, "503 Service Unavailable", "starting")
-
-
-def _call(
-    application: Application, environ: dict[str, Any]
-) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return status, headers and content of an answer."""
-    began: list[Any] = []
-    answer = application(environ, lambda *start: began.append(start))
-    try:
-        content = b"".join(answer)
-    finally:
-        if hasattr(answer, "close"):
-            answer.close()
-    return began[-1][0], list(began[-1][1]), content
 
 
 def _refuse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from nas.commands.arguments import add_format
 from nas.network.complexity import count
@@ -19,18 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table."""
     counted = [(preset, count(preset.architecture)) for preset in PRESETS.values()]
     if args.format == "json":
-        print_json(
-            [
-                {
-                    "name": preset.name,
-                    **total._asdict(),
-                    "title": preset.title,
-                    "note": preset.note,
-                    "architecture": preset.architecture.to_dict(),
-                }
-                for preset, total in counted
-            ]
-        )
+        print_json([asdict(preset) | total._asdict() for preset, total in counted])
         return 0
     print_table(
         ("name", "parameters", "multiply-adds", "blocks", "what"),

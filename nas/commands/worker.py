@@ -28,9 +28,5 @@ def run(args: argparse.Namespace) -> int:
 
     require_trackers(args.track)
     request = make_request({**vars(args), "study": find_folder(args).name, "workers": 1})
-    try:
-        reason = work(request)
-    except KeyboardInterrupt:
-        return 130
-    print(reason)
+    print(work(request))
     return 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from nas.data.cache import cache_dir, make_directory
 from nas.data.download import fetch, md5_of
 from nas.errors import DataError, DownloadError, StorageError
-from nas.locks import locked_folder
+from nas.locks import locked
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _turn(place: Path) -> Iterator[None]:
     """Keep other processes from unpacking here; what a killed one left behind is removed."""
     make_directory(place)
     try:
-        with locked_folder(place):
+        with locked(place):
             for leftover in place.glob(".unpack-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             yield

@@ -192,24 +192,14 @@ class Architecture:
         quoted = re.sub(r"(?<![\w.])[A-Za-z_]\w*", _quote_word, text)
         try:
             rows = json.loads(quoted)
-        except (ValueError, RecursionError):
-            rows = None
-        if not _is_stage_list(rows):
+            pairs = zip(implied_strides(len(rows)), rows, strict=True)
+            stages = tuple(_read_row(stride, *row) for stride, row in pairs)
+        except (ArchitectureError, TypeError, ValueError, RecursionError) as error:
+            why = f": {error}" if isinstance(error, ArchitectureError) else ""
             raise ArchitectureError(
-                "the paper's notation is [[Kind,depth,width,(dropout),(kernel)],...], "
-                f"for example [[Basic,3,64,0.1],[Bottleneck,26,256,0.1]], but got {shown(text)}"
-            )
-        stages = tuple(
-            Stage(
-                kind=_to_snake(row[0]),
-                depth=row[1],
-                width=row[2],
-                stride=stride,
-                dropout=row[3] or 0.0 if len(row) > 3 else 0.0,
-                kernel=row[4] if len(row) > 4 else 3,
-            )
-            for row, stride in zip(rows, implied_strides(len(rows)), strict=True)
-        )
+                "the paper's notation is [[Kind,depth,width,(dropout),(kernel)],...], for example "
+                f"[[Basic,3,64,0.1],[Bottleneck,26,256,0.1]], but got {shown(text)}{why}"
+            ) from error
         return cls(Stem(stem_kind, stages[0].width), stages)
 
 
@@ -234,18 +224,11 @@ def _quote_word(match: re.Match[str]) -> str:
     return "null" if word in ("null", "None") else f'"{word}"'
 
 
-def _is_stage_list(rows: Any) -> bool:
-    return (
-        isinstance(rows, list)
-        and bool(rows)
-        and all(
-            isinstance(row, list)
-            and 3 <= len(row) <= 5
-            and isinstance(row[0], str)
-            and all(value is None or isinstance(value, (int, float)) for value in row[1:])
-            for row in rows
-        )
-    )
+def _read_row(
+    stride: int, kind: str, depth: int, width: int, dropout: float | None = None, kernel: int = 3
+) -> Stage:
+    dropout = 0.0 if dropout is None else dropout
+    return Stage(_to_snake(kind), depth, width, stride, kernel, dropout)
 
 
 def _to_snake(word: str) -> str:

@@ -252,17 +252,8 @@ def basic_preact(w_in: int, w_out: int, stride: int, kernel: int, dropout: float
     Source: He et al. 2016, Identity mappings in deep residual networks, Figure 4(e); with dropout
     between the convolutions, Zagoruyko and Komodakis 2016, Figure 1(d).
     """
-    first_padding, second_padding = (1, 0) if kernel == 2 else (_same_padding(kernel),) * 2
-    return (
-        Norm(w_in),
-        Act(),
-        Conv(w_in, w_out, kernel, stride, first_padding),
-        Norm(w_out),
-        Act(),
-        *_dropout(dropout),
-        Conv(w_out, w_out, kernel, 1, second_padding),
-        Shortcut(w_in, w_out, stride),
-    )
+    *branch, _, shortcut, _ = basic(w_in, w_out, stride, kernel, dropout)
+    return (Norm(w_in), Act(), *branch, shortcut)
 
 
 BLOCKS: dict[str, BlockFunction] = {

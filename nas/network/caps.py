@@ -98,13 +98,14 @@ def parse_count(text: str, name: str = "budget") -> int:
         BudgetError: The text is no positive whole number, or above `MAX_COUNT`.
     """
     match = _COUNT_PATTERN.fullmatch(text.strip().lower())
-    if match is None:
-        raise _refusal(name, text)
-    value = Fraction(Decimal(match[1])) * _SCALES[match[2]]  # exact, however many digits
+    # exact, however many digits
+    value = Fraction(Decimal(match[1])) * _SCALES[match[2]] if match else Fraction(0)
     if value > MAX_COUNT:
         raise BudgetError(f"{name} must be at most {MAX_COUNT:.0e}, but got {text!r}")
     if value < 1 or value.denominator != 1:
-        raise _refusal(name, text)
+        is_cap = name in (*dict(CAP_NAMES), "targets")  # the others are small numbers
+        how = "write it as 5e6, 5M, 300k, 5_000_000 or 5000000" if is_cap else "give 1 or more"
+        raise BudgetError(f"{name} must be a positive whole number, but got {text!r}; {how}")
     return int(value)
 
 
@@ -153,9 +154,3 @@ def format_percent(value: int, cap: int) -> str:
     """
     tenths = value * 1000 // cap if value <= cap else -(-value * 1000 // cap)
     return f"{tenths // 10}.{tenths % 10}%"
-
-
-def _refusal(name: str, value: object) -> BudgetError:
-    is_cap = name in (*dict(CAP_NAMES), "targets")  # the others are small numbers
-    how = "write it as 5e6, 5M, 300k, 5_000_000 or 5000000" if is_cap else "give 1 or more"
-    return BudgetError(f"{name} must be a positive whole number, but got {value!r}; {how}")

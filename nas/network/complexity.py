@@ -42,7 +42,6 @@ class LayerCost(NamedTuple):
     """The cost of one layer; `name` is its module's path, `size` its output's side in pixels."""
 
     name: str
-    layer: Layer
     num_params: int
     macs: int
     activations: int
@@ -97,8 +96,8 @@ def count_layers(
     size = input_spec.image_size
     for block in blocks.expand(architecture, input_spec):
         costs = _layer_costs(block.layers, size)
-        for (name, layer), part in zip(blocks.name_layers(block.layers), costs, strict=True):
-            rows.append(LayerCost(f"{block.name}.{name}", layer, *part))
+        for (name, _), part in zip(blocks.name_layers(block.layers), costs, strict=True):
+            rows.append(LayerCost(f"{block.name}.{name}", *part))
         size = rows[-1].size
     return tuple(rows)
 

@@ -54,12 +54,10 @@ def build_model(architecture: Architecture, input_spec: InputSpec = DEFAULT_INPU
 
 
 class Network(nn.Sequential):
-    """A whole network: the stem, the stages, the head."""
+    """A whole network: the stem, the stages, the head; from images to the logits of K classes.
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, channels, image_size, image_size) -> (N, K)
-        """Return the logits of the K classes."""
-        logits: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch's stubs
-        return logits
+    (N, channels, image_size, image_size) -> (N, K)
+    """
 
 
 def scale_branches(model: nn.Module) -> None:

@@ -33,7 +33,7 @@ from nas.results.summary import Summary, found_minus_baseline, summarise
 from nas.study.attributes import KNOWN, NUM_NETWORKS, ORIGIN, RUNGS, SAMPLED_UNITS, TARGET
 from nas.study.definition import StudyDefinition
 from nas.study.rungs import NONE_YET, RungSpec, describe_training, parse_rungs, rung_study
-from nas.study.storage import has_study, load_study
+from nas.study.storage import has_study
 from nas.study.trials import TrialRow, rank, read_rows
 from nas.training.result import Ending
 
@@ -358,7 +358,9 @@ def begun_rungs(
     """Return the Optuna studies of those rungs that have one."""
     names = {spec: rung_study(definition.name, spec) for spec in rungs}
     return {
-        spec: load_study(name, storage) for spec, name in names.items() if has_study(name, storage)
+        spec: optuna.load_study(study_name=name, storage=storage)
+        for spec, name in names.items()
+        if has_study(name, storage)
     }
 
 

@@ -88,9 +88,6 @@ class BudgetSampler(BaseSampler):
         self._reader = HistoryReader(self._space, upper)
         self._proposals: dict[int, Proposal] = {}
 
-    def __str__(self) -> str:
-        return f"BudgetSampler({self._arms[0].proposer.name})"
-
     def proposal(self, number: int) -> Proposal | None:
         """Return how the trial's choices came about; None for an enqueued trial."""
         return self._proposals.get(number)

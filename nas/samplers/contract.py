@@ -168,8 +168,6 @@ class ProposalRequest:
 class Proposer(Protocol):
     """A strategy: `BudgetSampler` asks it and keeps the rules of the budget and of repeats."""
 
-    name: str
-
     def draws(self, request: ProposalRequest) -> Iterator[tuple[str, Configuration]]:
         """Yield (source, choices), best first; after a refused draw the next one is taken.
 

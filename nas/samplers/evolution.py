@@ -33,8 +33,6 @@ class EvolutionProposer:
         over_budget: What happens to choices over the budget.
     """
 
-    name = "evolution"
-
     def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)

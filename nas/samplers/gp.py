@@ -179,19 +179,13 @@ def condition(
     return GaussianProcess(x, u, hyperparameters, factor, weights, signal_variance)
 
 
-def _matern(distances: np.ndarray) -> np.ndarray:
-    """Return the Matern-5/2 correlation at distances in length scales."""
-    scaled = np.sqrt(5.0) * distances
-    correlation: np.ndarray = (1.0 + scaled + scaled * scaled / 3.0) * np.exp(-scaled)
-    return correlation
-
-
 def _kernel(
     a: np.ndarray, u: np.ndarray, b: np.ndarray, v: np.ndarray, hyperparameters: Hyperparameters
 ) -> np.ndarray:
     """Return the covariance of trainings of the networks a and b at the fidelities u and v."""
     trend = a @ b.T
-    kernel: np.ndarray = _matern(cdist(a, b) / hyperparameters.length_scale)
+    scaled = np.sqrt(5.0) * (cdist(a, b) / hyperparameters.length_scale)
+    kernel: np.ndarray = (1.0 + scaled + scaled * scaled / 3.0) * np.exp(-scaled)  # Matern-5/2
     kernel += (LINEAR_WEIGHT / a.shape[1]) * trend
     if u.any() and v.any():
         both = np.outer(u, v)

@@ -7,7 +7,7 @@ then        pool = uniform feasible networks and changes of the best
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -40,8 +40,6 @@ class PredictorProposer:
         over_budget: What happens to choices over the budget; it matters at the start only.
     """
 
-    name = "predictor"
-
     def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)
@@ -69,7 +67,12 @@ class PredictorProposer:
         values = _acquisition(surrogate, x)
         parents = self._best_trained(request, surrogate)
         for _ in range(NUM_ROUNDS):
-            changed = self._change(parents, request.rng)
+            drawn = [
+                self._space.canonical(self._space.mutate(parent, request.rng))
+                for parent in parents
+                for _ in range(NUM_CHANGES)
+            ]
+            changed = [choices for choices in drawn if self._space.is_feasible(choices)]
             if not changed:
                 break
             pool = pool + changed
@@ -89,17 +92,6 @@ class PredictorProposer:
             scores = surrogate.predict(x)[0]
         order = np.argsort(-scores, kind="stable")[:NUM_PARENTS]
         return [trained[index].choices for index in order]
-
-    def _change(
-        self, parents: Sequence[Configuration], rng: np.random.Generator
-    ) -> list[Configuration]:
-        """Return feasible one-step changes of the parents."""
-        changed = [
-            self._space.canonical(self._space.mutate(parent, rng))
-            for parent in parents
-            for _ in range(NUM_CHANGES)
-        ]
-        return [choices for choices in changed if self._space.is_feasible(choices)]
 
     def _uniform_pool(self, request: ProposalRequest) -> tuple[list[Configuration], np.ndarray]:
         """Return uniform feasible networks and their features; the same for ten trials."""

@@ -21,8 +21,6 @@ class UniformProposer:
         over_budget: What happens to choices over the budget.
     """
 
-    name = "random"
-
     def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
         self._space = space
         self._over_budget = over_budget

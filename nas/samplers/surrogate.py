@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,21 +92,20 @@ class SurrogateFitter:
         scaling: Callable[[], Scaling],
     ) -> None:
         self._features = features
-        self._measure_scaling = scaling
+        self._scaling = cache(scaling)
         self._rows: dict[str, np.ndarray] = {}
-        self._scaling: Scaling | None = None
         self._fitted: tuple[tuple[object, ...], Hyperparameters] | None = None
 
     def features(self, candidates: Sequence[Mapping[str, object]]) -> np.ndarray:
         """Return the standardised features that vary, one row each."""
-        return self._standardise(np.array([self._features(item) for item in candidates]))
+        return self._scaling().apply(np.array([self._features(item) for item in candidates]))
 
     def features_at(self, keyed: Sequence[tuple[str, Configuration]]) -> np.ndarray:
         """Return `features` of (key, choices) pairs, each network computed once."""
         for key, choices in keyed:
             if key not in self._rows:
                 self._rows[key] = self._features(choices)
-        return self._standardise(np.array([self._rows[key] for key, _ in keyed]))
+        return self._scaling().apply(np.array([self._rows[key] for key, _ in keyed]))
 
     def fit(
         self,
@@ -171,11 +171,6 @@ class SurrogateFitter:
                 ),
             )
         return self._fitted[1]
-
-    def _standardise(self, rows: np.ndarray) -> np.ndarray:
-        if self._scaling is None:
-            self._scaling = self._measure_scaling()
-        return self._scaling.apply(rows)
 
 
 def make_fitter(space: CandidateSpace) -> SurrogateFitter:

@@ -28,8 +28,6 @@ class TpeProposer:
         over_budget: What happens to choices over the budget.
     """
 
-    name = "tpe"
-
     def __init__(self, space: CandidateSpace, over_budget: OverBudget = "resample") -> None:
         self._space = space
         self._uniform = UniformProposer(space, over_budget)

@@ -19,7 +19,7 @@ from nas.search.sizing import NUM_SHALLOW_OF, workers_for
 from nas.search.workers import pays_off
 from nas.study.attributes import RUNGS, TARGET
 from nas.study.rungs import NONE_YET, RungSpec, check_rungs
-from nas.study.storage import has_study, load_study, open_storage, refuse_missing, store_file
+from nas.study.storage import has_study, load_study, open_storage, store_file
 
 if TYPE_CHECKING:
     from nas.search.prepare import Search
@@ -38,10 +38,10 @@ def read_ahead(search: Search) -> StudyRungs | None:
     if path is not None and not path.is_file():
         return None
     storage = open_storage(search.url, journal)
-    refuse_missing(search.folder, definition.name, storage)
-    if not has_study(definition.name, storage):
+    name = definition.name
+    if not has_study(name, storage) and not search.folder.trained_studies(name):
         return None
-    study = load_study(definition.name, storage)
+    study = load_study(search.folder, name, storage)
     rungs = wanted_rungs(search, study.user_attrs)
     return read_study_rungs(definition, storage, study, rungs=rungs)
 

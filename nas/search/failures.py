@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial
 
 from nas.errors import DeviceError, RunError, StorageError
 from nas.search.open_rungs import OpenRungs
 from nas.search.prepare import Search
-from nas.study.attributes import WORKER
 from nas.study.ledger import Ledger
 from nas.study.lineage import INTERRUPTED, MACHINE, count_equal_failures
+from nas.study.liveness import name_process
 from nas.study.storage import store_errors
 from nas.training.engine import is_device_error
 
@@ -49,30 +47,18 @@ def requeued_on_error(rungs: OpenRungs, ledger: Ledger, number: int) -> Iterator
             return
         if not reason.startswith(MACHINE) or isinstance(error, DeviceError):
             raise
-        _stop_or_say(rungs, _process(ledger.trials()[number]), f"trial {number}: {reason}", reason)
+        # what its own trainings met in a row counts: one event may have met all of several workers
+        trials = [trial for one in rungs.ledgers.values() for trial in one.trials()]
+        process = name_process(ledger.trials()[number])  # which beginning anew leaves
+        own = [trial for trial in trials if name_process(trial) == process]
+        count, text = count_equal_failures(own, reason), f"trial {number}: {reason}"
+        if count >= MAX_EQUAL_FAILURES:
+            raise RunError(
+                f"stopped after {count} equal errors of the machine in a row, {text}"
+            ) from error
+        logger.warning("%s; its network goes first", text)
         if is_device_error(error):
             raise DeviceError(str(error)) from error
-
-
-def _process(trial: FrozenTrial) -> tuple[Any, Any]:
-    worker = trial.user_attrs.get(WORKER, {})
-    return worker.get("host"), worker.get("pid")  # which beginning anew leaves
-
-
-def _stop_or_say(rungs: OpenRungs, process: tuple[Any, Any], text: str, reason: str) -> None:
-    """Say an error of the machine; the last of `MAX_EQUAL_FAILURES` alike stops this process.
-
-    What its own trainings met in a row counts: one event may have met all of several workers.
-
-    Raises:
-        RunError: It does.
-    """
-    trials = [trial for ledger in rungs.ledgers.values() for trial in ledger.trials()]
-    own = [trial for trial in trials if _process(trial) == process]
-    count = count_equal_failures(own, reason)
-    if count >= MAX_EQUAL_FAILURES:
-        raise RunError(f"stopped after {count} equal errors of the machine in a row, {text}")
-    logger.warning("%s; its network goes first", text)
 
 
 def describe_failure(error: BaseException, search: Search) -> str:

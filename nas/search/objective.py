@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from nas.confusion import ACCURACY
 from nas.data.images import Dataset
-from nas.errors import ArchitectureError, InfeasibleError, StorageError
+from nas.errors import InfeasibleError, StorageError
 from nas.files import remove_leftovers, write_text_atomically
 from nas.network.architecture import Architecture
 from nas.network.caps import Caps, format_percent
@@ -80,10 +80,7 @@ class Objective:
         trial.set_user_attr(names.ID, identity.id)  # from here on the training is claimed
         trial.set_user_attr(names.SHAPE_ID, identity.shape_id)
         trial.set_user_attr(names.ARCHITECTURE, architecture.to_dict())
-        try:
-            trial.set_user_attr(names.NOTATION, architecture.to_notation())
-        except ArchitectureError:
-            trial.set_user_attr(names.NOTATION, None)  # strides that the notation cannot express
+        trial.set_user_attr(names.NOTATION, architecture.to_notation())
         if proposal is not None and names.SOURCE not in trial.user_attrs:
             trial.set_user_attr(names.SOURCE, proposal.source)
             trial.set_user_attr(names.OVER_BUDGET, proposal.over_budget)

@@ -29,7 +29,7 @@ from nas.study.folder import fresh_name
 from nas.study.ledger import Ledger
 from nas.study.pruners import make_pruner
 from nas.study.rungs import RungSpec
-from nas.study.storage import ensure_study, load_study
+from nas.study.storage import ensure_study
 from nas.training.batches import place_search_splits
 
 NETWORK_ATTRS = (names.SOURCE, names.KNOWN_NAME, names.ARCHITECTURE)  # what a network takes along
@@ -122,9 +122,8 @@ class OpenRungs:
 
     def _open_rung(self, name: str, spec: RungSpec) -> Ledger:
         """Return the trials of a rung, whose Optuna study is made where it is new."""
-        ensure_study(name, self.first.storage)
-        pruner = make_pruner("none", spec.epochs)
-        study = load_study(name, self.first.storage, RandomSampler(), pruner)
+        study = ensure_study(name, self.first.storage)
+        study.sampler, study.pruner = RandomSampler(), make_pruner("none", spec.epochs)
         ledger = replace(self.first, study=study, folder=self.first.folder.at_rung(spec))
         owner = self.search.definition.name
         if study.user_attrs.get(names.RUNG_OF) == owner:

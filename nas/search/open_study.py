@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -24,7 +24,6 @@ from nas.search.prepare import Search, prepare
 from nas.signals import InterruptGuard
 from nas.study import attributes as names
 from nas.study.folder import StudyFolder, fresh_name
-from nas.study.journal import mend
 from nas.study.ledger import Ledger
 from nas.study.rungs import NONE_YET, format_rungs
 from nas.study.storage import (
@@ -32,9 +31,7 @@ from nas.study.storage import (
     has_study,
     let_readers_and_writers_meet,
     load_study,
-    load_whole_study,
     open_storage,
-    refuse_missing,
     storage_url,
     store_errors,
     store_file,
@@ -49,8 +46,8 @@ OWN_ATTRS = (names.WORKER, names.RESUMES, names.DEVICE_SECONDS, names.TARGET_BUD
 def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
     """Open the store, creating folder and study where they are new, and make it ready to go on.
 
-    A torn journal is mended, the trials of dead processes are requeued, the baselines are
-    enqueued, and what the command line may change is recorded. A new study that cannot be written
+    The trials of dead processes are requeued, the baselines are enqueued, and what the command
+    line may change is recorded. A new study that cannot be written
     leaves nothing behind; one that a database has taken stays, and the same command goes on.
 
     Returns:
@@ -65,24 +62,25 @@ def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
     folder = search.folder
     with store_errors(folder.path, search.url), ExitStack() as stack:
         if search.is_new:
-            stack.enter_context(_no_empty_folders(folder))
+            ways = (folder.workers, folder.path, *folder.path.parents)
+            missing = [path for path in ways if not path.exists()]
+            files = folder.definition, folder.journal, folder.claim_lock
+            stack.enter_context(_removed_on_error(*missing))
             stack.enter_context(locked(folder.claim_lock, guard.interruptible))
             if folder.exists:  # made by another process since we looked
                 search = prepare(search.asked)
                 storage = _open_existing(search)
             elif search.url is None:
-                stack.enter_context(_removed_on_error(folder))
+                stack.enter_context(_removed_on_error(*files))
                 storage = _create(search)
             else:  # once the database has it, its folder must stay: it could not be begun again
-                with _removed_on_error(folder):
+                with _removed_on_error(*files):
                     storage = _create(search)
         else:
             storage = _open_existing(search)  # refuses before anything is written
             stack.enter_context(locked(folder.claim_lock, guard.interruptible))
             if search.definition != folder.load():  # with the record of its space
                 folder.create(search.definition)
-        if search.definition.storage is None:
-            mend(folder.journal)
         ledger = load_ledger(search, storage)
         wanted = _settle_changes(ledger.study, search)
         for number in ledger.requeue_dead():
@@ -98,19 +96,18 @@ def open_study(search: Search, guard: InterruptGuard) -> tuple[Search, Ledger]:
 def _create(search: Search) -> BaseStorage:
     """Write a new study: its definition first, so that a crash leaves what can be resumed."""
     name, folder = search.definition.name, search.folder
-    if search.url is not None:
-        storage = open_storage(search.url, folder.journal)
-        if has_study(name, storage):
-            raise StudyMismatchError(
-                f"the store already has a study {name!r} that {folder.path} does not know; begin "
-                f"another with --study {fresh_name(folder.path.parent, name)}, or give --studies "
-                "the folder in which it was begun"
-            )
-        let_readers_and_writers_meet(storage)
+    if search.url is None:
         folder.create(search.definition)
-    else:
+    storage = open_storage(search.url, folder.journal)
+    if has_study(name, storage):
+        raise StudyMismatchError(
+            f"the store already has a study {name!r} that {folder.path} does not know; begin "
+            f"another with --study {fresh_name(folder.path.parent, name)}, or give --studies the "
+            "folder in which it was begun"
+        )
+    let_readers_and_writers_meet(storage)
+    if search.url is not None:  # only where the database does not have another of its name
         folder.create(search.definition)
-        storage = open_storage(None, folder.journal)
     optuna.create_study(study_name=name, storage=storage, direction="maximize")
     return storage
 
@@ -125,15 +122,17 @@ def _open_existing(search: Search) -> BaseStorage:
             "restore it from a copy, or start a study under another name"
         )
     storage = open_storage(search.url, folder.journal)
-    refuse_missing(folder, definition.name, storage)
-    ensure_study(definition.name, storage)
+    if has_trials:
+        load_study(folder, definition.name, storage)  # refuses what another program took away
+    else:
+        ensure_study(definition.name, storage)
     return storage
 
 
 def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
     """Return the trials of a study whose store is open."""
     return Ledger(
-        load_whole_study(search.folder, search.definition.name, storage),
+        load_study(search.folder, search.definition.name, storage),
         storage,
         search.folder,
         frozenset(search.space.distributions),
@@ -143,27 +142,15 @@ def load_ledger(search: Search, storage: BaseStorage) -> Ledger:
 
 
 @contextmanager
-def _removed_on_error(folder: StudyFolder) -> Iterator[None]:
-    """Remove the files of a study that this process could not make in full."""
+def _removed_on_error(*paths: Path) -> Iterator[None]:
+    """Remove the files, and the folders that are empty, of a study that could not be made."""
     try:
         yield
     except BaseException:
-        shutil.rmtree(folder.workers, ignore_errors=True)
-        for path in (folder.definition, folder.journal):
-            path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _no_empty_folders(folder: StudyFolder) -> Iterator[None]:
-    """Remove the folders that were made for a study that then could not be."""
-    ways = (folder.workers, folder.path, *folder.path.parents)
-    missing = [path for path in ways if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        for path in missing:
-            if path.is_dir() and not any(path.iterdir()):
+        for path in paths:
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+            elif not any(path.iterdir()):
                 path.rmdir()
         raise
 
@@ -176,7 +163,8 @@ def _take_over_trials(ledger: Ledger, search: Search) -> None:
     folder = StudyFolder(search.folder.path.parent / source)
     old = folder.load()
     storage = open_storage(storage_url(search.asked.storage, old), folder.journal)
-    trials = [trial for trial in load_study(old.name, storage).get_trials() if is_counted(trial)]
+    source_study = load_study(folder, old.name, storage)
+    trials = [trial for trial in source_study.get_trials() if is_counted(trial)]
     done = {trial.user_attrs.get(names.ID) for trial in ledger.trials()}  # before a kill
     for trial in trials:
         attrs = {name: value for name, value in trial.user_attrs.items() if name not in OWN_ATTRS}
@@ -226,22 +214,18 @@ def _settle_changes(study: optuna.Study, search: Search) -> dict[str, Any]:
     """
     current, request = study.user_attrs, search.request
     hours = current.get(names.DEVICE_HOURS) if request.gpu_hours is None else request.gpu_hours
+    rungs = wanted_rungs(search, current)
+    is_asked = search.asked.rungs is not None or current.get(names.RUNGS, NONE_YET) != NONE_YET
     return {
         names.SAMPLER: request.sampler or current.get(names.SAMPLER, DEFAULT_SAMPLER),
-        names.RUNGS: _format_rungs(search, current),
+        # also that there are none yet, and nobody asked for none
+        names.RUNGS: format_rungs(rungs) if rungs or is_asked else NONE_YET,
         names.WORKERS: request.workers or "auto",
         names.TIME_LIMIT_SECONDS: request.time_limit_seconds,
         names.DEVICE_HOURS: hours if hours != math.inf else None,  # infinity lifts the limit
         # the last: with it the study is begun in full
         names.TARGET: request.num_trials(current.get(names.TARGET)),
     }
-
-
-def _format_rungs(search: Search, current: Mapping[str, Any]) -> str:
-    """Return the rungs to be recorded: also that there are none yet, and nobody asked for none."""
-    rungs = wanted_rungs(search, current)
-    is_asked = search.asked.rungs is not None or current.get(names.RUNGS, NONE_YET) != NONE_YET
-    return format_rungs(rungs) if rungs or is_asked else NONE_YET
 
 
 def _record_changes(study: optuna.Study, wanted: Mapping[str, Any]) -> None:

@@ -13,19 +13,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import nas
 from nas.errors import RunError
-from nas.locks import LEASE_SECONDS, Stall, clock_of
+from nas.locks import Stall
 from nas.search.limits import HOURS_SPENT, TIME_LIMIT
 from nas.search.prepare import Search
 from nas.search.worker import BROKEN, ELSEWHERE, EXHAUSTED, FINISHED
 from nas.signals import InterruptGuard
 from nas.study.folder import STORAGE_VARIABLE
+from nas.study.liveness import expired
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,12 @@ class WorkerProcess:
 
     @property
     def cause(self) -> str:
-        """Return why it failed: in a line, unless it is a traceback."""
-        code, text = self.process.returncode, self.text(self.errors)
+        """Return why it failed: its last line, which of a traceback is the error."""
+        code = self.process.returncode
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
-        lines = text.splitlines() or [f"it ended with code {code}"]
-        return text if "Traceback" in text else lines[-1].removeprefix("error: ")
+        lines = self.text(self.errors).splitlines() or [f"it ended with code {code}"]
+        return lines[-1].removeprefix("error: ")
 
 
 def run_processes(
@@ -69,7 +70,7 @@ def run_processes(
 
     A worker that dies does not end the others: they take over its trial. One that was killed is
     replaced, `MAX_REPLACED` times in a row without a trial that ended in between. One that hangs
-    for `LEASE_SECONDS` is killed.
+    until its lease expires is killed.
 
     Args:
         search: The search; its study is open.
@@ -106,12 +107,8 @@ def run_processes(
 def _kill_stalled(worker: WorkerProcess, locks: Path) -> None:
     """End a worker that shows no life: where it is stopped or hangs, no signal else does."""
     for path in locks.glob(f"{glob.escape(socket.gethostname())}-{worker.process.pid}-*.lock"):
-        with suppress(FileNotFoundError):
-            seen_at = path.stat().st_mtime
-            if worker.stall.look(seen_at) == LEASE_SECONDS:
-                text = "worker process %d shows no life since %s; it is killed"
-                logger.warning(text, worker.process.pid, clock_of(seen_at))
-                worker.process.kill()
+        if expired(worker.stall, path, f"worker process {worker.process.pid}"):
+            worker.process.kill()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -31,7 +30,7 @@ from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, SAMPLER, TARGET
 from nas.study.liveness import heartbeat
 from nas.study.pruners import make_pruner
-from nas.study.storage import load_study, open_storage, store_errors
+from nas.study.storage import open_storage, store_errors
 
 BEGAN_VARIABLE = "NAS_BEGAN"  # when the process began whose place this one takes
 
@@ -120,8 +119,7 @@ def _set_sampler(rungs: OpenRungs) -> BudgetSampler:
         partial(upper_rungs, definition, ledger.storage),
     )
     pruner = make_pruner(definition.pruner, definition.plan.epochs)
-    study = load_study(definition.name, ledger.storage, sampler, pruner)
-    rungs.ledgers[definition.name] = replace(ledger, study=study)
+    ledger.study.sampler, ledger.study.pruner = sampler, pruner
     return sampler
 
 

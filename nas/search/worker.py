@@ -9,17 +9,15 @@ for them: should one die, its network is still there to be trained.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from nas.locks import LEASE_SECONDS, Stall, clock_of
 from nas.network.architecture import Architecture
 from nas.results.forecast import Forecast
 from nas.results.study_rungs import Rung, StudyRungs
@@ -31,11 +29,8 @@ from nas.search.objective import told
 from nas.search.open_rungs import OpenRungs
 from nas.signals import InterruptGuard
 from nas.study.attributes import DEVICE_HOURS, NUM_NETWORKS, TARGET, WORKER
-from nas.study.ledger import Ledger
-from nas.study.lineage import MACHINE, num_claimed
-from nas.study.liveness import is_elsewhere, last_sign, name_process
-
-logger = logging.getLogger(__name__)
+from nas.study.lineage import num_claimed
+from nas.study.liveness import is_elsewhere
 
 FINISHED, EXHAUSTED = "finished", "every architecture tried"
 BROKEN = "the first trials all broke"
@@ -55,7 +50,6 @@ class WorkerContext:
         limits: Until when, and for how long.
         on_change: Called with a text whenever a trial began or ended an epoch, without one when
             it ended; raising stops the worker.
-        stalls: How long each running trial's process has shown no life, by rung and number.
     """
 
     rungs: OpenRungs
@@ -63,7 +57,6 @@ class WorkerContext:
     sampler: BudgetSampler
     limits: Limits
     on_change: Callable[[str], None]
-    stalls: dict[tuple[str, int], Stall] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,8 +117,6 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
     """
     rungs, limits = context.rungs, context.limits
     rungs.open()
-    for ledger in rungs.ledgers.values():
-        _requeue_stalled(context, ledger)
     state = rungs.read()
     work = _list_work(rungs, state)
     # with work left at the end two machines promoted one network, and one is refused
@@ -157,22 +148,6 @@ def _next(context: WorkerContext) -> ClaimedTrial | str | None:
             return TIME_LIMIT
         fitting[0] = True  # no run of this length could hold any: it is begun, and resumed
     return _claim(context, state, *work[fitting.index(True)])
-
-
-def _requeue_stalled(context: WorkerContext, ledger: Ledger) -> None:
-    """Say which processes show no life; requeue the trials of those whose lease has expired.
-
-    One that was stopped and goes on finds its trial ended at its next write.
-    """
-    for trial in ledger.trials(TrialState.RUNNING):
-        seen_at = last_sign(trial, ledger.folder.workers)
-        stall = context.stalls.setdefault((ledger.study.study_name, trial.number), Stall())
-        if seen_at is None or not (passed := stall.look(seen_at)):
-            continue
-        reason = f"{MACHINE}{name_process(trial)} shows no life since {clock_of(seen_at)}"
-        logger.warning("trial %d: %s", trial.number, reason)
-        if passed == LEASE_SECONDS:
-            ledger.requeue(trial.number, reason)
 
 
 def _list_work(rungs: OpenRungs, state: StudyRungs) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -100,11 +100,6 @@ def _describe_list(values: Any) -> str:
     return ", ".join(map(str, values))
 
 
-def read_all(row: Iterable[Choice], choices: Choices) -> list[Value]:
-    """Return the values of several choices; see `Choice.read`."""
-    return [choice.read(choices) for choice in row]
-
-
 @dataclass(frozen=True)
 class StageChoices:
     """The lists a stage is chosen from.
@@ -135,7 +130,9 @@ class StageChoices:
             if kind not in BLOCKS:
                 raise unknown_name("block kind", kind, BLOCKS)
         for kind, width in product(self.kinds, self.widths):
-            _require_block(kind, width, self.kernels)
+            reasons = [_why_no_block(kind, width, kernel) for kernel in self.kernels]
+            if all(reasons):
+                raise SpaceError(f"kind {kind!r} has no block of width {width}: {reasons[0]}")
         _require_different_blocks(self)
 
     @cached_property
@@ -161,11 +158,15 @@ class StageChoices:
 
 def has_block(kind: str, width: int, kernel: int) -> bool:
     """Tell whether a kind has a block of this width and kernel, at any input size."""
+    return _why_no_block(kind, width, kernel) is None
+
+
+def _why_no_block(kind: str, width: int, kernel: int) -> str | None:
     try:
         block_layers(kind, width, width, 1, kernel, 0.0)
-    except ArchitectureError:
-        return False
-    return True
+    except ArchitectureError as error:
+        return str(error)
+    return None
 
 
 def require_list(name: str, values: object, unique: bool = True) -> None:
@@ -182,17 +183,6 @@ def require_positive(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value not in POSITIVE:
         rule = f"positive whole numbers, at most {POSITIVE.high:g}"
         raise SpaceError(f"{name} must hold {rule}, but got {shown(value)}")
-
-
-def _require_block(kind: str, width: int, kernels: tuple[int, ...]) -> None:
-    reasons = []
-    for kernel in kernels:
-        try:
-            block_layers(kind, width, width, 1, kernel, 0.0)
-        except ArchitectureError as error:
-            reasons.append(str(error))
-    if len(reasons) == len(kernels):
-        raise SpaceError(f"kind {kind!r} has no block of width {width}: {reasons[0]}")
 
 
 def _require_different_blocks(stage: StageChoices) -> None:

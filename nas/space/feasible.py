@@ -90,14 +90,8 @@ class FeasibleSet:
         return shapes * len(space.stems) * len(space.dropouts)
 
     def enumerate(self) -> Iterator[dict[str, Value]]:
-        """Yield the canonical choices of every network that keeps the caps, once."""
-        seen: set[str] = set()
-        for choices in self.candidates.space.enumerate():
-            if self.candidates.is_feasible(choices):
-                key = self.candidates.key(choices)
-                if key not in seen:
-                    seen.add(key)
-                    yield choices
+        """Return the canonical choices of every network that keeps the caps, each once."""
+        return filter(self.candidates.is_feasible, self.candidates.space.enumerate())
 
     def histogram(self, edges: list[int]) -> list[int]:
         """Return how many networks have ``edges[i] < num_params <= edges[i + 1]``, caps aside."""

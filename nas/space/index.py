@@ -19,8 +19,8 @@ under a tight budget nearly all that it draws is over it.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -66,7 +66,8 @@ class FeasibleIndex:
         self._graph = SuffixGraph(space, input_spec, field)
         self.cut = self._choose_cut(input_spec)
         prefixes = self._list_prefixes(input_spec)
-        self._shift = self._suffix_bits()
+        num_suffixes = math.prod(stage.num_codes for stage in space.stages[self.cut :])
+        self._shift = num_suffixes.bit_length()
         self._groups: list[_Group] = []
         start = 0
         for node_id, rows in prefixes.items():
@@ -74,6 +75,7 @@ class FeasibleIndex:
             rows = Rows(rows.costs[order], rows.codes[order])
             self._groups.append(_Group(rows, self._pack_suffixes(node_id), start))
             start += len(rows.costs)
+        self._starts = np.array([group.start for group in self._groups], dtype=np.int64)
         self._cuts: dict[int, Ints] = {}
 
     def count(self, cap: int) -> int:
@@ -101,10 +103,6 @@ class FeasibleIndex:
         # the suffixes of one prefix stand by cost: those that fit are the first, without a gap
         suffix = int(group.suffixes[rank - before]) & ((1 << self._shift) - 1)
         return self._decode(prefix, suffix)
-
-    @cached_property
-    def _starts(self) -> Ints:
-        return np.array([group.start for group in self._groups], dtype=np.int64)
 
     def _counts(self, cap: int) -> list[Ints]:
         """Return, by group, how many suffixes each prefix may have."""
@@ -176,26 +174,15 @@ class FeasibleIndex:
             states = after
             # a network that ends at the cut itself is a prefix whose suffix is the classifier
             if index + 1 < self.cut and index + 1 in self.space.num_stages:
-                parts[self._graph.empty_suffix()] += self._end(states, input_spec)
+                ended = parts[self._graph.empty_suffix()]
+                for (width, _), lists in states.items():
+                    rows, head = join(lists), head_cost(width, input_spec.num_classes)
+                    ended.append(Rows(rows.costs + head[field], rows.codes))
         for state, lists in states.items():
             node = self._graph.node(self.cut, state)
             if node is not None:
                 parts[node] += lists
         return {node: join(lists) for node, lists in parts.items()}
-
-    def _end(self, states: dict[State, list[Rows]], input_spec: InputSpec) -> list[Rows]:
-        ended = []
-        for (width, _), lists in states.items():
-            rows = join(lists)
-            cost = head_cost(width, input_spec.num_classes)[self._graph.field]
-            ended.append(Rows(rows.costs + cost, rows.codes))
-        return ended
-
-    def _suffix_bits(self) -> int:
-        rows = 1
-        for index in range(self.cut, len(self.space.stages)):
-            rows *= self.space.stages[index].num_codes
-        return rows.bit_length()
 
     def _pack_suffixes(self, node_id: int) -> Ints:
         rows = self._graph.suffixes(node_id, self.cut)

@@ -23,7 +23,6 @@ from nas.space.choices import (
     Trial,
     Value,
     has_block,
-    read_all,
     require_list,
     require_positive,
 )
@@ -161,10 +160,10 @@ class SearchSpace:
             SpaceError: A choice is missing or not in its list.
         """
         whole = (self.num_stages_choice, self.dropout_choice, self.stem_choice)
-        num_stages, dropout, stem = read_all(whole, choices)
+        num_stages, dropout, stem = (choice.read(choices) for choice in whole)
         strides = implied_strides(int(num_stages))
         stages = tuple(
-            _stage(*read_all(row, choices), stride, float(dropout))
+            _stage(*(choice.read(choices) for choice in row), stride, float(dropout))
             for row, stride in zip(self.stage_choices, strides, strict=False)
         )
         return Architecture(_stem(str(stem), stages[0].width), stages)
@@ -201,20 +200,13 @@ class SearchSpace:
         Equal adjacent stages, the second with stride 1, are read as one.
         """
         stages = _merge_stages(architecture.stages)
-        if tuple(stage.stride for stage in stages) != implied_strides(len(stages)):
-            return None
-        if architecture.stem.width != stages[0].width or len(stages) not in self.num_stages:
-            return None
-        if len({stage.dropout for stage in stages}) > 1:
-            return None
         rows = [(stage.kind, stage.depth, stage.width, stage.kernel) for stage in stages]
-        for row, values in zip(self.stage_choices, rows, strict=False):
-            if any(v not in choice.positions for choice, v in zip(row, values, strict=True)):
-                return None
-        stem, dropout = architecture.stem.kind, float(stages[0].dropout)
-        if stem not in self.stems or dropout not in self.dropouts:
+        choices = self.name_values(architecture.stem.kind, float(stages[0].dropout), rows)
+        try:
+            found = self.decode(choices)
+        except SpaceError:
             return None
-        return self.name_values(stem, dropout, rows)
+        return choices if found == Architecture(architecture.stem, stages) else None
 
     def enumerate(self) -> Iterator[dict[str, Value]]:
         """Yield the canonical choices of every network once; for small spaces.

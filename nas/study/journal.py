@@ -22,12 +22,13 @@ import shutil
 import time
 import zlib
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
-from nas.locks import lock_file
+from nas.locks import take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +68,12 @@ class MendingJournal(BaseJournalBackend):
         summed = [log | {CHECKSUM: zlib.crc32(_as_json(log))} for log in logs]
         content = b"".join(_as_json(log) + b"\n" for log in summed)
         with self._path.open("r+b", buffering=0) as file:  # a journal that is gone stays gone
-            lock_file(file)
+            take_lock(file.fileno(), self._path)
             _mend(self._path, file)
             size = file.seek(0, os.SEEK_END)
             try:
-                written = 0
-                while written < len(content):
-                    written += file.write(content[written:])
+                while content:
+                    content = content[file.write(content) :]
                 os.fsync(file.fileno())
             except BaseException:
                 file.truncate(size)
@@ -84,29 +84,11 @@ def _as_json(log: dict[str, Any]) -> bytes:
     return json.dumps(log, separators=(",", ":")).encode()
 
 
-def mend(path: Path) -> Path | None:
-    """Cut a torn last line off a journal, under its lock; a copy of the file is kept beside it.
-
-    Returns:
-        The copy's path, or None where the journal was whole or is absent.
-
-    Raises:
-        OSError: The file may not be read or written.
-    """
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        if _length_of_whole_lines(file) is None:
-            return None
-    with path.open("r+b") as file:
-        lock_file(file)
-        return _mend(path, file)
-
-
-def _mend(path: Path, file: IO[bytes]) -> Path | None:
+def _mend(path: Path, file: IO[bytes]) -> None:
+    """Cut a torn last line off, under the lock; a copy of the file is kept beside it."""
     length = _length_of_whole_lines(file)
     if length is None:
-        return None
+        return
     copy = path.with_name(f"{path.name}.torn-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
     unfinished = path.with_name(f"{path.name}.torn")  # killed here, the next one writes it anew
     shutil.copy2(path, unfinished)
@@ -114,30 +96,19 @@ def _mend(path: Path, file: IO[bytes]) -> Path | None:
     file.truncate(length)
     os.fsync(file.fileno())
     logger.warning("a torn last line was cut off the journal %s; copy: %s", path, copy.name)
-    return copy
 
 
 def _length_of_whole_lines(file: IO[bytes]) -> int | None:
     """Return where the torn last line begins, or None where the last line is whole."""
     size = file.seek(0, os.SEEK_END)
-    start = max(size - TAIL_BYTES, 0)
-    file.seek(start)
-    tail = file.read()
-    if start and b"\n" not in tail[:-1]:
-        start = 0
-        file.seek(0)
+    for start in (max(size - TAIL_BYTES, 0), 0):
+        file.seek(start)
         tail = file.read()
-    whole, newline, last = tail.rpartition(b"\n")
-    if last:
-        return start + len(whole) + len(newline)
-    last = whole.rpartition(b"\n")[2]
-    if not newline or _is_record(last):
-        return None
-    return start + len(whole) - len(last)
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+        begin = tail[:-1].rfind(b"\n") + 1
+        if begin:
+            break
+    last = tail[begin:]
+    with suppress(ValueError, RecursionError):
+        if not last or (last.endswith(b"\n") and isinstance(json.loads(last), dict)):
+            return None
+    return start + begin

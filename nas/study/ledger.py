@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,8 +25,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.locks import locked
+from nas.locks import Stall, locked
 from nas.signals import InterruptGuard
+from nas.study import liveness
 from nas.study.attributes import (
     ARCHITECTURE,
     AUDITED_EPOCH,
@@ -42,8 +43,14 @@ from nas.study.attributes import (
     WORKER,
 )
 from nas.study.folder import StudyFolder
-from nas.study.lineage import KILLED, STARVED, count_failed_attempts, list_requeued, num_claimed
-from nas.study.liveness import UNCLAIMED_GRACE, is_dead, ran_out_of_memory
+from nas.study.lineage import (
+    KILLED,
+    MACHINE,
+    STARVED,
+    count_failed_attempts,
+    list_requeued,
+    num_claimed,
+)
 from nas.study.trials import is_counted
 
 MAX_KILLS = 10  # of a network before its first epoch's end; then it is left
@@ -66,6 +73,7 @@ class Ledger:
         is_local: Whether all processes that can reach the store share the folder: a journal and
             SQLite are one machine's, a database server is not.
         seed: What a trial trains with that names no seed of its own.
+        stalls: How long each running trial's process has shown no life, by study and number.
     """
 
     study: optuna.Study
@@ -74,6 +82,7 @@ class Ledger:
     names: frozenset[str]
     is_local: bool
     seed: int
+    stalls: dict[tuple[str, int], Stall] = field(default_factory=dict)
 
     def lock(self, guard: InterruptGuard) -> AbstractContextManager[None]:
         """Keep the other processes of this folder from beginning trials, in a block."""
@@ -82,10 +91,6 @@ class Ledger:
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials in these states, or all, by number; not to be changed."""
         return list(self.study.get_trials(deepcopy=False, states=states or None))
-
-    def set_attr(self, number: int, name: str, value: Any) -> None:
-        """Write a user attribute into an unfinished trial that another process began."""
-        self.storage.set_trial_user_attr(self._trial_id(number), name, value)
 
     def begin(self, worker: Mapping[str, Any], proposes: bool = True) -> optuna.Trial | None:
         """Return a running trial in this worker's name: a waiting one, given-back ones first.
@@ -203,38 +208,44 @@ class Ledger:
             self.study.enqueue_trial(choices, user_attrs={**own, **attrs})
 
     def requeue_dead(self) -> list[int]:
-        """Requeue the trials whose process is gone; to be called under the lock.
+        """Requeue the trials whose process is gone or hangs; to be called under the lock.
+
+        One that was stopped and goes on finds its trial ended at its next write.
 
         Returns:
-            The numbers of the trials that were found dead.
+            The numbers of the trials that were requeued.
         """
-        grace = timedelta(0) if self.is_local else UNCLAIMED_GRACE
-        workers = self.folder.workers
-        dead = [
-            trial for trial in self.trials(TrialState.RUNNING) if is_dead(trial, workers, grace)
-        ]
-        for trial in dead:
-            self.requeue(trial.number, STARVED if ran_out_of_memory(trial) else KILLED)
+        reasons = {trial.number: self._death(trial) for trial in self.trials(TrialState.RUNNING)}
+        dead = [number for number, reason in reasons.items() if reason]
+        for number in dead:
+            self.requeue(number, reasons[number])
         self.enqueue_retries()  # whoever requeued may have been killed half-way
-        return [trial.number for trial in dead]
+        return dead
+
+    def _death(self, trial: FrozenTrial) -> str:
+        """Return why a running trial is to be requeued; empty while its process shows life."""
+        grace = timedelta(0) if self.is_local else liveness.UNCLAIMED_GRACE
+        if liveness.is_dead(trial, self.folder.workers, grace):
+            return STARVED if liveness.ran_out_of_memory(trial) else KILLED
+        path = liveness.lock_path(trial, self.folder.workers)
+        stall = self.stalls.setdefault((self.study.study_name, trial.number), Stall())
+        who = f"{MACHINE}{liveness.name_process(trial)}"
+        return liveness.expired(stall, path, who) if path else ""
 
     def _training(self, trial: FrozenTrial) -> tuple[str | None, int]:
         """Return what a trial trains within its rung: network id, None before it has one; seed."""
         return trial.user_attrs.get(ID), trial.user_attrs.get(SEED, self.seed)
 
     def _take_waiting(self, worker: Mapping[str, Any]) -> int | None:
+        # retries first (False sorts before True), each kind by number
         waiting = self.trials(TrialState.WAITING)
-        # retries first (False sorts before True), then by number
-        waiting.sort(key=lambda trial: (RESUMES not in trial.user_attrs, trial.number))
-        for trial in waiting:
+        for trial in sorted(waiting, key=lambda trial: RESUMES not in trial.user_attrs):
             trial_id = self._trial_id(trial.number)
-            try:
+            with suppress(UpdateFinishedTrialError):
                 if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     # two writes: killed in between, it is dead for want of a worker's name
                     self.storage.set_trial_user_attr(trial_id, WORKER, dict(worker))
                     return trial.number
-            except UpdateFinishedTrialError:
-                continue
         return None
 
     def _end(
@@ -242,7 +253,7 @@ class Ledger:
     ) -> bool:
         try:
             for name, content in attrs.items():
-                self.set_attr(number, name, content)
+                self.storage.set_trial_user_attr(self._trial_id(number), name, content)
             self.tell(number, state, value)
         except UpdateFinishedTrialError:
             return False

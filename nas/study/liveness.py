@@ -16,7 +16,7 @@ Optuna's heartbeat is not used: it works for databases under `study.optimize`, n
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 import re
 import socket
@@ -30,11 +30,13 @@ from typing import Any
 import psutil
 from optuna.trial import FrozenTrial
 
-from nas.locks import holding, is_held
+from nas.locks import LEASE_SECONDS, Stall, clock_of, is_held, locked
 from nas.machine import oom_kills
 from nas.study.attributes import WORKER
 
-LOCK_NAME = re.compile(r"[^/\0]+-\d+-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
+logger = logging.getLogger(__name__)
+
+LOCK_NAME = re.compile(r"[!-.0-~]{1,64}-\d{1,9}-[0-9a-f]{8}\.lock")  # as `heartbeat` gives it
 UNCLAIMED_GRACE = timedelta(seconds=30)  # a trial without a worker's name is dead after this
 
 
@@ -53,10 +55,13 @@ def heartbeat(workers: Path) -> Iterator[dict[str, Any]]:
     """
     host, pid = socket.gethostname(), os.getpid()
     name = f"{host}-{pid}-{uuid.uuid4().hex[:8]}.lock"
-    with holding(workers / name):
-        started_at = psutil.Process(pid).create_time()
-        own = {"host": host, "pid": pid, "started_at": started_at, "lock": name}
-        yield {**own, "oom_kills": oom_kills()}  # of the machine, before
+    with locked(workers / name):
+        try:
+            started_at = psutil.Process(pid).create_time()
+            own = {"host": host, "pid": pid, "started_at": started_at, "lock": name}
+            yield {**own, "oom_kills": oom_kills()}  # of the machine, before
+        finally:
+            (workers / name).unlink(missing_ok=True)
 
 
 def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRACE) -> bool:
@@ -67,11 +72,11 @@ def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRAC
         workers: The folder of the lock files.
         grace: How long a trial may go without a worker's name, between two writes.
     """
-    worker = trial.user_attrs.get(WORKER)
-    if worker is None:  # killed between the asking and the claim
+    worker = process_of(trial)
+    if not worker:  # killed between the asking and the claim
         started = trial.datetime_start
         return started is not None and datetime.now() - started >= grace
-    path = _lock_path(trial, workers)
+    path = lock_path(trial, workers)
     if path is not None and path.exists():
         return not is_held(path)
     return worker["host"] == socket.gethostname() and not _is_running(worker)
@@ -79,39 +84,59 @@ def is_dead(trial: FrozenTrial, workers: Path, grace: timedelta = UNCLAIMED_GRAC
 
 def is_elsewhere(trial: FrozenTrial, workers: Path) -> bool:
     """Tell whether a trial belongs to a machine whose processes cannot be seen from here."""
-    worker = trial.user_attrs.get(WORKER)
-    if worker is None or worker["host"] == socket.gethostname():
+    worker = process_of(trial)
+    if not worker or worker["host"] == socket.gethostname():
         return False
-    path = _lock_path(trial, workers)
+    path = lock_path(trial, workers)
     return path is None or not path.exists()
 
 
-def _lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
-    lock = trial.user_attrs.get(WORKER, {}).get("lock")
+def process_of(trial: FrozenTrial) -> Mapping[str, Any]:
+    """Return what a trial says of its process; nothing where it says nothing that can be read."""
+    worker: Mapping[str, Any] = trial.user_attrs.get(WORKER, {})
+    match worker:
+        case {"host": str(), "pid": int(), "started_at": float()}:
+            return worker
+    return {}
+
+
+def lock_path(trial: FrozenTrial, workers: Path) -> Path | None:
+    """Return the lock file of a trial's process, of the form that `heartbeat` gives it."""
+    lock = process_of(trial).get("lock")
     return workers / lock if isinstance(lock, str) and LOCK_NAME.fullmatch(lock) else None
 
 
 def ran_out_of_memory(trial: FrozenTrial) -> bool:
     """Tell whether the system killed processes for want of memory since a dead one's start."""
-    worker = trial.user_attrs.get(WORKER, {})
-    before = worker.get("oom_kills", math.inf)
-    return bool(worker.get("host") == socket.gethostname() and oom_kills() > before)
+    worker = process_of(trial)
+    before = worker.get("oom_kills")  # absent of an older version's
+    is_here = worker.get("host") == socket.gethostname()
+    return is_here and isinstance(before, int) and oom_kills() > before
 
 
-def last_sign(trial: FrozenTrial, workers: Path) -> float | None:
-    """Return when a trial's process last showed life, in seconds as a file's time.
+def expired(stall: Stall, path: Path, who: str) -> str:
+    """Return in words that a lock file's holder shows no life, once its lease has expired.
 
-    None where its lock file cannot be seen from here.
+    It is said then, and after `SAY_SECONDS`; until then the text is empty.
+
+    Args:
+        stall: Watches this file alone.
+        path: The lock file; nothing is known where it cannot be seen from here.
+        who: Its holder.
     """
-    path = _lock_path(trial, workers)
     with suppress(OSError):
-        return path.stat().st_mtime if path is not None else None
-    return None
+        seen_at = path.stat().st_mtime
+        if passed := stall.look(seen_at):
+            text = f"{who} shows no life since {clock_of(seen_at)}"
+            logger.warning(text)
+            return text if passed == LEASE_SECONDS else ""
+    return ""
 
 
 def name_process(trial: FrozenTrial) -> str:
     """Return which process trains a trial, and on which host."""
-    return "process {pid} on {host}".format(**trial.user_attrs[WORKER])
+    worker = process_of(trial)
+    return f"process {worker.get('pid')} on {worker.get('host')}"
 
 
 def _is_running(worker: Mapping[str, Any]) -> bool:
@@ -119,7 +144,7 @@ def _is_running(worker: Mapping[str, Any]) -> bool:
         process = psutil.Process(worker["pid"])
         is_same = bool(abs(process.create_time() - worker["started_at"]) < 1.0)
         return is_same and bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError, OverflowError):  # no process has such a number
         return False
     except psutil.AccessDenied:
         return True

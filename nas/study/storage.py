@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 import optuna
@@ -70,8 +70,10 @@ def open_storage(url: str | None, journal_path: Path) -> BaseStorage:
         # NOTE: from None, as the cause may hold the password
         raise UsageError(f"{URL_RULE}, but got {shown}: {_reason(error, url)}") from None
     except Exception as error:  # SQLAlchemy's and the driver's own trees, a line each
-        hint = "" if is_sqlite else f"; user and password go into the URL in ${STORAGE_VARIABLE}"
-        raise StorageError(f"cannot open {shown}: {_reason(error, url)}{hint}") from None
+        reason = _reason(error, url)
+        if re.search("password|authentication|denied", reason):
+            reason += f"; user and password go into the URL in ${STORAGE_VARIABLE}"
+        raise StorageError(f"cannot open {shown}: {reason}") from None
 
 
 def parse_url(text: str) -> URL:
@@ -137,8 +139,6 @@ def let_readers_and_writers_meet(storage: BaseStorage) -> None:
 def _open_journal(path: Path) -> BaseStorage:
     try:
         return JournalStorage(MendingJournal(path))
-    except PermissionError as error:
-        raise StorageError(f"no permission for {path}: {error.strerror}") from error
     except OSError as error:
         raise StorageError(f"cannot open {path}: {error.strerror}") from error
     except Exception as error:  # whatever Optuna makes of a record that is none of its own
@@ -173,7 +173,7 @@ def store_errors(study: Path, url: str | None) -> Iterator[None]:
     except KeyError:  # of a study or trial; or a fault of ours, which is shown as one
         folder = StudyFolder(study)
         name, storage = folder.load().name, open_storage(url, folder.journal)
-        load_whole_study(folder, name, storage)
+        load_study(folder, name, storage)
         raise
 
 
@@ -213,8 +213,8 @@ def _reason(error: BaseException, url: str | None) -> str:
     return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", "***", line) if pieces else line
 
 
-def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None:
-    """Refuse a store without a study, or without one of its rungs, whose trials the folder has.
+def load_study(folder: StudyFolder, name: str, storage: BaseStorage) -> optuna.Study:
+    """Load an Optuna study that exists, neither it nor a rung missing whose trials its folder has.
 
     Another program renamed or deleted it; optuna-dashboard renames by a copy and a deletion.
 
@@ -224,7 +224,7 @@ def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None
         storage: Its open store.
 
     Raises:
-        StorageError: It is missing.
+        StorageError: The study or a rung is missing, or the store is damaged.
     """
     for study, trials in folder.trained_studies(name).items():
         if has_study(study, storage):
@@ -240,28 +240,8 @@ def refuse_missing(folder: StudyFolder, name: str, storage: BaseStorage) -> None
             f"store from a copy{again}, or begin another study with --study "
             f"{fresh_name(folder.path.parent, folder.name)}"
         )
-
-
-def load_whole_study(folder: StudyFolder, name: str, storage: BaseStorage) -> optuna.Study:
-    """Load an Optuna study that exists, none of its rungs missing.
-
-    Raises:
-        StorageError: The study or a rung is missing, or the store is damaged.
-    """
-    refuse_missing(folder, name, storage)
-    return load_study(name, storage)
-
-
-def load_study(
-    name: str, storage: BaseStorage, sampler: Any = None, pruner: Any = None
-) -> optuna.Study:
-    """Load an Optuna study that exists.
-
-    Raises:
-        StorageError: The store has no study of that name, or is damaged.
-    """
     try:
-        return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+        return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         raise StorageError(
             f"the store has no study {name!r}; its folder exists without it: the same `search` "
@@ -269,12 +249,13 @@ def load_study(
         ) from error
 
 
-def ensure_study(name: str, storage: BaseStorage) -> None:
-    """Make the Optuna study of a name where the store has none."""
+def ensure_study(name: str, storage: BaseStorage) -> optuna.Study:
+    """Return the Optuna study of a name, which is made where the store has none."""
     if not has_study(name, storage):
         optuna.create_study(
             study_name=name, storage=storage, direction="maximize", load_if_exists=True
         )
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 def has_study(name: str, storage: BaseStorage) -> bool:

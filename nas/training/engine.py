@@ -167,9 +167,13 @@ def now_of(engine: Engine) -> float:
 
 
 def free_memory(device: str) -> None:
-    """Give back what the last candidate held on the device."""
-    gc.collect()  # a network and its graph refer to each other
+    """Give back what the last candidate held on the device.
+
+    On a CPU nothing refers to a network once its training has ended; a collection would look at
+    all objects of all libraries, which takes as long as a short trial.
+    """
     if torch.device(device).type == "cuda":
+        gc.collect()  # a network and its graph refer to each other
         torch.cuda.empty_cache()
     elif sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)  # glibc keeps the holes between the tensors of many shapes

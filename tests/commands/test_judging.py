@@ -10,6 +10,7 @@ from PIL import Image
 from nas.commands import main
 from nas.data.images import Dataset, LabelledImages, Normalisation
 from nas.data.mirroring import describe_mirroring
+from nas.study.folder import StudyFolder
 from nas.study.storage import load_study, open_storage
 from tests.support.searching import words
 
@@ -36,7 +37,7 @@ def line(uneven, *more):
 
 def trials_of(folder):
     (path,) = folder.path.glob("*/journal.log")
-    study = load_study(path.parent.name, open_storage(None, path))
+    study = load_study(StudyFolder(path.parent), path.parent.name, open_storage(None, path))
     return path.parent, study.get_trials(deepcopy=False)
 
 

@@ -219,8 +219,6 @@ SMALLEST = '''"""Smallest first: of eight uniform draws, the one with the fewest
 class SmallestProposer:
     """Propose small networks."""
 
-    name = "smallest"
-
     def __init__(self, space, over_budget="resample"):
         self._space = space
 

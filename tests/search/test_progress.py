@@ -162,7 +162,7 @@ def show(study, console):
     from nas.study.storage import load_study, open_storage
 
     definition = study.load()
-    rows = read_rows(load_study(definition.name, open_storage(None, study.journal)))
+    rows = read_rows(load_study(study, definition.name, open_storage(None, study.journal)))
     with ProgressLine(console) as progress:
         update(progress, rows[:1])
         progress.show_now("trial 1: epoch 1/1, 50.0%")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from dataclasses import replace
 from functools import partial
@@ -156,7 +157,7 @@ def test_between_machines_a_trial_waits_until_the_lower_ones_have_said_what_they
     def say_it_in_the_third_wait(seconds):
         waits.append(seconds)
         if len(waits) == 3:
-            ledger.set_attr(low, ID, "a")
+            ledger.storage.set_trial_user_attr(ledger._trial_id(low), ID, "a")
 
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=say_it_in_the_third_wait)
     monkeypatch.setattr(claims, "time", clock)
@@ -248,6 +249,28 @@ def test_a_process_lives_until_the_kernel_says_it_is_gone(tmp_path):
     assert is_dead(trial, workers)
     assert not is_dead(renamed, workers)  # of a machine without this folder nothing is known
     assert is_elsewhere(renamed, workers)
+
+
+@pytest.mark.parametrize(
+    "worker",
+    [
+        "text",
+        [],
+        {},
+        {"pid": 1},
+        {"host": None, "pid": "1", "started_at": None},
+        {"host": socket.gethostname(), "pid": -1, "started_at": 0.0, "oom_kills": "many"},
+        {"host": socket.gethostname(), "pid": 2**70, "started_at": 0.0, "lock": 5},
+        {"host": socket.gethostname(), "pid": 1, "started_at": 0.0, "lock": "x" * 5000 + ".lock"},
+    ],
+)
+def test_a_trial_whose_process_cannot_be_read_is_dead(ledger, worker):
+    trial = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: worker})
+    ledger.study.add_trial(trial)
+    assert not is_elsewhere(trial, ledger.folder.workers)
+    assert ledger.requeue_dead() == [0]
+    (ended,) = ledger.trials(TrialState.FAIL)
+    assert ended.user_attrs["reason"] == "killed"
 
 
 def test_a_process_number_that_was_given_to_another_process_is_not_the_worker(tmp_path):

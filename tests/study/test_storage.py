@@ -20,7 +20,7 @@ from nas.commands import main
 from nas.errors import StorageError, UsageError
 from nas.locks import locked
 from nas.study.folder import StudyFolder
-from nas.study.journal import MendingJournal, mend
+from nas.study.journal import MendingJournal
 from nas.study.storage import (
     has_study,
     open_storage,
@@ -29,6 +29,7 @@ from nas.study.storage import (
     storage_url,
     store_file,
 )
+from tests.support.journals import mend
 from tests.support.searching import Folder, Running, assert_sound, words
 from tests.support.small_study import definition, searched_studies
 
@@ -63,20 +64,19 @@ def test_the_installed_optuna_is_of_the_right_version():
 def test_a_torn_end_is_cut_back_and_a_copy_kept(tmp_path, tail):
     path = tmp_path / "journal.log"
     path.write_bytes(LINE + tail)
-    copy = mend(path)
+    (copy,) = mend(path)
     assert copy.read_bytes() == LINE + tail
     assert path.read_bytes() == LINE
-    assert mend(path) is None
+    assert mend(path) == [copy]
 
 
 @pytest.mark.parametrize("content", [b"", LINE, LINE * 3, b'{"a":"' + b"x" * 200_000 + b'"}\n'])
 def test_a_whole_journal_is_left_as_it_is(tmp_path, content):
     path = tmp_path / "journal.log"
     path.write_bytes(content)
-    assert mend(path) is None
+    assert mend(path) == []
     assert [file.name for file in tmp_path.iterdir()] == ["journal.log"]
     assert path.read_bytes() == content
-    assert mend(tmp_path / "absent.log") is None
 
 
 def die_half_way_through_the_copy(path):
@@ -95,8 +95,7 @@ def test_killed_while_it_copies_a_torn_journal_a_process_leaves_no_half_of_a_cop
     child = Running([], tmp_path / "out", partial(die_half_way_through_the_copy, path))
     assert child.wait() == -signal.SIGKILL
     assert path.read_bytes() == before
-    copy = mend(path)
-    assert [copy] == list(tmp_path.glob("journal.log.*"))
+    (copy,) = mend(path)
     assert copy.read_bytes() == before
 
 
@@ -338,6 +337,13 @@ def test_a_store_that_cannot_be_opened_is_one_line_without_the_password(tmp_path
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None  # which would be shown with --debug
+
+
+def test_a_server_that_is_not_there_is_no_matter_of_user_and_password(tmp_path):
+    pytest.importorskip("psycopg2")
+    with pytest.raises(StorageError, match="refused") as caught:
+        open_storage("postgresql+psycopg2://u:p@127.0.0.1:1/db", tmp_path / "unused")
+    assert "user and password" not in str(caught.value)
 
 
 URLS_WITH_SECRETS = [

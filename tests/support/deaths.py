@@ -7,7 +7,7 @@ import signal
 
 def die_at_write(number, is_torn):
     """In the child: die while the n-th record is being written, holding every lock."""
-    from nas.locks import lock_file
+    from nas.locks import take_lock
     from nas.study import journal
 
     append = journal.MendingJournal.append_logs
@@ -19,7 +19,7 @@ def die_at_write(number, is_torn):
             return
         if is_torn:
             with self._path.open("ab") as file:
-                lock_file(file)
+                take_lock(file.fileno(), self._path)
                 file.write(json.dumps(logs[0]).encode()[:-5])
                 file.flush()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -67,7 +67,7 @@ def die_for_want_of_memory(count):
 def expire_soon(seconds=4.0):
     """In the child: take a process that shows no life for some seconds for one that hangs."""
     from nas import locks
-    from nas.search import processes, worker
+    from nas.study import liveness
 
-    for module in (locks, processes, worker):
+    for module in (locks, liveness):
         module.LEASE_SECONDS = seconds

@@ -240,7 +240,7 @@ class Folder:
         definition = self.study_folder.load()
         url = os.environ.get("NAS_STORAGE") or definition.storage
         storage = open_storage(url, self.study_folder.journal)
-        return load_study(definition.name, storage)
+        return load_study(self.study_folder, definition.name, storage)
 
     def trials(self):
         try:

@@ -36,11 +36,11 @@ from optuna.trial import TrialState
 from nas.results.study_rungs import read_study_rungs
 from nas.study.attributes import ID, SEED
 from nas.study.folder import StudyFolder
-from nas.study.journal import mend
 from nas.study.rungs import RungSpec, rung_study
 from nas.study.storage import open_storage
 from nas.study.trials import is_counted
 from tests.support.deaths import expire_soon
+from tests.support.journals import mend
 from tests.support.searching import (
     Folder,
     FullDisk,
