@@ -30,6 +30,7 @@ from nas.training.result import EpochRecord
 
 FORMAT_VERSION = 1
 DIGEST_BYTES = 32  # SHA-256 of all before them: PyTorch checks no sum of what it reads
+LATER_FIELDS = {"class_weights": "none"}  # of a recipe, which older checkpoints lack
 MOST_SECONDS_LOST = 20.0  # of training, in a kill
 MOST_WRITING = 0.02  # of the time since the last checkpoint, where that is shorter
 
@@ -125,8 +126,8 @@ class TrainState:
             raise StorageError(f"checkpoint {path} cannot be used ({reason})") from error
 
     def _take_over(self, record: dict[str, Any], spec: TrainSpec) -> None:
-        job = record["job"]  # of an older one the recipe has the defaults of later fields
-        job = {**job, "recipe": Recipe.from_dict(job["recipe"]).to_dict()}
+        job = record["job"]
+        job = {**job, "recipe": {**LATER_FIELDS, **job["recipe"]}}
         _require_same("job", job, spec.to_dict())
         self.model.load_state_dict(record["model"])
         own = self.optimizer.state_dict()  # its rates and flags are the recipe's, not the file's

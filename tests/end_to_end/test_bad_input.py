@@ -278,7 +278,8 @@ def test_an_image_above_pillows_limit_is_told_and_not_decoded(side, refused, tmp
     limit = 2**30 // 4 // 3  # Pillow's: a quarter of a GiB in three bytes a pixel
     message = refused([*RETRAIN, str(root)])
     assert (
-        f"1 of 13 in {root} are not: train/cat/-first.png (more than {limit:,} pixels)" in message
+        f"1 of 13 files in {root} are not: train/cat/-first.png (more than {limit:,} pixels)"
+        in message
     )
 
 
@@ -289,7 +290,7 @@ def test_names_from_disk_cannot_act_on_the_terminal(refused, tmp_path):
     )
     few = image_folder(tmp_path / "few", **{name: 1, "dog": 6})
     broken = image_folder(tmp_path / "broken", cat=6, dog=6)
-    (broken / "train" / "cat" / name).write_text("no image")
+    (broken / "train" / "cat" / f"{name}.png").write_text("no image")
     lacking = image_folder(tmp_path / "lacking", **{name: 6, "dog": 6})
     (lacking / "test" / "dog").mkdir(parents=True)
     high = tmp_path / "high"

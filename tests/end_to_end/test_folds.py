@@ -25,7 +25,7 @@ from tests.support.searching import Folder, Running, assert_sound, hold, words, 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """200 images of two classes, of which 40 are set aside for the test."""
-    return write_images(tmp_path_factory.mktemp("few"), per_class=100)
+    return write_images(tmp_path_factory.mktemp("few") / "folder", per_class=100)
 
 
 def folds_of(argv, *folds):

@@ -12,7 +12,7 @@ from tests.support.searching import words
 @pytest.fixture
 def own(images, tmp_path):
     """A copy of the images that may be moved and changed: 30 of each of two classes."""
-    return shutil.copytree(images / "train", tmp_path / "own")
+    return shutil.copytree(images / "train", tmp_path / "folder")
 
 
 def run(capsys, argv):
@@ -59,7 +59,7 @@ def test_a_table_that_moved_with_its_images_is_found_from_then_on(folder, own, t
 
 
 def test_retrain_counts_the_test_images_that_are_in_train(folder, images, tmp_path, capsys):
-    root = tmp_path / "own"
+    root = tmp_path / "folder"
     for name in ("class0", "class1"):
         shutil.copytree(images / "train" / name, root / "train" / name)
         (root / "testing" / name).mkdir(parents=True)

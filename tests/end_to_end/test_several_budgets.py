@@ -10,6 +10,7 @@ from nas.network.caps import parse_budgets
 from nas.results.budgets import budgets_record, describe_budgets
 from tests.support.rows import row
 from tests.support.searching import Folder, assert_sound, words
+from tests.support.small_study import definition
 
 BUDGETS = (2_000, 4_000, 8_000)
 
@@ -90,10 +91,10 @@ def test_targets_are_read_in_any_order():
 
 def test_a_target_s_best_may_come_from_a_smaller_one():
     rows = [row(0, 0.9, 900, target_budget=1_000), row(1, 0.8, 3_000, target_budget=4_000)]
-    record = budgets_record(rows, (500, 1_000, 4_000))
+    record = budgets_record(rows, definition(targets=(500, 1_000, 4_000)))
     assert [entry["best_trial"] for entry in record] == [None, 0, 0]
     assert [entry["num_trials"] for entry in record] == [0, 1, 1]
-    lines = describe_budgets(rows, (500, 4_000), 100)
+    lines = describe_budgets(rows, definition(targets=(500, 4_000)))
     assert lines == [
         "within 500: no trial was trained to its end; 0 proposed for it",
         # of 100 images: (90 + 1.92) / 103.84 = .8852, sqrt(.8852 (1 - .8852) / 103.84) = .0313

@@ -497,7 +497,7 @@ class Storm:
     def __init__(self, seed):
         self.seed = seed
         self.path = Path(tempfile.mkdtemp(prefix="nas-storm-"))
-        self.images = write_images(self.path / "images")
+        self.images = write_images(self.path / "folder")
         self.curves = {}
         self.failures, self.struck = [], Counter()
         os.environ["NAS_CACHE"] = str(self.path / "cache")
