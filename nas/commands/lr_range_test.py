@@ -177,9 +177,11 @@ def _next_command(args: argparse.Namespace, spec: TrainSpec, found: Suggestion) 
     """Return the command that trains with the suggested rates, on the same data and recipe."""
     words = ["retrain", "--arch", args.architecture]
     given = vars(args) | {"dataset": args.dataset or DEFAULT_DATASET, "recipe": spec.recipe.name}
-    for name in ("stem", "dataset", "data", "image_size", "device", "seed", "studies", "recipe"):
+    places = ("stem", "dataset", "data", "resize", "labels", "group_by", "image_size")
+    for name in (*places, "device", "seed", "studies", "recipe"):
         if given[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(given[name])]
+    words += ["--skip-broken"] * bool(args.skip_broken)
     maximum, minimum = f"{found.maximum:.2g}", f"{found.minimum:.2g}"
     rates = {"learning_rate": maximum, "floor_learning_rate": minimum}
     if spec.recipe.schedule not in ("cyclic", "one_cycle"):

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas.commands import arguments
 from nas.commands.common import find_network
-from nas.commands.training import INTERRUPTED_TEXT, add_continuing, mode_of, train_all
+from nas.commands.training import (
+    INTERRUPTED_TEXT,
+    add_continuing,
+    mode_of,
+    print_notes,
+    train_all,
+)
 from nas.confusion import describe_majority
 from nas.errors import UsageError
 from nas.network.blocks import STEMS
@@ -125,8 +131,13 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
         # they were asked for: the study's folder of this network and seed is of its own images
         if study is not None and (args.data or not same_data):
             other = data_name(dataset, data_dir)
+    print_notes(data)
     first = args.seed or 0
     recipe = arguments.make_recipe(args, DEFAULT_RECIPE, len(data.train))
+    weights = definition.recipe.get("class_weights", "none") if definition else "none"
+    if recipe.class_weights != weights and same_data:
+        text = f"note: the search had class_weights={weights}, this run {recipe.class_weights}"
+        print(f"{text}; --set class_weights={weights} trains as it did", file=sys.stderr)
     return [
         RunSpec(
             architecture=architecture,
@@ -199,7 +210,8 @@ def _print_end(
             )
             print(f"        {_describe_gap(metrics)}")
             print_lines(f"        {_describe_classes(metrics)}")
-            print_lines(*(f"        {note}" for note in metrics.get("test_notes", ())))
+            for note in metrics.get("test_notes", ()):
+                print_lines(f"        {note}")
         print_lines(f"        {item.folder.path}")
     if mean is not None and deviation is not None:
         of = f" of {len(runs)}" if len(accuracies) < len(runs) else ""

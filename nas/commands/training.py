@@ -41,7 +41,15 @@ def load_data(args: argparse.Namespace) -> Dataset:
     """
     from nas.data.datasets import load_training, make_reading
 
-    return load_training(args.dataset or DEFAULT_DATASET, args.data, make_reading(vars(args)))
+    data = load_training(args.dataset or DEFAULT_DATASET, args.data, make_reading(vars(args)))
+    print_notes(data)
+    return data
+
+
+def print_notes(data: Dataset) -> None:
+    """Say on standard error how the images were read."""
+    for note in data.notes:
+        print_lines(f"note: {note}", file=sys.stderr)
 
 
 def mode_of(args: argparse.Namespace) -> str:

@@ -142,7 +142,7 @@ def describe_files(
         ("that are not square", f"{_SHAPES[reading.resize]}; --resize {others} does otherwise"),
         ("that are transparent in places", f"laid on {BACKGROUND}"),
         ("of more than 8 bits a channel", f"values {scaled}"),
-        ("of 16 bits with transparency or in CMYK", "the upper 8 alone are read"),
+        ("of 16 bits with transparency, in CMYK or PPM", "the upper 8 alone are read"),
         ("of several frames or pages", "the first is read"),
     ]
     counts = [

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,11 +54,9 @@ def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Datas
             or its path has no group; or, where `reading` is strict, there are other files.
     """
     layout = read_layout(data_dir, reading)
-    group_notes = _describe_groups(layout, reading.group_by)
     splits, notes = _read(layout, layout.listings, reading)
     train = splits["train"]
-    notes = [*layout.notes, *group_notes, *train.notes, *notes]
-    return read_dataset(train, splits.get("val"), tuple(notes))
+    return read_dataset(train, splits.get("val"), (*layout.notes, *train.notes, *notes))
 
 
 def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
@@ -106,6 +105,8 @@ def _build(layout: Layout, reading: Reading) -> tuple[dict[str, LabelledImages],
     decoded, listings, left_out = _decode(layout.root, layout.listings, reading)
     check_counts(layout.root, listings["train"], layout.num_needed)
     files = [file for listing in listings.values() for file in listing.files]
+    # by the range of train, so that no image of val/ makes others alike
+    decoded.scale(decoded.value_range(range(len(listings["train"].files))))
     equal = pixel_keys(decoded.images)
     named = path_keys(reading.group_by, files) if reading.group_by is not None else files
     groups = join_groups(equal, named)  # one numbering for train and val
@@ -114,11 +115,11 @@ def _build(layout: Layout, reading: Reading) -> tuple[dict[str, LabelledImages],
         part = slice(start, start := start + len(listing.files))
         own = None if groups is None else groups[part]
         splits[name] = replace(_as_split(listing, decoded.images[part]), groups=own)
-    told = _describe_equal(layout, splits, equal)
+    told = _describe_groups(layout, listings, reading.group_by)
+    told += _describe_equal(layout, splits, equal)
     splits = _set_aside(layout, splits, decoded)
     size, value_range = decoded.images.shape[2], splits["train"].value_range
     seen = describe_files(decoded.found, size, reading, value_range) + left_out
-    splits = {name: replace(split, notes=tuple(seen)) for name, split in splits.items()}
     splits["train"] = replace(splits["train"], notes=(*seen, *told))
     key = _layout_key(layout, reading)
     notes = [
@@ -178,15 +179,22 @@ def _free_of_val(splits: Mapping[str, LabelledImages], needed: int) -> Tensor:
     return torch.arange(len(train))
 
 
-def _describe_groups(layout: Layout, pattern: str | None) -> list[str]:
-    """Say how many groups the paths have, and how many of them lie in several splits."""
+def _describe_groups(
+    layout: Layout, listings: Mapping[str, Listing], pattern: str | None
+) -> list[str]:
+    """Say how many groups the images have, and how many of them lie in several splits."""
     if pattern is None:
         return []
-    listings = layout.listings | ({} if layout.test is None else {"test": layout.test})
     found = {name: set(path_keys(pattern, item.files)) for name, item in listings.items()}
-    groups = Counter(group for own in found.values() for group in own)
-    num_images = sum(len(listing.files) for listing in listings.values())
-    notes = [f"--group-by: {num_images:,} images in {len(groups):,} groups, such as {min(groups)}"]
+    own = set.union(*found.values())
+    num_images = sum(len(item.files) for item in listings.values())
+    if layout.test is not None:  # by name alone; which of its files are images is not known yet
+        found["test"] = set()
+        for file in layout.test.files:
+            with suppress(DataError):
+                found["test"].update(path_keys(pattern, [file]))
+    groups = Counter(group for split in found.values() for group in split)
+    notes = [f"--group-by: {num_images:,} images in {len(own):,} groups, such as {min(own)}"]
     parted = sorted(group for group, count in groups.items() if count > 1)
     if parted:
         notes.append(

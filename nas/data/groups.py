@@ -131,7 +131,8 @@ def require_groups(
     if poor:
         text = "equal images and those of one group stay together and every split has every class"
         text += f", so each needs {needed} images or groups that are apart, but {len(poor)} have"
-        raise DataError(f"{text} fewer: {shorten(poor)}; add images, or change --group-by")
+        fix = "add images that differ (transparent ones lie on white), or change --group-by"
+        raise DataError(f"{text} fewer: {shorten(poor)}; {fix}")
 
 
 def pick_groups(

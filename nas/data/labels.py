@@ -62,7 +62,8 @@ def read_table(root: Path, path: Path) -> tuple[dict[str, Listing], list[str]]:
     own = os.path.relpath(path.resolve(), root.resolve())
     num_others = sum(name != own and name not in places for name, _, _ in all_files(root))
     note = f"files of {root} that {path.name} does not name are left out: {num_others:,}"
-    listings = {split: _list(root, classes, sorted(rows)) for split, rows in splits.items()}
+    in_order = {split: splits[split] for split in SPLIT_NAMES if split in splits}  # train first
+    listings = {split: _list(root, classes, sorted(rows)) for split, rows in in_order.items()}
     return listings, [note] if num_others else []
 
 

@@ -81,7 +81,8 @@ def _read_directories(root: Path) -> tuple[dict[str, Listing], list[str]]:
             listings[split] = scan(root, splits[split])
     if not splits["train"]:
         return listings, [
-            f"{root} has no train/: its {len(classes)} directories are the classes; "
+            f"{root} has no train/: its {len(classes)} directories are the classes "
+            f"({shorten(classes)}); "
             f"{100 * TEST_FRACTION:.0f}% of the images are set aside for test, "
             f"{100 * VAL_FRACTION:.0f}% of the others validate (with --folds each of them)"
         ]
@@ -107,12 +108,23 @@ def _find_splits(root: Path) -> dict[str, str]:
         return {split: same[0] for split, same in found.items()}
     inner = next((name for name in names if _has_train(root / name)), None)
     if inner is None and not found and len(names) > 1:
+        _require_classes(root, names)
         return {"train": ""}
     held = f"it holds {shorten(names) or 'no directories'}"
     fix = f"--data {root / inner}" if inner else "move the images to train/CLASS/"
     raise DataError(
         f"a data folder has its images in train/CLASS/, but {root} has no train/ ({held}); {fix}"
     )
+
+
+def _require_classes(root: Path, names: tuple[str, ...]) -> None:
+    """Refuse directories that are splits by their names, or by holding the same directories."""
+    inner = {class_folders(root, name) for name in names}
+    if any(word in name.lower() for name in names for word in ("train", "test")) or (
+        len(inner) == 1 and len(inner.pop()) > 1
+    ):
+        text = f"the directories of {root} look like splits, not like classes: {shorten(names)}"
+        raise DataError(f"{text}; name them train, val and test")
 
 
 def _has_train(directory: Path) -> bool:

@@ -78,7 +78,10 @@ def read_square(path: Path, size: int, resize: str) -> tuple[ImageFacts, NDArray
     with open_image(path) as image:
         stored = image.size
         has_more = getattr(image, "is_animated", False)
-        rawmode = _rawmode(getattr(image, "tile", []))
+        tiles = getattr(image, "tile", [])
+        rawmode = _rawmode(tiles)
+        # a PPM's highest value stands beside its mode; Pillow reduces colour to 8 bits
+        is_wide = any(t.codec_name.startswith("ppm") and t.args[-1] > 255 for t in tiles)
         if min(stored) >= 4 * size:
             image.draft(None, (2 * size, 2 * size))  # JPEG: decodes a photo at up to an eighth
         drafted = image.size
@@ -87,7 +90,7 @@ def read_square(path: Path, size: int, resize: str) -> tuple[ImageFacts, NDArray
         plain, is_transparent = (image, False) if image.mode[0] in "IF" else _opaque(image)
         values = None if is_transparent else _deep_values(path, image, plain, rawmode)
         if values is None:
-            is_gray, is_cut = plain.mode == "L", ";16" in rawmode
+            is_gray, is_cut = plain.mode == "L", ";16" in rawmode or is_wide
             facts = ImageFacts(upright, is_gray, is_transparent, is_cut, has_more, None)
             pixels = np.asarray(_to_square(plain, size, resize))
             return facts, pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -16,7 +16,7 @@ from nas.confusion import ACCURACY, METRIC_WORDS, majority, score, worst_class
 from nas.data.datasets import load_test
 from nas.data.groups import describe_shared
 from nas.data.images import Dataset
-from nas.errors import UsageError
+from nas.errors import DataError, UsageError
 from nas.files import make_folder, write_atomically
 from nas.network.complexity import count
 from nas.network.identity import identify
@@ -140,7 +140,11 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
 
     What was answered for each class is written into the run's folder.
     """
-    test = load_test(run.dataset, run.data_dir, run.reading)
+    try:
+        test = load_test(run.dataset, run.data_dir, run.reading)
+    except DataError as error:
+        text = f"{error}; the training is kept: with that done, --resume measures it"
+        raise DataError(text) from error
     own = data.loaded or data
     others = {"train": own.train} | ({} if own.val is None else {"val": own.val})
     num_shared, notes = describe_shared(test, "test", others)
@@ -165,7 +169,7 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
         "test_loss": plain.loss,
         "test_images": plain.num_images,
         "test_images_in_train": num_shared,
-        "test_notes": notes,
+        "test_notes": [*test.notes, *notes],
         "test_accuracy_flip_tta": mirrored.accuracy if mirrored is not None else None,
     }
 

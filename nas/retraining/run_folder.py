@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.confusion import class_figures
-from nas.errors import StorageError, UsageError
+from nas.errors import StorageError, UsageError, printable
 from nas.files import (
     remove_leftovers,
     write_figure_atomically,
@@ -148,6 +148,7 @@ class RunFolder:
 
         What is not defined stays empty: the recall of a class without images.
         """
+        names = [printable(name) for name in names]  # of a folder's directory it may be no text
         found = class_figures(confusion)
         rows = []
         for name, support, *figures in zip(names, *found, strict=True):
@@ -219,7 +220,7 @@ def refuse_other_settings(
     differences = [
         f"{name}: {before.get(name)} -> {now.get(name)}"
         if name != "data_fingerprint"
-        else "--data: it has other images now"
+        else "--data: it has other images now, or they are read otherwise"
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
     ]

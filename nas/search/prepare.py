@@ -209,7 +209,7 @@ def _prepare_resume(request: Request) -> Search:
         existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
     labels = request.defining.get("labels") or existing.labels
-    reading = replace(existing.reading, labels=labels)
+    reading = replace(existing.reading, labels=labels, strict=request.strict)
     data = load_training(existing.dataset, data_dir, reading)
     if data.fingerprint != existing.data_fingerprint:
         now, before = (str(path or existing.dataset) for path in (data_dir, existing.data_dir))
@@ -286,7 +286,7 @@ def _other_images(existing: StudyDefinition, text: str) -> str:
         return text
     return (
         f"was begun with nas {began}, and images are read otherwise since 0.2 (transparency, more "
-        f"than 8 bits, @eaDir and the like); if it has none of these, it {text}"
+        f"than 8 bits, equal images, @eaDir and the like); if it has none of these, it {text}"
     )
 
 

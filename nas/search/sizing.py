@@ -12,6 +12,7 @@ import numpy as np
 
 from nas.data.images import Dataset
 from nas.data.split import num_train, train_and_val
+from nas.errors import DataError
 from nas.machine import usable_cores
 from nas.network.architecture import Architecture, InputSpec
 from nas.network.complexity import count
@@ -107,6 +108,10 @@ def size_trials(
     val, folds = train_and_val(data, seed)[1], request.folds or 1
     if request.folds is None and data.val is None:
         folds = choose_folds(request.new["metric"], val.class_counts, data.num_images)
+        try:
+            num_train(data, folds, seed)
+        except DataError:  # groups of images that cannot be dealt to so many
+            folds = 1
     num_val = len(val)
     most_val = num_val if folds == 1 else data.num_images
     sizes = num_train(data, folds, seed), most_val, spec.num_classes

@@ -180,7 +180,7 @@ def test_transparent_colour_of_16_bits_keeps_its_upper_byte_and_says_so(tmp_path
     colour, alpha = np.split((array >> 8).transpose(2, 0, 1).astype(float), [3])
     assert np.abs(decoded.images.numpy()[0] - over_white(colour, alpha)).max() <= 1
     (note,) = describe_files(decoded.found, 16, Reading(16), None)[1:]
-    assert "16 bits with transparency or in CMYK (1 of 1)" in note
+    assert "16 bits with transparency, in CMYK or PPM (1 of 1)" in note
 
 
 def over_white(values, alpha):

@@ -3,10 +3,12 @@
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from nas.data.datasets import Reading, load_test, load_training
 from nas.data.groups import join_groups
@@ -256,3 +258,27 @@ def test_a_pattern_that_does_not_fit_is_refused_in_one_message(patients, pattern
         load_training("folder", patients, Reading(group_by=pattern))
     message = str(caught.value)
     assert all(word in message for word in words.split("|")), message
+
+
+def test_one_bright_pixel_in_val_makes_no_two_images_alike(tmp_path):
+    for split, count in (("train", 8), ("val", 4)):
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for number in range(count):
+                level = 10 * number + (5 if label == "b" else 0) + (2 if split == "val" else 0)
+                image = np.full((8, 8), level, dtype=np.uint16)
+                if (split, label, number) == ("val", "b", 3):
+                    image[0, 0] = 65_535
+                Image.fromarray(image).save(tmp_path / split / label / f"{number}.png")
+    data = load_training("folder", tmp_path)
+    assert data.train.groups is None
+    assert not any("pixels" in note and "another" in note for note in data.notes)
+
+
+def test_what_is_no_image_needs_no_group(make_folder):
+    root = make_folder(train={"cat": 10, "dog": 10})
+    for path in list(root.glob("train/*/*.png")):
+        path.with_suffix(".xml").write_text("about it")
+    reading = Reading(group_by=r"/(\d+)\.png$")
+    notes = load_training("folder", root, reading).notes
+    assert any("--group-by: 20 images in 10 groups" in note for note in notes)

@@ -4,7 +4,9 @@ import csv
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nas.data.datasets import Reading, load_test, load_training
 from nas.errors import DataError
@@ -167,3 +169,20 @@ def test_a_table_that_is_absent_is_told(pictures):
 def test_other_data_sets_have_no_table():
     with pytest.raises(DataError, match="--dataset folder"):
         load_training("digits", None, Reading(labels="labels.csv"))
+
+
+def test_the_order_of_rows_decides_nothing(tmp_path):
+    root, table = tmp_path / "deep", []
+    root.mkdir()
+    for number in range(20):
+        split = "val" if number < 6 else "train"
+        level = 20_000 + number if split == "val" else 1_000 * (number - 5)  # of train to 14,000
+        pixels = np.full((8, 8), level, dtype=np.uint16)
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        table.append({"file": f"{number}.png", "label": "ab"[number % 2], "split": split})
+    found = []
+    for rows in (table, table[::-1]):
+        data = load_training("folder", root, write_csv(tmp_path / "table.csv", rows))
+        found.append((data.fingerprint, data.notes))
+        assert data.value_range == (1_000, 14_000)
+    assert found[0] == found[1]

@@ -89,3 +89,14 @@ def test_a_split_that_is_there_is_not_made_anew_from_the_cache(make_folder):
     data = load_training("folder", root)
     assert (len(data.train), data.train.num_set_aside) == (20, 0)
     assert torch.equal(load_test("folder", root).images, data.train.images)
+
+
+@pytest.mark.parametrize(
+    "names", [("training_set", "test_set"), ("seg_train", "seg_test"), ("site1", "site2")]
+)
+def test_directories_that_look_like_splits_are_not_taken_for_classes(make_folder, names):
+    root = make_folder(train={"cat": 4, "dog": 4})
+    for name in names:
+        shutil.copytree(root / "train", root.parent / "kag" / name)
+    with pytest.raises(DataError, match="look like splits.*name them train, val and test"):
+        load_training("folder", root.parent / "kag")
