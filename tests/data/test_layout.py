@@ -98,5 +98,5 @@ def test_directories_that_look_like_splits_are_not_taken_for_classes(make_folder
     root = make_folder(train={"cat": 4, "dog": 4})
     for name in names:
         shutil.copytree(root / "train", root.parent / "kag" / name)
-    with pytest.raises(DataError, match="look like splits.*name them train, val and test"):
+    with pytest.raises(DataError, match=r"look like splits.*name them train, val and test"):
         load_training("folder", root.parent / "kag")
