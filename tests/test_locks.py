@@ -78,6 +78,7 @@ def test_a_holder_without_a_sign_of_life_is_named_and_loses_its_lock(tmp_path, s
         wait_until(lambda: f"process {child.process.pid} hangs" in child.errors())
 
 
+@pytest.mark.slow
 def test_a_holder_that_runs_keeps_its_lock_however_long(tmp_path, start):
     path, taken = tmp_path / "turn.lock", threading.Event()
     child = start(partial(_hold, "runs", path))
@@ -94,6 +95,7 @@ def test_a_holder_that_runs_keeps_its_lock_however_long(tmp_path, start):
     waiting.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["journal.log", "unpacked"])
 def test_what_cannot_be_replaced_is_waited_for_until_the_lease_ends(tmp_path, start, name):
     path = tmp_path / name

@@ -185,6 +185,7 @@ def test_a_block_kind_with_groups_is_counted_and_trained(tree_with_kind):
     assert best["val_accuracy"] > 0
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_network_take_a_block_kind_up_without_an_edit(tree_with_kind):
     files = [f"tests/network/test_{name}.py" for name in ("blocks", "complexity", "model")]
     chosen = "inverted_residual-3 and not 3-1"
@@ -196,6 +197,7 @@ def test_the_tests_of_the_network_take_a_block_kind_up_without_an_edit(tree_with
 # -- a search space: one file -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_space_is_listed_counted_and_searched(tree):
     text = Path(TINY).read_text()
     text = text.replace(text.splitlines()[0], '"""Squeezed: blocks with squeeze-and-excitation.')
@@ -230,6 +232,7 @@ class SmallestProposer:
 '''
 
 
+@pytest.mark.slow
 def test_a_sampler_is_listed_and_proposes(tree):
     tree.write("nas/samplers/smallest.py", SMALLEST)
     tree.add_row("nas/samplers/__init__.py", "SAMPLERS", '"smallest": "SmallestProposer"')
@@ -267,6 +270,7 @@ def _draw(number, seed):
 '''
 
 
+@pytest.mark.slow
 def test_a_data_set_is_listed_searched_on_and_measured_on(tree):
     tree.write("nas/data/stripes.py", STRIPES)
     row = '"stripes": DatasetRow("2 kinds of stripes, 8x8", "stripes", 8, True, 1, 2)'
@@ -292,6 +296,7 @@ def build():
     model.build_model(resolve_architecture("resnet20"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call", [(run_commands, "count resnet20"), (build,)], ids=["counting", "building"]
 )

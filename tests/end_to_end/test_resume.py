@@ -87,9 +87,8 @@ def test_a_killed_trial_is_continued_first_of_all_from_its_checkpoint(folder, im
     assert account(rows, 40).continued_seconds == rows[1].device_seconds
 
 
-@pytest.mark.parametrize(
-    "step", [7, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 3, 7])
 def test_killed_at_any_write_a_search_goes_on_and_trains_nothing_twice(
     folder, images, tmp_path, step
 ):
@@ -317,6 +316,7 @@ def test_a_trial_on_another_machine_is_left_alone_and_said(folder, images, capsy
     assert "run on other machines" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_network_that_is_killed_again_and_again_is_trained_at_last(folder, images, tmp_path):
     argv = words(images, trials=2, epochs=1)
     for _ in range(4):

@@ -126,6 +126,7 @@ def test_what_the_rungs_train_counts_to_the_studys_hours(folder, images, capsys)
     assert len(trained(rung_trials(folder, 4))) == 1
 
 
+@pytest.mark.slow
 def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, capsys):
     folder = Folder(folder.path, "digits")
     space = words("x")[2]
@@ -180,6 +181,7 @@ def test_the_best_of_a_search_on_digits_are_trained_again_and_decide(folder, cap
     assert snapshot(folder.path) == before
 
 
+@pytest.mark.slow
 def test_rungs_are_added_to_a_finished_study_changed_and_left_out(folder, images, capsys):
     assert main(words(images, trials=6)) == 0
     own = [trial.value for trial in folder.trials()]
@@ -254,6 +256,7 @@ def test_an_interrupt_in_a_rung_gives_its_trial_back(folder, images, tmp_path):
     assert_sound_rung(folder, 20, 1)
 
 
+@pytest.mark.slow
 def test_two_searches_at_once_share_the_rungs(folder, images, tmp_path):
     argv = [*words(images, trials=5), "--rungs", "4x15"]
     gate = tmp_path / "gate"
@@ -291,6 +294,7 @@ def test_a_time_limit_ends_between_the_trials_of_a_rung(folder, images, monkeypa
     assert [trial.state for trial in rung_trials(folder, 5)] == 2 * [TrialState.COMPLETE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("are_foretold", [True, False])
 def test_a_search_that_a_time_limit_stops_has_results_in_every_rung(
     folder, images, monkeypatch, capsys, are_foretold
@@ -340,6 +344,7 @@ def test_a_training_that_no_run_of_this_length_could_hold_is_begun_all_the_same(
     assert len(trained(rung_trials(folder, 5))) == 2
 
 
+@pytest.mark.slow
 def test_a_search_whose_device_hours_end_has_results_in_every_rung(folder, images, monkeypatch):
     def left(rungs):
         return (18 - sum(rung.num_trained for rung in rungs.read().rungs)) * 3600.0

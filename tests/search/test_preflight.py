@@ -39,16 +39,16 @@ def test_the_preflight_says_all_of_it_and_builds_the_index_of_the_space_once(
             _original(self, *args, **kwargs)
 
         monkeypatch.setattr(cls, "__init__", record)
-    search = prepare(request(images, epochs=3, workers=1, trials=20))
+    search = prepare(request(images, budget=300_000, epochs=3, workers=1, trials=20))
     lines = {line.split()[0]: line for line in describe_search(search)}
     assert list(lines)[:9] == [
         *("study", "space", "plan", "recipe", "pruner", "resolves", "mirrored"),
         *("baselines", "time"),
     ]
-    assert "resnet-5M-folder (new)" in lines["study"]
+    assert "resnet-300k-folder (new)" in lines["study"]
     counts = [int(text.replace(",", "")) for text in re.findall(r"[\d,]{5,}", lines["space"])]
     assert counts[0] > counts[1] > 0
-    assert counts[2] == 5_000_000
+    assert counts[2] == 300_000
     assert "3 epochs" in lines["plan"]
     assert "about" in lines["time"]
     assert "20 trials" in lines["time"]
@@ -61,7 +61,7 @@ def test_the_workers_of_a_cpu_are_chosen_with_their_threads_and_both_are_said(im
     monkeypatch.setattr(sizing, "usable_cores", lambda: 2)
 
     def plan(**fields):
-        search = prepare(request(images, budget=300_000, **fields))
+        search = prepare(request(images, space="resnet_small", budget=100_000, **fields))
         return describe_search(search)[2].removeprefix("plan      CPU, ").partition(":")[0]
 
     assert plan(epochs=1000) == "2 trainings at once, 1 thread each"
