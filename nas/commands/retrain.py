@@ -118,7 +118,7 @@ def _make_runs(args: argparse.Namespace) -> tuple[list[RunSpec], Dataset]:
     same_data = definition is not None and definition.dataset == dataset
     data_dir, reading = args.data, make_reading(vars(args))
     if definition is not None and same_data:
-        reading = make_reading(vars(args), definition.reading)
+        reading = make_reading(vars(args), definition.reading_at(data_dir))
         if data_dir is None and definition.data_dir:
             data_dir = Path(definition.data_dir)
     parent, other = study or studies_folder(args.studies), ""

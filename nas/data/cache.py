@@ -48,7 +48,7 @@ def read_split(path: Path, key: str) -> LabelledImages | None:
                 return None
             class_names = tuple(json.loads(meta["class_names"]))
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-            low_high, notes, num_set_aside = json.loads(meta["reading"])
+            low_high, notes, num_set_aside, num_broken = json.loads(meta["reading"])
             split = LabelledImages(
                 images,
                 labels,
@@ -58,6 +58,7 @@ def read_split(path: Path, key: str) -> LabelledImages | None:
                 files=tuple(json.loads(meta["files"])),
                 notes=tuple(notes),
                 num_set_aside=num_set_aside,
+                num_broken=num_broken,
             )
             is_intact = _digest(split) == meta["digest"]
     except Exception:  # whatever is wrong with it, what it was made from is there
@@ -83,7 +84,9 @@ def write_split(path: Path, key: str, split: LabelledImages) -> None:
         "key": key,
         "digest": _digest(split),
         "class_names": json.dumps(split.class_names),
-        "reading": json.dumps([split.value_range, split.notes, split.num_set_aside]),
+        "reading": json.dumps(
+            [split.value_range, split.notes, split.num_set_aside, split.num_broken]
+        ),
         "files": json.dumps(split.files),
     }
     tensors = {"images": split.images, "labels": split.labels, "groups": split.groups}
@@ -94,7 +97,7 @@ def write_split(path: Path, key: str, split: LabelledImages) -> None:
 
 def _digest(split: LabelledImages) -> str:
     own = (split.fingerprint, split.groups_hash, split.files, split.value_range)
-    text = repr((*own, split.notes, split.num_set_aside))
+    text = repr((*own, split.notes, split.num_set_aside, split.num_broken))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

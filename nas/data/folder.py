@@ -78,7 +78,7 @@ def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledIm
     path = _cache_path(layout.root, "test", reading)
     split = read_split(path, key)
     if split is None:
-        decoded, listings, left_out = _decode(layout.root, {"test": listing}, reading)
+        decoded, listings, left_out, _ = _decode(layout.root, {"test": listing}, reading)
         decoded.scale(train.value_range)
         notes = describe_files(decoded.found, size, reading, train.value_range) + left_out
         split = _as_split(listings["test"], to_channels(decoded.images, channels))
@@ -102,7 +102,7 @@ def _read(
 
 def _build(layout: Layout, reading: Reading) -> tuple[dict[str, LabelledImages], list[str]]:
     """Decode train and val, set a test split aside where there is none, write the cache."""
-    decoded, listings, left_out = _decode(layout.root, layout.listings, reading)
+    decoded, listings, left_out, num_broken = _decode(layout.root, layout.listings, reading)
     check_counts(layout.root, listings["train"], layout.num_needed)
     files = [file for listing in listings.values() for file in listing.files]
     # by the range of train, so that no image of val/ makes others alike
@@ -120,7 +120,7 @@ def _build(layout: Layout, reading: Reading) -> tuple[dict[str, LabelledImages],
     splits = _set_aside(layout, splits, decoded)
     size, value_range = decoded.images.shape[2], splits["train"].value_range
     seen = describe_files(decoded.found, size, reading, value_range) + left_out
-    splits["train"] = replace(splits["train"], notes=(*seen, *told))
+    splits["train"] = replace(splits["train"], notes=(*seen, *told), num_broken=num_broken)
     key = _layout_key(layout, reading)
     notes = [
         note
@@ -139,6 +139,13 @@ def _describe_equal(
     if layout.num_needed > 1 and num_equal:
         text = f"{num_equal:,} of {len(train):,} images have the pixels of another; equal ones "
         notes = [f"{text}stay on one side of each split that is made of them"]
+    labels: dict[bytes, set[int]] = {}
+    for key, label in zip(equal, train.labels.tolist(), strict=False):
+        labels.setdefault(key, set()).add(label)
+    if num_unsure := sum(len(labels[key]) > 1 for key in equal[: len(train)]):
+        notes.append(
+            f"{num_unsure:,} of these images are in several classes: look at their labels"
+        )
     if "val" in splits:
         notes += describe_shared(splits["val"], "val", {"train": train})[1]
     return notes
@@ -206,8 +213,12 @@ def _describe_groups(
 
 def _decode(
     root: Path, listings: Mapping[str, Listing], reading: Reading
-) -> tuple[Decoded, dict[str, Listing], list[str]]:
-    """Read the files of splits; return the images, the listings of these, and what is left out."""
+) -> tuple[Decoded, dict[str, Listing], list[str], int]:
+    """Read the files of splits.
+
+    Returns:
+        The images, the listings of these, what is left out in words, and how many are broken.
+    """
     files = [file for listing in listings.values() for file in listing.files]
     decoded = decode([root / file for file in files], reading.image_size, reading.resize)
     failed = {files[index]: why for index, why in decoded.failures}
@@ -233,7 +244,7 @@ def _decode(
         start = stop
     left_out = [("are no images of a class", strays), ("cannot be read", broken)]
     notes = [f"files left out that {why} ({len(n):,}): {shorten(n)}" for why, n in left_out if n]
-    return decoded.select(kept) if failed else decoded, selected, notes
+    return decoded.select(kept) if failed else decoded, selected, notes, len(broken)
 
 
 def _as_split(listing: Listing, images: Tensor) -> LabelledImages:

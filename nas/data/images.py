@@ -36,6 +36,7 @@ class LabelledImages:
         files: The path of each in a folder of the user's; () where there is none.
         notes: What the user should know about these images, one sentence each.
         num_set_aside: How many were set aside of them for test.
+        num_broken: How many files of train and val could not be read and are left out.
     """
 
     images: Tensor
@@ -47,6 +48,7 @@ class LabelledImages:
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     num_set_aside: int = 0
+    num_broken: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

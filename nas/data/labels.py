@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -109,7 +110,7 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, Mapping[Any, Any
 
 
 def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    content = json.load(file)
+    content = json.load(file, object_pairs_hook=_unique)
     if isinstance(content, dict):
         content = [
             {**(value if isinstance(value, dict) else {"label": value}), "file": name}
@@ -119,6 +120,15 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[str, Mapping[Any, An
         text = f"{path}: a JSON table is a list of objects with file, label and split"
         raise DataError(f"{text}, or one object of labels by file; write it so")
     yield from ((f"entry {number}", row) for number, row in enumerate(content, 1))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object that names nothing twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, number in Counter(n for n, _ in pairs).items() if number > 1)
+        raise ValueError(f"{shown(twice)} is in one object twice")
+    return found
 
 
 def _checked(row: Mapping[Any, Any], where: str) -> tuple[str, str, str]:

@@ -160,6 +160,7 @@ def _prepare_new(request: Request) -> Search:
         "space_hash": loaded.content_hash,
         "data_dir": str(request.data) if request.data else None,
         "data_fingerprint": data.fingerprint,
+        "num_broken": data.train.num_broken,
         "val_fraction": VAL_FRACTION if folds == 1 else 1 / folds,
         "recipe": sizing.recipe.to_dict(),
         "storage": shown,
@@ -208,7 +209,7 @@ def _prepare_resume(request: Request) -> Search:
     if "space" in request.defining and existing.space_baseline is None:
         existing = replace(existing, **loaded.to_dict())
     data_dir = request.data or (Path(existing.data_dir) if existing.data_dir else None)
-    labels = request.defining.get("labels") or existing.labels
+    labels = request.defining.get("labels") or existing.reading_at(data_dir).labels
     reading = replace(existing.reading, labels=labels, strict=request.strict)
     data = load_training(existing.dataset, data_dir, reading)
     if data.fingerprint != existing.data_fingerprint:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from nas.confusion import ACCURACY, METRIC_WORDS
@@ -98,6 +99,7 @@ class StudyDefinition:
     labels: str | None = None
     group_by: str | None = None
     skip_broken: bool = False
+    num_broken: int = 0  # images that were left out by it
     metric: str = checked_field(OneOf(tuple(METRIC_WORDS)), ACCURACY)
     class_counts: Mapping[str, int] | None = None
 
@@ -110,6 +112,19 @@ class StudyDefinition:
     def reading(self) -> Reading:
         """Return how the study's images are read."""
         return make_reading(vars(self))
+
+    def reading_at(self, data_dir: Path | None) -> Reading:
+        """Return how the images are read where they lie now; a table among them moves with them.
+
+        A folder of other images without such a table is read by its directories.
+        """
+        place = data_dir.resolve() if data_dir else None
+        if self.labels and self.data_dir and place and place != Path(self.data_dir):
+            table = Path(self.labels)
+            if table.is_relative_to(self.data_dir):
+                table = place / table.relative_to(self.data_dir)
+                return replace(self.reading, labels=str(table) if table.is_file() else None)
+        return self.reading
 
     @property
     def caps(self) -> Caps:

@@ -282,3 +282,11 @@ def test_what_is_no_image_needs_no_group(make_folder):
     reading = Reading(group_by=r"/(\d+)\.png$")
     notes = load_training("folder", root, reading).notes
     assert any("--group-by: 20 images in 10 groups" in note for note in notes)
+
+
+def test_equal_images_of_two_classes_are_told(make_folder):
+    root = make_folder(train={"cat": 10, "dog": 10})
+    for number in range(2):
+        shutil.copy(root / f"train/cat/{number:03d}.png", root / f"train/dog/copy{number}.png")
+    notes = load_training("folder", root).notes
+    assert any("4 of these images are in several classes" in note for note in notes)

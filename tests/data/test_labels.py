@@ -186,3 +186,10 @@ def test_the_order_of_rows_decides_nothing(tmp_path):
         found.append((data.fingerprint, data.notes))
         assert data.value_range == (1_000, 14_000)
     assert found[0] == found[1]
+
+
+def test_a_json_object_names_no_file_twice(pictures, tmp_path):
+    table = tmp_path / "table.json"
+    table.write_text('{"00.png": "cat", "00.png": "dog"}')
+    with pytest.raises(DataError, match=r"'00\.png' is in one object twice"):
+        load_training("folder", pictures, Reading(labels=str(table)))

@@ -81,6 +81,9 @@ def test_it_goes_through_every_command(odd_folder, tmp_path, monkeypatch, capsys
     search += ["--trials", "2", "--epochs", "1", "--workers", "1", "--folds", "1"]
     assert main(search) == 0
     assert "2 of 14 val images are also in train/" in capsys.readouterr().err
+    (definition,) = (tmp_path / "studies").glob("*/study.json")
+    record = json.loads(definition.read_text())
+    assert (record["skip_broken"], record["num_broken"]) == (True, len(BROKEN))
     assert main(["best", "--format", "json"]) == 0
     capsys.readouterr()
     assert main(["show", "0"]) == 0

@@ -49,7 +49,7 @@ def test_a_table_that_moved_with_its_images_is_found_from_then_on(folder, own, t
     run(capsys, words(own, "--labels", own / "labels.json", "--group-by", r"\d+\.png", trials=1))
     moved = own.rename(tmp_path / "moved")
     resume = ["search", "--study", folder.study_folder.name, "--trials", "1"]
-    run(capsys, [*resume, "--data", str(moved), "--labels", str(moved / "labels.json")])
+    run(capsys, [*resume, "--data", str(moved)])  # the table is among the images
     definition = json.loads(folder.study_folder.definition.read_text())
     assert definition["labels"] == str(moved / "labels.json")
     assert definition["group_by"] == r"\d+\.png"
