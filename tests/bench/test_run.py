@@ -7,6 +7,8 @@ from nas.training.cuda_graph import WARMUP_STEPS, GraphedStep
 from nas.training.engine import Engine
 from nas.training.recipe import get_recipe
 
+pytestmark = pytest.mark.slow
+
 NET = Architecture(Stem("conv3x3", 8), (Stage("basic", 1, 8, 1),))
 VAL_IMAGES_PER_SECOND = 250
 

@@ -529,6 +529,7 @@ def test_a_result_survives_json(whole):
     assert TrainResult.from_dict(json.loads(text)) == whole
 
 
+@pytest.mark.slow
 def test_no_room_ends_in_a_smaller_micro_batch_or_a_reason():
     # The address space is limited for real. One map of 8 images takes 64 MiB at 256 x 256 pixels
     # and 4 MiB at 64 x 64. Either room is wide enough for oneDNN's own needs.
