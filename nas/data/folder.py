@@ -56,7 +56,8 @@ def training_splits(name: str, data_dir: Path | None, reading: Reading) -> Datas
     layout = read_layout(data_dir, reading)
     splits, notes = _read(layout, layout.listings, reading)
     train = splits["train"]
-    return read_dataset(train, splits.get("val"), (*layout.notes, *train.notes, *notes))
+    data = read_dataset(train, splits.get("val"), (*layout.notes, *train.notes, *notes))
+    return replace(data, test_files=_test_files(layout))
 
 
 def test_split(name: str, data_dir: Path | None, reading: Reading) -> LabelledImages:
@@ -250,6 +251,15 @@ def _decode(
 def _as_split(listing: Listing, images: Tensor) -> LabelledImages:
     labels = torch.tensor(listing.labels, dtype=torch.int64)
     return LabelledImages(images, labels, listing.class_names, files=listing.files)
+
+
+def _test_files(layout: Layout) -> str:
+    """Return a hash of the names, labels and sizes of test files; none of them is opened."""
+    if layout.test is None:
+        return ""
+    sizes = [(layout.root / name).lstat().st_size for name in layout.test.files]
+    text = json.dumps([layout.test.files, layout.test.labels, sizes])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _layout_key(layout: Layout, reading: Reading) -> str:

@@ -133,6 +133,7 @@ class Dataset:
         flip_is_lawful: Whether a mirrored image keeps its class.
         notes: What the user should know about how the data were read, one sentence each.
         loaded: The data set that this one is split off; None is itself.
+        test_files: Tells a folder's test files from others by name, label and size.
     """
 
     train: LabelledImages
@@ -142,6 +143,7 @@ class Dataset:
     flip_is_lawful: bool = False
     notes: tuple[str, ...] = ()
     loaded: Dataset | None = None
+    test_files: str = ""
 
     @property
     def num_images(self) -> int:

@@ -72,6 +72,7 @@ def settings_of(run: RunSpec, data: Dataset) -> dict[str, Any]:
         "architecture": run.architecture.to_dict(),
         "dataset": run.dataset,
         "data_fingerprint": data.fingerprint,
+        "test_files": data.test_files,
         "image_size": data.input_spec.image_size,
         "epochs": run.epochs,
         "seed": run.seed,

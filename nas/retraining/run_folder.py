@@ -216,11 +216,14 @@ def refuse_other_settings(
     Raises:
         UsageError: A setting differs; every difference is shown.
     """
-    before, now = _flat(found), _flat(wanted)
+    now = _flat(wanted)
+    before = {"test_files": now.get("test_files"), **_flat(found)}  # older runs have none
+    said = {
+        "data_fingerprint": "--data: it has other images now, or they are read otherwise",
+        "test_files": "--data: its test images are others now",
+    }
     differences = [
-        f"{name}: {before.get(name)} -> {now.get(name)}"
-        if name != "data_fingerprint"
-        else "--data: it has other images now, or they are read otherwise"
+        said.get(name, f"{name}: {before.get(name)} -> {now.get(name)}")
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
     ]

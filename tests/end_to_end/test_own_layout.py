@@ -82,3 +82,20 @@ def test_retrain_counts_the_test_images_that_are_in_train(folder, images, tmp_pa
     metrics = json.loads(path.read_text())
     assert metrics["test_images_in_train"] == 2
     assert metrics["test_notes"] == [text]
+
+
+def test_a_result_is_not_given_for_other_test_images(folder, images, tmp_path, capsys):
+    for root in (tmp_path / "folder", tmp_path / "second"):
+        shutil.copytree(images / "train", root / "train")
+        for name in ("class0", "class1"):
+            (root / "test" / name).mkdir(parents=True)
+            for number in range(6 if root.name == "folder" else 3):
+                path = images / f"train/{name}/{number}.png"
+                shutil.copyfile(path, root / f"test/{name}/{number}.png")
+    run(capsys, words(tmp_path / "folder", trials=1))
+    again = ["retrain", "--best", "--epochs", "1", "--data"]
+    assert "on 12 images" in run(capsys, [*again, str(tmp_path / "folder")])
+    assert main([*again, str(tmp_path / "second")]) == 2
+    assert "--data: its test images are others now" in capsys.readouterr().err
+    shutil.copytree(tmp_path / "folder", tmp_path / "moved")
+    assert "on 12 images" in run(capsys, [*again, str(tmp_path / "moved")])
