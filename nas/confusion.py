@@ -95,6 +95,11 @@ def score(metric: str, confusion: Any) -> Score:
     return Score(float(found.f1[occurs].mean()), _f1_error(matrix[np.ix_(occurs, occurs)]))
 
 
+def other_scores(confusion: Any) -> dict[str, Score]:
+    """Return the metrics of a matrix beside the accuracy."""
+    return {name: score(name, confusion) for name in METRIC_WORDS if name != ACCURACY}
+
+
 def _f1_error(matrix: np.ndarray) -> float:
     """Return the standard error of the macro F1 of a matrix whose classes all occur.
 

@@ -175,8 +175,8 @@ def _describe_classes(metrics: dict[str, Any]) -> str:
     parts = [
         describe_majority(metrics["majority"], len(metrics["class_names"])),
         f"balanced accuracy {100 * metrics['test_balanced_accuracy']:.2f}%",
-        f"worst recall {100 * worst['recall']:.2f}% of {worst['class']!r} ({worst['images']:,} "
-        f"image{'s' * (worst['images'] != 1)})",
+        f"worst recall {100 * worst['recall']:.2f}% of {worst['class']!r} "
+        f"({plural(worst['images'], 'image')})",
     ]
     return ", ".join(filter(None, parts))
 

@@ -136,19 +136,22 @@ def _describe_equal(
 ) -> list[str]:
     """Say which images of train have the pixels of another, there or in val."""
     train, notes = splits["train"], []
-    num_equal = sum(n for n in Counter(equal[: len(train)]).values() if n > 1)
+    keys = equal[: len(train)]
+    num_equal = sum(n for n in Counter(keys).values() if n > 1)
     if layout.num_needed > 1 and num_equal:
         text = f"{num_equal:,} of {len(train):,} images have the pixels of another; equal ones "
         notes = [f"{text}stay on one side of each split that is made of them"]
     labels: dict[bytes, set[int]] = {}
-    for key, label in zip(equal, train.labels.tolist(), strict=False):
+    for key, label in zip(keys, train.labels.tolist(), strict=True):
         labels.setdefault(key, set()).add(label)
-    if num_unsure := sum(len(labels[key]) > 1 for key in equal[: len(train)]):
+    if num_unsure := sum(len(labels[key]) > 1 for key in keys):
         notes.append(
             f"{num_unsure:,} of these images are in several classes: look at their labels"
         )
     if "val" in splits:
-        notes += describe_shared(splits["val"], "val", {"train": train})[1]
+        own = list(zip(keys, train.files, strict=True))
+        val = list(zip(equal[len(train) :], splits["val"].files, strict=True))
+        notes += describe_shared(val, "val", {"train": own})[1]
     return notes
 
 

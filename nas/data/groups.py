@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor
 from nas.data.images import LabelledImages
 from nas.data.listing import shorten
 from nas.errors import DataError, shown
+
+Keyed = tuple[bytes, str | None]  # an image's pixels, hashed, and its file
 
 
 def pixel_keys(images: Tensor) -> list[bytes]:
@@ -77,28 +79,28 @@ def join_groups(*keyings: Sequence[Hashable]) -> Tensor | None:
     return torch.tensor(numbers) if len(set(numbers)) < len(numbers) else None
 
 
+def keyed_files(split: LabelledImages) -> list[Keyed]:
+    """Return of each image the hash of its bytes, and its file where it has one."""
+    return list(zip_longest(pixel_keys(split.images), split.files))
+
+
 def describe_shared(
-    part: LabelledImages, name: str, others: Mapping[str, LabelledImages]
+    part: Sequence[Keyed], name: str, others: Mapping[str, Sequence[Keyed]]
 ) -> tuple[int, list[str]]:
     """Count the images of a split whose pixels other splits have too.
 
     Args:
-        part: The split.
+        part: The split's images, as `keyed_files` has them.
         name: Its name.
-        others: The other splits by name.
+        others: Those of the other splits, by name.
 
     Returns:
         How many, and a sentence for the user; none where there are none.
     """
     known: dict[bytes, str | None] = {}
-    for other in others.values():
-        for key, file in zip_longest(pixel_keys(other.images), other.files):
-            known.setdefault(key, file)
-    pairs = [
-        (file, known[key])
-        for key, file in zip_longest(pixel_keys(part.images), part.files)
-        if key in known
-    ]
+    for key, file in chain.from_iterable(others.values()):
+        known.setdefault(key, file)
+    pairs = [(file, known[key]) for key, file in part if key in known]
     if not pairs:
         return 0, []
     named = shorten([f"{file} is {same}" for file, same in pairs if file and same])

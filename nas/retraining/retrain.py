@@ -12,9 +12,9 @@ from typing import Any
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from nas.confusion import ACCURACY, METRIC_WORDS, majority, score, worst_class
+from nas.confusion import majority, other_scores, worst_class
 from nas.data.datasets import load_test
-from nas.data.groups import describe_shared
+from nas.data.groups import describe_shared, keyed_files
 from nas.data.images import Dataset
 from nas.errors import DataError, UsageError
 from nas.files import make_folder, write_atomically
@@ -147,7 +147,8 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
         raise DataError(text) from error
     own = data.loaded or data
     others = {"train": own.train} | ({} if own.val is None else {"val": own.val})
-    num_shared, notes = describe_shared(test, "test", others)
+    keyed = {name: keyed_files(split) for name, split in others.items()}
+    num_shared, notes = describe_shared(keyed_files(test), "test", keyed)
     loader = eval_loader(test.to(run.engine.device), data.normalisation)
     with run.engine.applied():
         plain = evaluate(model, loader, run.engine, run.recipe.precision)
@@ -158,7 +159,7 @@ def measure_test(run: RunSpec, data: Dataset, model: nn.Module) -> dict[str, Any
         )
     confusion = plain.confusion.numpy()
     run.folder.write_classes(test.class_names, confusion)
-    scores = {metric: score(metric, confusion) for metric in METRIC_WORDS if metric != ACCURACY}
+    scores = other_scores(confusion)
     return {
         "test_accuracy": plain.accuracy,
         "test_standard_error": standard_error(plain.accuracy, plain.num_images),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nas.confusion import ACCURACY, METRIC_WORDS, score
+from nas.confusion import other_scores
 from nas.network.model import count_batches
 from nas.seeds import derive_seed
 from nas.training.batches import Batches
@@ -169,21 +169,15 @@ def _mean(records: Sequence[EpochRecord], sizes: Sequence[int]) -> EpochRecord:
         )
         for name in names
     }
-    found = [record.val_confusion for record in records]
-    known = [np.array(item) for item in found if item is not None]
-    whole = (
-        np.sum(known, axis=0) if len(known) == len(found) else None
-    )  # not of an older checkpoint
-    return replace(records[-1], **means, val_scores=_scores(whole), val_confusion=None)
+    matrices = [item.val_confusion for item in records if item.val_confusion is not None]
+    is_whole = len(matrices) == len(records)  # not of an older checkpoint
+    scores = _scores(np.sum(matrices, axis=0)) if is_whole else None
+    return replace(records[-1], **means, val_scores=scores, val_confusion=None)
 
 
-def _scores(confusion: Any) -> dict[str, list[float]] | None:
-    """Return the metrics of a confusion matrix beside the accuracy, as a record has them."""
-    if confusion is None:
-        return None
-    return {
-        metric: list(score(metric, confusion)) for metric in METRIC_WORDS if metric != ACCURACY
-    }
+def _scores(confusion: Any) -> dict[str, list[float]]:
+    """Return the metrics beside the accuracy as a checkpoint may hold them: plain lists."""
+    return {name: list(found) for name, found in other_scores(confusion).items()}
 
 
 def _train_epoch(training: Training, clock: Clock) -> EpochRecord:
