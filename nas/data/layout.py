@@ -111,7 +111,9 @@ def _find_splits(root: Path) -> dict[str, str]:
         _require_classes(root, names)
         return {"train": ""}
     held = f"it holds {shorten(names) or 'no directories'}"
-    fix = f"--data {root / inner}" if inner else "move the images to train/CLASS/"
+    fix = (
+        f"--data {root / inner}" if inner else "move images of two or more classes to train/CLASS/"
+    )
     raise DataError(
         f"a data folder has its images in train/CLASS/, but {root} has no train/ ({held}); {fix}"
     )

@@ -139,6 +139,9 @@ def _read(text: str) -> Architecture:
     path = Path(os.path.expanduser(text))  # Path's own raises where there is no such user
     if os.path.isdir(path):
         path = path / "architecture.json"  # of a run
+        if not path.is_file():
+            rule = "a folder must be a run's, studies/STUDY/retrain/RUN, with architecture.json"
+            raise ArchitectureError(f"{rule}, but got {text!r}; `best` names a study's best")
     if path.suffix != ".json" and not os.path.isfile(path):  # as where a name is too long
         raise unknown_name("architecture", text, PRESETS)
     try:

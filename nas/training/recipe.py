@@ -186,7 +186,9 @@ class Recipe:
         for text in overrides:
             name, equals, value = (part.strip() for part in text.partition("="))
             if not equals:
-                raise RecipeError(f"an override is field=value, but got {text!r}")
+                raise RecipeError(
+                    f"an override is field=value, as learning_rate=0.05, but got {text!r}"
+                )
             if name not in names:
                 raise RecipeError(str(unknown_name("recipe field", name, names, ALIASES)))
             values[name] = parse_value(names[name], value)
