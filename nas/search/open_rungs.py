@@ -122,7 +122,7 @@ class OpenRungs:
 
     def _open_rung(self, name: str, spec: RungSpec) -> Ledger:
         """Return the trials of a rung, whose Optuna study is made where it is new."""
-        study = ensure_study(name, self.first.storage)
+        study = ensure_study(name, self.first.storage, self.search.definition.measured)
         study.sampler, study.pruner = RandomSampler(), make_pruner("none", spec.epochs)
         ledger = replace(self.first, study=study, folder=self.first.folder.at_rung(spec))
         owner = self.search.definition.name

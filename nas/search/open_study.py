@@ -108,7 +108,7 @@ def _create(search: Search) -> BaseStorage:
     let_readers_and_writers_meet(storage)
     if search.url is not None:  # only where the database does not have another of its name
         folder.create(search.definition)
-    optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    ensure_study(name, storage, search.definition.measured)
     return storage
 
 
@@ -125,7 +125,7 @@ def _open_existing(search: Search) -> BaseStorage:
     if has_trials:
         load_study(folder, definition.name, storage)  # refuses what another program took away
     else:
-        ensure_study(definition.name, storage)
+        ensure_study(definition.name, storage, definition.measured)
     return storage
 
 

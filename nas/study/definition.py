@@ -127,6 +127,11 @@ class StudyDefinition:
         return self.reading
 
     @property
+    def measured(self) -> str:
+        """Return what the trials' values are, in words."""
+        return f"validation {METRIC_WORDS[self.metric]}"
+
+    @property
     def caps(self) -> Caps:
         """Return the caps that a candidate must keep."""
         return Caps(self.budget, self.max_macs, self.max_activations)

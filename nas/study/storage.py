@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
 from nas.errors import StorageError, UsageError
@@ -249,12 +250,20 @@ def load_study(folder: StudyFolder, name: str, storage: BaseStorage) -> optuna.S
         ) from error
 
 
-def ensure_study(name: str, storage: BaseStorage) -> optuna.Study:
-    """Return the Optuna study of a name, which is made where the store has none."""
+def ensure_study(name: str, storage: BaseStorage, metric: str) -> optuna.Study:
+    """Return the Optuna study of a name, which is made where the store has none.
+
+    Args:
+        name: The name.
+        storage: The store.
+        metric: What its values are, as the dashboard's pictures say.
+    """
     if not has_study(name, storage):
-        optuna.create_study(
+        study = optuna.create_study(
             study_name=name, storage=storage, direction="maximize", load_if_exists=True
         )
+        with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
+            study.set_metric_names([metric])
     return optuna.load_study(study_name=name, storage=storage)
 
 

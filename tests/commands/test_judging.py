@@ -38,6 +38,8 @@ def line(uneven, *more):
 def trials_of(folder):
     (path,) = folder.path.glob("*/journal.log")
     study = load_study(StudyFolder(path.parent), path.parent.name, open_storage(None, path))
+    metric = json.loads((path.parent / "study.json").read_text())["metric"].replace("_", " ")
+    assert study.metric_names == [f"validation {metric}"], "the dashboard's pictures say it"
     return path.parent, study.get_trials(deepcopy=False)
 
 

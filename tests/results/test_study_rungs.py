@@ -242,13 +242,13 @@ def test_a_rungs_fidelity_goes_by_the_images_that_a_training_sees(tmp_path):
     study.set_user_attr("rungs", "8x8,4x16,2x64")
     assert found() == []
     for epochs in (8, 64):
-        ensure_study(f"stated@{epochs}", storage)
+        ensure_study(f"stated@{epochs}", storage, "validation accuracy")
     assert [(pair[0], pair[1].study_name) for pair in found()] == [
         (pytest.approx(0.25), "stated@8"),  # one doubling of four
         (pytest.approx(1.0), "stated@64"),
     ]
     study.set_user_attr("rungs", "8x3,2x64")  # no longer than a training of the search
-    ensure_study("stated@3", storage)
+    ensure_study("stated@3", storage, "validation accuracy")
     assert [pair[0] for pair in found()] == [1.0]
 
 
